@@ -1,0 +1,139 @@
+//! Every bound of the domain, with its reason. What happens at a bound stands in its doc.
+
+use std::time::Duration;
+
+/// A message's body: 16 KiB of UTF-8. Larger is refused with `too_large`. Long enough for a
+/// pasted log, small enough that a full outbox still holds 16 of them.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+/// An end-to-end encrypted body: ciphertext in base64 and its envelope.
+pub const ENC_BODY_BYTES_MAX: usize = 64 * 1024;
+/// An emoji or its short name. The longest ZWJ sequences take under 40 bytes.
+pub const EMOJI_BYTES_MAX: usize = 64;
+/// A room's name, in characters.
+pub const ROOM_NAME_CHARS_MAX: usize = 80;
+/// A room's topic, in characters.
+pub const TOPIC_CHARS_MAX: usize = 500;
+/// A registered username, in characters.
+pub const USERNAME_CHARS_MIN: usize = 3;
+/// A registered username, in characters.
+pub const USERNAME_CHARS_MAX: usize = 50;
+/// Slow mode, in seconds: six hours, as elsewhere in the field.
+pub const SLOW_MODE_SECONDS_MAX: u32 = 6 * 60 * 60;
+
+/// Members of one tenant's room list or of a room that one call returns.
+pub const LIST_MAX: u16 = 200;
+/// Events in one page of history.
+pub const PAGE_MAX: u16 = 200;
+/// Edits, deletes, reactions and pins that one folded page takes into account, the newest first.
+/// A page of 200 messages with 50 reactions each fits.
+pub const PAGE_NOTES_MAX: u32 = 10_000;
+
+/// Changes of one session that wait for their answer. One more is refused with `busy`.
+pub const SESSION_IN_FLIGHT_MAX: u32 = 64;
+/// Requests that a session has taken from its socket and not finished. One more is refused with
+/// `busy`. Reads and subscribes count here beside the changes.
+pub const SESSION_REQUESTS_MAX: u32 = 2 * SESSION_IN_FLIGHT_MAX;
+/// Rooms that one session follows. 5,000 rooms are more than any person reads; each costs about 100 bytes.
+pub const SESSION_ROOMS_MAX: usize = 5_000;
+/// Users whose presence one session watches.
+pub const SESSION_WATCHES_MAX: usize = 1_000;
+/// Rooms in one `subscribe` frame.
+pub const SUBSCRIBE_ROOMS_MAX: usize = 200;
+/// Users in one `presence` frame.
+pub const WATCH_USERS_MAX: usize = 200;
+/// Sessions of one user on one node. The oldest gives way with 4006, so that a client that leaks
+/// connections hurts only itself.
+pub const USER_SESSIONS_MAX: usize = 64;
+/// Events of a room that a subscribe replays one by one. A longer replay becomes a `gap`.
+pub const REPLAY_EVENTS_MAX: u64 = 200;
+/// How many rooms of one subscribe frame are asked at the same time, so that a reconnect with
+/// thousands of rooms does not take every database connection.
+pub const SUBSCRIBE_PARALLEL_MAX: usize = 16;
+
+/// Frames that wait for a socket, by size. At the bound durable events are cut and marked with a
+/// `gap`; typing and presence are shed at a quarter of it.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Above this fill ephemeral frames (typing, presence) are shed.
+pub const OUTBOX_EPHEMERAL_BYTES_MAX: usize = OUTBOX_BYTES_MAX / 4;
+/// Answers have room above the events: a session with all its requests open gets every answer
+/// even when the events fill the outbox. Above it the session is closed as a slow consumer.
+pub const OUTBOX_ANSWERS_BYTES_MAX: usize = 2 * OUTBOX_BYTES_MAX + HISTORY_FRAME_BYTES_MAX;
+/// A history page on the socket: the largest frame that the server sends.
+pub const HISTORY_FRAME_BYTES_MAX: usize = PAGE_MAX as usize * (ENC_BODY_BYTES_MAX + 1024);
+/// What each queued frame costs beside its bytes.
+pub const OUTBOX_FRAME_OVERHEAD_BYTES: usize = 64;
+
+/// Requests that wait in a room's mailbox. One more is refused with `busy`: ractor's mailboxes
+/// are unbounded, so this is the bound. At 10,000 requests a second it is under half a second.
+pub const ROOM_MAILBOX_MAX: u32 = 4_096;
+/// Changes of one room that wait for their commit. One more is refused with `busy`.
+pub const ROOM_IN_FLIGHT_MAX: usize = 4_096;
+/// Waiters on one change in flight (repeats of its key). One more is refused with `busy`.
+pub const KEY_WAITERS_MAX: usize = 16;
+/// Requests of one user that wait while the room reads what it needs to decide them.
+pub const ROOM_PARKED_PER_USER_MAX: usize = 128;
+/// Recent events that a room keeps for replays.
+pub const RING_EVENTS_MAX: usize = 256;
+/// Recent events that a room keeps for replays, by size.
+pub const RING_BYTES_MAX: usize = 256 * 1024;
+/// Recent events that a feed keeps to bridge a subscribe and its first live event.
+pub const FEED_RING_EVENTS_MAX: usize = 64;
+/// The keys of recent changes that a room answers without the database.
+pub const WINDOW_KEYS_MAX: usize = 1_024;
+/// Members whose role a room keeps in memory; the least recently used gives way.
+pub const MEMBER_CACHE_MAX: usize = 4_096;
+/// Targets (for edits, deletes, reactions) that a room keeps in memory.
+pub const TARGET_CACHE_MAX: usize = 256;
+/// Rooms alive on one node. One more waits for an idle one to go: `busy`.
+pub const ROOMS_ALIVE_MAX: usize = 1_000_000;
+/// A room without followers and requests goes to sleep after this long.
+pub const ROOM_IDLE: Duration = Duration::from_secs(120);
+/// Pause before a room that failed to open is tried again; until then requests are `unavailable`.
+pub const ROOM_REOPEN: Duration = Duration::from_millis(500);
+
+/// Events that wait in one lane. Full means `busy`. A lane commits 512 at a time, so this is
+/// eight batches, some tens of milliseconds.
+pub const LANE_QUEUE_MAX: usize = 4_096;
+/// Events in one batch: above this a statement no longer gets cheaper for each event.
+pub const LANE_BATCH_EVENTS_MAX: usize = 512;
+/// Bytes of bodies in one batch, so that one statement stays far below what a database takes.
+pub const LANE_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A session sends this many changes a second, sustained.
+pub const SEND_RATE_PER_SECOND: u32 = 50;
+/// A session sends this many changes in a burst.
+pub const SEND_BURST: u32 = 100;
+/// Typing and presence frames that a session may send a second; more are dropped without a word,
+/// because the next one says the same.
+pub const EPHEMERAL_RATE_PER_SECOND: u32 = 5;
+/// Refused frames in a row after which a session is closed with 4004.
+pub const REFUSALS_MAX: u32 = 1_000;
+/// How long a change waits for its commit before the client is told `unavailable` and to repeat it.
+pub const COMMIT_WAIT: Duration = Duration::from_secs(10);
+/// `retry_after` of `unavailable`.
+pub const UNAVAILABLE_RETRY: Duration = Duration::from_millis(1_000);
+/// `retry_after` of `busy`.
+pub const BUSY_RETRY: Duration = Duration::from_millis(200);
+
+/// What the server tells clients to send something at least this often.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A session that sent nothing for this long is closed: two heartbeats and a half.
+pub const SESSION_IDLE: Duration = Duration::from_secs(75);
+/// A socket that takes nothing for this long is closed with `slow_consumer`.
+pub const SLOW_CONSUMER: Duration = Duration::from_secs(30);
+/// Presence goes to its watchers at most this often for a user.
+pub const PRESENCE_DEBOUNCE: Duration = Duration::from_millis(500);
+/// A user whose last session ended is still online for this long, so that a reconnect does not flicker.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(3);
+/// All of a drain: in-flight changes are answered or refused within it.
+pub const DRAIN: Duration = Duration::from_secs(4);
+
+const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= OUTBOX_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX <= ENC_BODY_BYTES_MAX);
+const _: () = assert!(FEED_RING_EVENTS_MAX <= RING_EVENTS_MAX);
+const _: () = assert!(REPLAY_EVENTS_MAX <= RING_EVENTS_MAX as u64);
+const _: () = assert!(REPLAY_EVENTS_MAX <= PAGE_MAX as u64);
+const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);
+const _: () = assert!(ROOM_IN_FLIGHT_MAX <= LANE_QUEUE_MAX);
+const _: () = assert!(SEND_BURST >= SESSION_IN_FLIGHT_MAX);
+const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());

@@ -1,0 +1,264 @@
+//! Accounts and what signing in needs: users, refresh tokens, socket tickets, limits, lockouts
+//! and signing keys. All of it is in the database, because any node may need it.
+//!
+//! Secrets arrive here hashed or sealed. This port never sees a password, a token or a bare key.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::vocab::{DeviceId, TenantId, Timestamp, User, UserId, Username};
+
+/// A SHA-256 of a secret that only its holder knows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// An account to be made.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its id.
+    pub id: UserId,
+    /// Its name, unique in the tenant without regard to case.
+    pub username: Username,
+    /// The password's PHC string (argon2id); `None` for accounts of a directory service.
+    pub password: Option<String>,
+    /// May administer the tenant.
+    pub admin: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An account with the PHC string of its password.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The account.
+    pub user: User,
+    /// The password's PHC string, if it has one.
+    pub password: Option<String>,
+}
+
+/// A refresh token as it is stored. Tokens that follow one another after one sign-in are a family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// The token's hash.
+    pub hash: SecretHash,
+    /// The sign-in that it descends from.
+    pub family: Uuid,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The account.
+    pub user: UserId,
+    /// The device.
+    pub device: Option<DeviceId>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a refresh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// The old token is spent and the new one stored.
+    Rotated {
+        /// The stored new token, with family, user and device of the old one.
+        token: RefreshToken,
+    },
+    /// The token had been spent before: somebody else has it. The whole family is revoked now.
+    Reused {
+        /// Whose it was.
+        user: UserId,
+        /// The family.
+        family: Uuid,
+    },
+    /// No such token, or it has run out.
+    Unknown,
+}
+
+/// Whom a one-time socket ticket lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The account.
+    pub user: UserId,
+    /// The sign-in that it comes from.
+    pub family: Uuid,
+    /// The device.
+    pub device: Option<DeviceId>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A signing key, sealed with the cluster secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// Its id, the `kid` of the tokens that it signs.
+    pub id: Uuid,
+    /// The sealed key.
+    pub sealed: Vec<u8>,
+    /// When it was made. The newest that has begun signs.
+    pub created_at: Timestamp,
+    /// From when on it may sign: every node has read it by then.
+    pub signs_from: Timestamp,
+    /// When the last token that it signed has run out; `None` while it is the newest.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// Failed sign-ins of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failures {
+    /// In a row, within the window.
+    pub count: u32,
+    /// The account rests until then.
+    pub locked_until: Option<Timestamp>,
+}
+
+/// How failures become a lockout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockoutRule {
+    /// This many in a row lock the account.
+    pub failures: u32,
+    /// A failure is forgotten after this long.
+    pub window: Duration,
+    /// It rests for this long.
+    pub rest: Duration,
+}
+
+/// Why an account call did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AccountError {
+    /// Nothing was changed.
+    #[error("that username is in use")]
+    NameTaken,
+    /// Nothing was changed.
+    #[error("no such user")]
+    NoSuchUser,
+    /// The database is away. Whether it was done may be unknown.
+    #[error("accounts are unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Users and what signing in needs.
+#[async_trait]
+pub trait Accounts: Send + Sync + 'static {
+    /// Makes an account.
+    async fn create_user(&self, new: NewUser) -> Result<User, AccountError>;
+
+    /// Makes the tenant's first administrator unless it already has one; `None` when it has.
+    /// Of several nodes that try at once exactly one gets the account.
+    async fn create_first_admin(&self, new: NewUser) -> Result<Option<User>, AccountError>;
+
+    /// An account by its name, without regard to case.
+    async fn credential(
+        &self,
+        tenant: TenantId,
+        username: &str,
+    ) -> Result<Option<Credential>, AccountError>;
+
+    /// An account.
+    async fn user(&self, tenant: TenantId, user: UserId) -> Result<Option<User>, AccountError>;
+
+    /// Accounts whose name starts with `prefix`, without regard to case, ascending by name.
+    async fn find_users(
+        &self,
+        tenant: TenantId,
+        prefix: &str,
+        limit: u16,
+    ) -> Result<Vec<User>, AccountError>;
+
+    /// Sets a password's PHC string and revokes every refresh token of the user.
+    async fn set_password(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        password: String,
+    ) -> Result<(), AccountError>;
+
+    /// Sets whether a user may sign in; disabling revokes every refresh token of theirs.
+    async fn set_disabled(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        disabled: bool,
+    ) -> Result<(), AccountError>;
+
+    /// Stores a refresh token of a new sign-in.
+    async fn store_refresh(&self, token: RefreshToken) -> Result<(), AccountError>;
+
+    /// Spends a refresh token and stores its successor, in one transaction.
+    async fn rotate_refresh(
+        &self,
+        old: SecretHash,
+        new: SecretHash,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Rotation, AccountError>;
+
+    /// Revokes a sign-in.
+    async fn revoke_family(&self, tenant: TenantId, family: Uuid) -> Result<(), AccountError>;
+
+    /// Whether a sign-in still has a refresh token that is neither revoked nor run out.
+    async fn family_lives(
+        &self,
+        tenant: TenantId,
+        family: Uuid,
+        now: Timestamp,
+    ) -> Result<bool, AccountError>;
+
+    /// Stores a socket ticket.
+    async fn put_ticket(&self, hash: SecretHash, ticket: Ticket) -> Result<(), AccountError>;
+
+    /// Takes a socket ticket: of several that try, exactly one gets it.
+    async fn take_ticket(
+        &self,
+        hash: SecretHash,
+        now: Timestamp,
+    ) -> Result<Option<Ticket>, AccountError>;
+
+    /// Counts one use of `subject` in fixed windows; `Err(wait)` inside when `max` is passed.
+    async fn hit(
+        &self,
+        subject: &str,
+        max: u32,
+        window: Duration,
+        now: Timestamp,
+    ) -> Result<Result<(), Duration>, AccountError>;
+
+    /// Counts a failed sign-in of `subject` and locks it by the rule.
+    async fn fail(
+        &self,
+        subject: &str,
+        rule: LockoutRule,
+        now: Timestamp,
+    ) -> Result<Failures, AccountError>;
+
+    /// The failures of `subject`.
+    async fn failures(&self, subject: &str, now: Timestamp) -> Result<Failures, AccountError>;
+
+    /// Forgets the failures of `subject`.
+    async fn forgive(&self, subject: &str) -> Result<(), AccountError>;
+
+    /// Every signing key that has not ended, newest first.
+    async fn signing_keys(&self, now: Timestamp) -> Result<Vec<SigningKey>, AccountError>;
+
+    /// Adds a signing key unless one made after `unless_after` exists, and sets `ends_at` of the
+    /// older ones that have none; gives the keys as [`Accounts::signing_keys`] does. Of several
+    /// nodes that try at once exactly one adds.
+    async fn add_signing_key(
+        &self,
+        key: SigningKey,
+        unless_after: Timestamp,
+        others_end_at: Timestamp,
+    ) -> Result<Vec<SigningKey>, AccountError>;
+
+    /// Removes what has run out: tickets, refresh tokens, limits, failures, keys. Gives how many rows.
+    async fn sweep(&self, now: Timestamp) -> Result<u64, AccountError>;
+}

@@ -1,0 +1,130 @@
+//! The directory: which rooms there are and who owns each shard. Replicated through Raft, and
+//! wholly in memory on every node, so that look-ups are not async.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use crate::vocab::{
+    Epoch, Gen, Key, NodeId, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, RoomSettings, ShardId,
+    TenantId, Timestamp, Topic, UserId,
+};
+
+/// A room to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRoom {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The id to give it if the key is new.
+    pub id: RoomId,
+    /// The creator's idempotency key.
+    pub key: Key,
+    /// Public or private.
+    pub kind: RoomKind,
+    /// Its name, unique in the tenant without regard to case.
+    pub name: RoomName,
+    /// Its topic.
+    pub topic: Topic,
+    /// Who makes it.
+    pub by: UserId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A change of a room's metadata; `None` leaves a thing as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoomChange {
+    /// A new name.
+    pub name: Option<RoomName>,
+    /// A new topic.
+    pub topic: Option<Topic>,
+    /// New settings.
+    pub settings: Option<RoomSettings>,
+}
+
+/// Who serves a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The owner.
+    pub owner: NodeId,
+    /// The assignment's epoch.
+    pub epoch: Epoch,
+    /// The generation of the shard's history.
+    pub r#gen: Gen,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its short name, also the name of its schema: a lower-case letter, then up to 30 of lower-case
+    /// letters, digits and `_`.
+    pub name: Arc<str>,
+}
+
+/// Why the directory did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DirectoryError {
+    /// Nothing was changed.
+    #[error("another room of this tenant has that name")]
+    NameTaken,
+    /// Nothing was changed.
+    #[error("no such room")]
+    NoSuchRoom,
+    /// No leader answered in time. Whether it was done is unknown: repeat it with the same key.
+    #[error("the directory is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Rooms, tenants and shards.
+#[async_trait]
+pub trait Directory: Send + Sync + 'static {
+    /// This node.
+    fn node(&self) -> NodeId;
+
+    /// A room's metadata, if this node knows it.
+    fn room(&self, room: RoomRef) -> Option<Arc<RoomMeta>>;
+
+    /// A room by its name, without regard to case.
+    fn room_by_name(&self, tenant: TenantId, name: &RoomName) -> Option<Arc<RoomMeta>>;
+
+    /// Public rooms ascending by id, after the given one.
+    fn public_rooms(
+        &self,
+        tenant: TenantId,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Vec<Arc<RoomMeta>>;
+
+    /// How many rooms there are, all tenants together.
+    fn room_count(&self) -> usize;
+
+    /// Who serves a shard; `None` while nobody does.
+    fn ownership(&self, shard: ShardId) -> Option<Ownership>;
+
+    /// Every tenant, ascending by id.
+    fn tenants(&self) -> Vec<Tenant>;
+
+    /// Makes a room, or gives the one that the same user made with the same key.
+    async fn create_room(&self, new: NewRoom) -> Result<Arc<RoomMeta>, DirectoryError>;
+
+    /// Changes a room; gives it as it is afterwards. A change that changes nothing keeps the version.
+    async fn change_room(
+        &self,
+        room: RoomRef,
+        change: RoomChange,
+        by: UserId,
+    ) -> Result<Arc<RoomMeta>, DirectoryError>;
+
+    /// Returns when this node has applied everything that was committed before the call.
+    async fn barrier(&self) -> Result<(), DirectoryError>;
+
+    /// Tells of rooms whose metadata changed, after the change can be read. A receiver that lags
+    /// loses the oldest; rooms therefore also compare versions when they open.
+    fn changes(&self) -> broadcast::Receiver<RoomRef>;
+
+    /// Answers whether this node can change the directory now.
+    async fn healthy(&self) -> Result<(), DirectoryError>;
+}

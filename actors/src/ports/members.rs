@@ -1,0 +1,72 @@
+//! Who is in which room, and how far each user has read. Rows of membership are written by the
+//! append of the member event, never here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::history::HistoryError;
+use crate::vocab::{Role, RoomId, RoomRef, Seq, TenantId, Timestamp, UserId};
+
+/// A member of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The user.
+    pub user: UserId,
+    /// Their name.
+    pub username: Arc<str>,
+    /// Their role.
+    pub role: Role,
+    /// When they joined.
+    pub joined_at: Timestamp,
+}
+
+/// One room of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// The room.
+    pub room: RoomId,
+    /// The user's role in it.
+    pub role: Role,
+    /// How far the user has read; 0 for nothing.
+    pub read: Seq,
+}
+
+/// Rows of membership and read marks.
+#[async_trait]
+pub trait Members: Send + Sync + 'static {
+    /// A user's role in a room, from the primary; `None` when not a member.
+    async fn role(&self, room: RoomRef, user: UserId) -> Result<Option<Role>, HistoryError>;
+
+    /// Members ascending by user id, after the given one.
+    async fn list(
+        &self,
+        room: RoomRef,
+        after: Option<UserId>,
+        limit: u16,
+    ) -> Result<Vec<Member>, HistoryError>;
+
+    /// A user's rooms ascending by room id, after the given one.
+    async fn rooms_of(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Result<Vec<Membership>, HistoryError>;
+
+    /// Moves the user's read mark of a room forward to `seq` (never back) and gives the user's
+    /// new revision, or `None` when the mark was there already.
+    async fn mark_read(
+        &self,
+        room: RoomRef,
+        user: UserId,
+        seq: Seq,
+    ) -> Result<Option<u64>, HistoryError>;
+
+    /// Grows the user's revision by one and gives it: something of theirs changed on all devices.
+    async fn bump(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError>;
+
+    /// The user's revision; 0 when nothing ever changed.
+    async fn revision(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError>;
+}

@@ -1,0 +1,3 @@
+//! A room: one log, one order. `state` decides, `actor` performs.
+
+pub mod fold;

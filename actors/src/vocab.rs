@@ -1,0 +1,18 @@
+//! The words of the domain as types: ids, events, rooms, users and refusals.
+//!
+//! Nothing here knows a runtime, a database or a wire; other crates convert at their own edge.
+
+pub mod event;
+pub mod ids;
+pub mod refusal;
+pub mod room;
+pub mod user;
+
+pub use event::{Content, Draft, Event, EventParts, MemberChange, Sender, Tombstone};
+pub use ids::{
+    DeviceId, Epoch, Gen, Key, NodeId, NotAUuid, Pos, RoomId, RoomRef, SHARD_COUNT, Seq, SessionId,
+    ShardId, TenantId, Timestamp, Turn, UserId,
+};
+pub use refusal::{Code, Refusal};
+pub use room::{Role, RoomKind, RoomMeta, RoomName, RoomSettings, Topic};
+pub use user::{User, Username};
