@@ -12,5 +12,7 @@ pub mod presence;
 pub mod room;
 pub mod session;
 mod supervisor;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod vocab;
 mod world;

@@ -167,6 +167,7 @@ pub(crate) fn directory_refusal(error: DirectoryError) -> Refusal {
             Refusal::new(crate::vocab::Code::NameTaken, "another room of this tenant has that name")
         }
         DirectoryError::NoSuchRoom => Refusal::no_such_room(),
+        DirectoryError::Refused(why) => Refusal::new(crate::vocab::Code::Conflict, why),
         DirectoryError::Unavailable(why) => {
             tracing::warn!(why, "the directory did not answer");
             Refusal::unavailable("the directory is away")
