@@ -1,0 +1,8 @@
+//! For tests: in-memory ports with faults, and one conformance suite for each port that runs
+//! against every implementation. Never part of a release build.
+
+pub mod history;
+pub mod history_room;
+pub mod history_suite;
+pub mod members;
+pub mod members_suite;
