@@ -50,6 +50,9 @@ pub(crate) struct Http {
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) max_connections: u32,
     pub(crate) max_connections_per_address: u32,
+    pub(crate) requests_per_second: u32,
+    pub(crate) requests_burst: u32,
+    pub(crate) disk_free_min_mib: u32,
 }
 
 /// Signing in.
@@ -146,6 +149,9 @@ impl Default for Config {
                 allowed_origins: Vec::new(),
                 max_connections: 100_000,
                 max_connections_per_address: 1_000,
+                requests_per_second: 100,
+                requests_burst: 400,
+                disk_free_min_mib: 256,
             },
             auth: Auth {
                 cluster_secret: None,
@@ -155,14 +161,14 @@ impl Default for Config {
                 login_per_minute: 10,
                 access_token_seconds: 1_800,
                 refresh_token_days: 30,
-                lockout_failures: 10,
+                lockout_failures: 5,
                 lockout_window_seconds: 900,
                 lockout_rest_seconds: 900,
                 argon2_memory_kib: 19_456,
                 argon2_iterations: 2,
-                argon2_at_once: 2,
+                argon2_at_once: 0,
             },
-            database: Database { url: None, read_url: None, lanes: 4, pool_size: 16 },
+            database: Database { url: None, read_url: None, lanes: 4, pool_size: 8 },
             crypt: Crypt { keyring: None },
             chat: Chat { simple_chat: true },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },

@@ -127,7 +127,7 @@ simple_chat = 1
         "http.max_connections_per_address (file bad.toml line 10)",
         "databse (file bad.toml line 11): no such key; did you mean database?",
         "database.url (file bad.toml line 14): must be postgres://",
-        "database.lanes (file bad.toml line 15): must be a whole number from 1 to 64, and is 3.5",
+        "database.lanes (file bad.toml line 15): must be a whole number from 1 to 256, and is 3.5",
         "database.pool_size (file bad.toml line 16)",
         "auth.cluster_secret (file bad.toml): is set, and so is auth.cluster_secret_file",
         "auth.cluster_secret_file (file bad.toml): \"/nowhere/secret\" cannot be read",

@@ -118,6 +118,24 @@ pub(super) const KEYS: &[Key] = &[
         example: None,
     },
     Key {
+        path: "http.requests_per_second",
+        kind: Kind::Number { min: 0, max: 1_000_000 },
+        about: "Requests a second from one address, sustained; more get 429. 0 for no bound.",
+        example: None,
+    },
+    Key {
+        path: "http.requests_burst",
+        kind: Kind::Number { min: 1, max: 1_000_000 },
+        about: "Requests from one address in a burst.",
+        example: None,
+    },
+    Key {
+        path: "http.disk_free_min_mib",
+        kind: Kind::Number { min: 0, max: 1_048_576 },
+        about: "With less free space in the data directory the node reports not ready.",
+        example: None,
+    },
+    Key {
         path: "auth.cluster_secret",
         kind: Kind::Secret,
         about: "The secret that seals signing keys in the database; the same on every node of a\n\
@@ -164,7 +182,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "auth.lockout_failures",
         kind: Kind::Number { min: 1, max: 1_000 },
-        about: "Wrong passwords in a row after which an account rests.",
+        about: "Wrong passwords in a row, for one name from one address, after which it rests.",
         example: None,
     },
     Key {
@@ -182,7 +200,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "auth.argon2_memory_kib",
         kind: Kind::Number { min: 8_192, max: 1_048_576 },
-        about: "Memory of one password hash (argon2id). The three defaults are OWASP's.",
+        about: "Memory of one password hash (argon2id). The defaults are those that OWASP advises.",
         example: None,
     },
     Key {
@@ -193,8 +211,9 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "auth.argon2_at_once",
-        kind: Kind::Number { min: 1, max: 256 },
-        about: "Password hashes at the same time; more wait, and too many are told busy.",
+        kind: Kind::Number { min: 0, max: 256 },
+        about: "Password hashes at the same time; more wait, and too many are told busy. 0 for one a\n\
+                core, and at most 8.",
         example: None,
     },
     Key {
@@ -212,14 +231,14 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "database.lanes",
-        kind: Kind::Number { min: 1, max: 64 },
+        kind: Kind::Number { min: 1, max: 256 },
         about: "Writers of history on PostgreSQL, each with a connection of its own. SQLite has one.",
         example: None,
     },
     Key {
         path: "database.pool_size",
         kind: Kind::Number { min: 2, max: 1_000 },
-        about: "Connections for reads and accounts.",
+        about: "Connections for reads and accounts, to url and to read_url each.",
         example: None,
     },
     Key {

@@ -36,6 +36,12 @@ impl Secret {
     }
 }
 
+impl From<String> for Secret {
+    fn from(content: String) -> Self {
+        Self(content)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
