@@ -298,6 +298,7 @@ impl FeedState {
         for following in &mut self.followers.list {
             following.push(&mut frames, encoder, room, event.seq, &output);
         }
+        metrics::counter!("parlance_deliveries_total").increment(self.followers.list.len() as u64);
         self.keep(Recent { event: event.clone(), frames });
         self.end_feeds_of_the_gone(event)
     }
@@ -414,4 +415,4 @@ impl Following {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

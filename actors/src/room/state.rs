@@ -739,4 +739,4 @@ impl<W, F> Ask<W, F> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
