@@ -541,3 +541,6 @@ async fn follow_directory(world: Arc<World>, mut changes: broadcast::Receiver<Ro
         world.rooms.tell(&world, &meta, refresh);
     }
 }
+
+#[cfg(test)]
+mod tests;
