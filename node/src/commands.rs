@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod config;
+pub(crate) mod migrate;
 
 use std::io::Write as _;
 
@@ -15,4 +16,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// A runtime for commands that make a few calls and end.
+pub(crate) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Cause::Other, format!("cannot start a runtime: {error}")))
 }

@@ -4,8 +4,8 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::Secret;
@@ -74,7 +74,8 @@ impl DataDir {
         let text = read_small(file)?;
         match text.trim() {
             "" => {
-                let what = format!("{} is empty; it should hold the cluster secret", file.display());
+                let what =
+                    format!("{} is empty; it should hold the cluster secret", file.display());
                 Err(Failure::new(Cause::DataDirectory, what))
             }
             secret => Ok(Secret::from(secret.to_owned())),
@@ -144,7 +145,8 @@ fn make_private(path: &Path) -> Result<(), Failure> {
 
 fn lock(path: &Path) -> Result<File, Failure> {
     let file = path.join(LOCK);
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file);
+    let opened =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file);
     let lock = opened.map_err(|error| failed(&file, "cannot be written", &error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -164,8 +166,13 @@ fn lock(path: &Path) -> Result<File, Failure> {
 fn create_private(file: &Path, content: &[u8]) -> Result<(), Failure> {
     let cannot = |error: io::Error| failed(file, "cannot be written", &error);
     let draft = file.with_extension("new");
-    let mut open =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft).map_err(cannot)?;
+    let mut open = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(cannot)?;
     open.write_all(content).and_then(|()| open.sync_all()).map_err(cannot)?;
     std::fs::rename(&draft, file).map_err(cannot)?;
     let folder = file.parent().unwrap_or(Path::new("."));
@@ -174,8 +181,8 @@ fn create_private(file: &Path, content: &[u8]) -> Result<(), Failure> {
 
 fn read_small(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
-    let read = File::open(file)
-        .and_then(|open| open.take(SMALL_FILE_BYTES_MAX).read_to_string(&mut text));
+    let read =
+        File::open(file).and_then(|open| open.take(SMALL_FILE_BYTES_MAX).read_to_string(&mut text));
     read.map_err(|error| failed(file, "cannot be read", &error))?;
     Ok(text)
 }

@@ -1,8 +1,10 @@
 //! The binary `parlance`: the command line and nothing else. What each command does stands in
 //! the file of its name under `commands/`.
 
+mod assemble;
 mod commands;
 mod config;
+mod data_dir;
 mod failure;
 
 use std::path::PathBuf;
@@ -30,6 +32,9 @@ enum Command {
     /// Look at the configuration without starting anything.
     #[command(subcommand)]
     Config(commands::config::Action),
+    /// The database's schema.
+    #[command(subcommand)]
+    Migrate(commands::migrate::Action),
 }
 
 /// Where the configuration comes from, for every command that needs it.
@@ -78,6 +83,7 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Version => commands::print(&format!("parlance {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(action) => commands::config::run(&action),
+        Command::Migrate(action) => commands::migrate::run(&action),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
