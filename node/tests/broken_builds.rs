@@ -14,7 +14,7 @@ use parlance_actors::ports::history::{
     Append, LogPage, NotTaken, Opened, Outcome, Range, Settled, TimelinePage,
 };
 use parlance_actors::ports::{Frames, History, HistoryError};
-use parlance_actors::session::{Caller, Change, Output, Posted};
+use parlance_actors::session::{Caller, Change, Output, Posted, View};
 use parlance_actors::testkit::MemoryAccounts;
 use parlance_actors::testkit::directory::MemoryDirectory;
 use parlance_actors::testkit::history::MemoryHistory;
@@ -160,9 +160,11 @@ async fn killed_before_the_commit(
     build: impl Fn(Arc<MemoryHistory>) -> Arc<dyn History>,
 ) -> Vec<Violation> {
     let memory = MemoryHistory::new();
-    memory.hold_commits();
     let chat = node(&memory, build(memory.clone())).await;
     let (by, key) = (ann(), Key::generate());
+    let page = chat.history(&by, ROOM(), Range::Latest, 1, View::Log).await;
+    page.expect("the room is open");
+    memory.hold_commits();
     let answer = tokio::time::timeout(Duration::from_secs(1), say(&chat, &by, key)).await;
     let answer = answer.unwrap_or_else(|_| Err(Refusal::unavailable("killed")));
     check(&memory.restart(), vec![sent(&by, key, &answer)])
