@@ -40,11 +40,11 @@ pub(crate) struct Log {
 
 /// What the log holds: everything after what was purged.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Tail {
-    entries: BTreeMap<u64, Entry>,
-    purged: Option<LogId>,
-    vote: Option<Vote>,
-    committed: Option<LogId>,
+pub(super) struct Tail {
+    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) purged: Option<LogId>,
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
 }
 
 /// Something to make durable, with who hears of it.
@@ -117,6 +117,12 @@ impl Log {
 
     pub(super) fn purged_index(&self) -> Option<u64> {
         self.tail.lock().purged.map(|purged| purged.index)
+    }
+
+    /// What the log holds now, for tests to compare.
+    #[cfg(test)]
+    pub(super) fn tail(&self) -> Tail {
+        self.tail.lock().clone()
     }
 
     /// Queues a write and waits until it is durable.
