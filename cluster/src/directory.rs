@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use openraft::errors::Fatal;
 use openraft::{Raft, ReadPolicy};
 use parking_lot::Mutex;
 use parlance_actors::ports::directory::{
@@ -128,18 +129,14 @@ impl RaftDirectory {
         folder: &Path,
     ) -> Result<(), OpenError> {
         let not_ready = |error: &dyn std::fmt::Display| OpenError::NotReady(error.to_string());
-        if !self.identity.finished {
+        if self.identity.finished {
+            self.stand_if_alone().await.map_err(|error| not_ready(&error))?;
+        } else {
             let voters = BTreeMap::from([(self.identity.node.0, Peer::default())]);
             self.raft.initialize(voters).await.map_err(|error| not_ready(&error))?;
         }
-        // A voter that is alone need not wait for silence before it stands.
-        let alone = self.raft.voter_ids().all(|voter| voter == self.identity.node.0);
-        if alone && !self.raft.is_leader() {
-            self.raft.trigger().elect(false).await.map_err(|error| not_ready(&error))?;
-        }
-        let wait = self.raft.wait(Some(limits::READY_WAIT));
-        let leader = wait.current_leader(self.identity.node.0, "a leader after the start").await;
-        leader.map_err(|error| not_ready(&error))?;
+        let recovered = self.raft.wait_for_recovery(Some(limits::READY_WAIT)).await;
+        recovered.map_err(|error| not_ready(&error))?;
         within(limits::READY_WAIT, self.raft.ensure_linearizable(ReadPolicy::ReadIndex))
             .await
             .map_err(|error| not_ready(&error))?;
@@ -161,6 +158,19 @@ impl RaftDirectory {
         let written = tokio::task::spawn_blocking(move || identity.write(&data_dir)).await;
         let written = written.map_err(io::Error::other).flatten();
         written.map_err(OpenError::io("write", &path))
+    }
+
+    /// A voter that is alone need not wait for silence before it stands for election.
+    async fn stand_if_alone(&self) -> Result<(), Fatal<Types>> {
+        let own = self.identity.node.0;
+        let alone = self.raft.with_raft_state(move |state| {
+            let membership = state.membership_state.effective();
+            membership.voter_ids().all(|voter| voter == own)
+        });
+        if alone.await? {
+            self.raft.trigger().elect(false).await?;
+        }
+        Ok(())
     }
 
     /// The applied log must be that of the identity file.

@@ -118,12 +118,16 @@ impl Identity {
     }
 
     pub(super) fn write(self, data_dir: &Path) -> io::Result<()> {
+        self.write_as(FORMAT, data_dir)
+    }
+
+    fn write_as(self, format: u32, data_dir: &Path) -> io::Result<()> {
         let file = IdentityFile {
-            format: FORMAT,
+            format,
             node: self.node.0,
             cluster: self.cluster,
             finished: self.finished,
-            check: self.check(FORMAT),
+            check: self.check(format),
         };
         let mut text = serde_json::to_vec_pretty(&file).expect("plain fields encode");
         text.push(b'\n');
@@ -134,5 +138,46 @@ impl Identity {
         let content = format!("{format} {} {} {}", self.node, self.cluster, self.finished);
         let sealed = seal(b"identity", content.as_bytes());
         sealed[..SEAL_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(Identity::read(folder.path()).expect("readable"), None);
+        for finished in [false, true] {
+            let identity = Identity { node: NodeId(3), cluster: ClusterId::generate(), finished };
+            identity.write(folder.path()).expect("written");
+            assert_eq!(Identity::read(folder.path()).expect("readable"), Some(identity));
+        }
+    }
+
+    #[test]
+    fn an_identity_of_another_format_is_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cluster = ClusterId::generate();
+        let identity = Identity { node: NodeId(1), cluster, finished: true };
+        identity.write_as(FORMAT + 1, folder.path()).expect("written");
+        let error = Identity::read(folder.path()).expect_err("refused");
+        assert!(matches!(error, OpenError::Version { found: 2, known: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn an_identity_that_somebody_edited_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cluster = ClusterId::generate();
+        let identity = Identity { node: NodeId(1), cluster, finished: true };
+        identity.write(folder.path()).expect("written");
+        let path = Identity::path(folder.path());
+        let text = fs::read_to_string(&path).expect("readable");
+        let edited = text.replace("\"finished\": true", "\"finished\": false");
+        assert_ne!(edited, text);
+        fs::write(&path, edited).expect("written");
+        let error = Identity::read(folder.path()).expect_err("refused");
+        assert!(error.to_string().contains("node.json"), "{error}");
     }
 }

@@ -62,8 +62,10 @@ impl SnapshotFile {
 #[derive(Clone)]
 pub(super) struct Snapshots {
     folder: PathBuf,
-    /// The newest one. Held while one is written, so that two never write at once.
     newest: Arc<Mutex<Option<(SnapshotMeta, PathBuf)>>>,
+    /// Held while a snapshot is written, so that two never write at once. Not the lock above: that
+    /// one is also taken on the runtime, and must not wait for a disk.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Snapshots {
@@ -83,7 +85,8 @@ impl Snapshots {
         }
         let newest = newest.zip(restored.as_ref());
         let newest = newest.map(|((_, path), restored)| (restored.meta.clone(), path));
-        let snapshots = Self { folder: folder.to_owned(), newest: Arc::new(Mutex::new(newest)) };
+        let newest = Arc::new(Mutex::new(newest));
+        let snapshots = Self { folder: folder.to_owned(), newest, writing: Arc::default() };
         Ok((snapshots, restored))
     }
 
@@ -100,20 +103,25 @@ impl Snapshots {
         meta: &SnapshotMeta,
         state: StateRecord,
     ) -> io::Result<SnapshotFile> {
-        let mut newest = self.newest.lock();
+        let _writing = self.writing.lock();
         let index = meta.last_log_id.as_ref().map_or(0, |last| last.index);
         let path = self.folder.join(format!("{PREFIX}{index:020}.{ENDING}"));
         files::replace(&path, &encode(meta, state)?)?;
         let file = SnapshotFile::open(&path)?;
-        if newest.as_ref().is_none_or(|(former, _)| former.last_log_id <= meta.last_log_id) {
-            let former = newest.replace((meta.clone(), path.clone()));
-            if let Some((_, former)) = former.filter(|(_, former)| *former != path) {
-                fs::remove_file(former)?;
-            }
-        } else {
-            fs::remove_file(&path)?;
+        if let Some(older) = self.supersede(meta, &path) {
+            fs::remove_file(older)?;
         }
         Ok(file)
+    }
+
+    /// Makes a written snapshot the newest one, unless it is older; gives the file that may go.
+    fn supersede(&self, meta: &SnapshotMeta, path: &Path) -> Option<PathBuf> {
+        let mut newest = self.newest.lock();
+        if newest.as_ref().is_some_and(|(newest, _)| newest.last_log_id > meta.last_log_id) {
+            return Some(path.to_owned());
+        }
+        let former = newest.replace((meta.clone(), path.to_owned()))?;
+        (former.1 != path).then_some(former.1)
     }
 }
 
@@ -137,12 +145,16 @@ fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 fn encode(meta: &SnapshotMeta, state: StateRecord) -> io::Result<Vec<u8>> {
+    encode_as(FORMAT, meta, state)
+}
+
+fn encode_as(format: u32, meta: &SnapshotMeta, state: StateRecord) -> io::Result<Vec<u8>> {
     let body =
         Body { last_log_id: meta.last_log_id, membership: meta.last_membership.clone(), state };
     let body = postcard::to_stdvec(&body).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(HEAD_BYTES + SEAL_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&format.to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     let head = bytes.clone();
     bytes.extend_from_slice(&seal(&head, &body));
@@ -172,4 +184,70 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Restored, OpenError> {
         .map_err(|error| damaged(format!("its body does not parse ({error})")))?;
     let state = State::from_record(state).map_err(|why| damaged(why.into()))?;
     Ok(Restored { meta: SnapshotMeta { last_log_id, last_membership: membership }, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::type_config::alias::CommittedLeaderIdOf;
+
+    use super::*;
+    use crate::directory::types::Types;
+
+    fn meta(index: u64) -> SnapshotMeta {
+        let leader_id = CommittedLeaderIdOf::<Types> { term: 1, node_id: 1 };
+        SnapshotMeta { last_log_id: Some(LogId { leader_id, index }), ..SnapshotMeta::default() }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let files = fs::read_dir(folder).expect("readable");
+        let names = files.map(|file| file.expect("readable").file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn only_the_newest_snapshot_stays_however_late_an_older_one_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (snapshots, none) = Snapshots::open(folder.path()).expect("opens");
+        assert!(none.is_none());
+        for index in [5, 9, 7, 9] {
+            snapshots.write(&meta(index), State::default().record()).expect("written");
+        }
+        assert_eq!(names(folder.path()), ["snapshot-00000000000000000009.parlance"]);
+        let (newest, file) = snapshots.newest().expect("opens").expect("there");
+        assert_eq!(newest, meta(9));
+        assert_eq!(file.read().expect("sound").meta, meta(9));
+    }
+
+    #[test]
+    fn an_unfinished_snapshot_means_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("snapshot-00000000000000000009.parlance.tmp"), b"half")
+            .expect("written");
+        let (_, restored) = Snapshots::open(folder.path()).expect("opens");
+        assert!(restored.is_none());
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_snapshot_stays_readable_when_a_newer_one_takes_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (snapshots, _) = Snapshots::open(folder.path()).expect("opens");
+        let older = snapshots.write(&meta(5), State::default().record()).expect("written");
+        snapshots.write(&meta(9), State::default().record()).expect("written");
+        assert_eq!(older.read().expect("sound").meta, meta(5));
+    }
+
+    #[test]
+    fn a_snapshot_of_another_format_is_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("snapshot-00000000000000000009.parlance");
+        let bytes = encode_as(FORMAT + 1, &meta(9), State::default().record()).expect("encodes");
+        fs::write(&path, bytes).expect("written");
+        let error = Snapshots::open(folder.path()).err().expect("refused");
+        let known = FORMAT;
+        assert!(
+            matches!(&error, OpenError::Version { found, known: 1, .. } if *found == known + 1),
+            "{error}"
+        );
+    }
 }

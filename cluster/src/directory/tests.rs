@@ -1,6 +1,7 @@
 //! The directory as the node uses it: the port's suite, starts, stops, restarts and the lock.
 
 mod damage;
+mod killed;
 
 use parlance_actors::testkit::directory_suite::{self, new_room};
 use parlance_actors::vocab::{Epoch, Gen, SHARD_COUNT};

@@ -323,3 +323,33 @@ fn decode(path: &Path, index: u64, sealed: &[u8]) -> Result<Entry, OpenError> {
 fn unencodable(error: &postcard::Error) -> redb::Error {
     redb::Error::Io(io::Error::other(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::log::tests::IDENTITY;
+
+    #[test]
+    fn a_log_of_another_format_is_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        Disk::create(folder.path(), IDENTITY).expect("made");
+        let (disk, _) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        let mut head = Head { format: FORMAT + 1, ..disk.head.clone() };
+        commit(&disk.db, &mut head, &[]).expect("committed");
+        drop(disk);
+        let error = Disk::open(folder.path(), IDENTITY).err().expect("refused");
+        assert!(matches!(error, OpenError::Version { found: 2, known: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn after_a_failed_commit_nothing_more_becomes_durable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        Disk::create(folder.path(), IDENTITY).expect("made");
+        let (mut disk, _) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        disk.broken = Some("the disk is full".into());
+        disk.take(&[Write::Vote(Vote::new(9, 1), IOFlushed::noop())]);
+        drop(disk);
+        let (_, tail) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        assert_eq!(tail.vote, None);
+    }
+}
