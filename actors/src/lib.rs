@@ -7,4 +7,6 @@ pub mod limits;
 pub mod ports;
 pub mod room;
 pub mod session;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod vocab;
