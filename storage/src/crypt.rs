@@ -40,7 +40,7 @@ const DERIVE_BYTES: usize = XNONCE_BYTES - NONCE_LEN;
 /// Bytes of the tag behind a sealed body.
 const TAG_BYTES: usize = 16;
 /// How many bytes longer a sealed body is.
-pub const SEAL_OVERHEAD_BYTES: usize = XNONCE_BYTES + TAG_BYTES;
+const SEAL_OVERHEAD_BYTES: usize = XNONCE_BYTES + TAG_BYTES;
 
 /// Why a stored body does not open. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,8 +93,9 @@ impl AsRef<[u8]> for EventAad {
 /// A ring that comes from a file is read again when the file has changed: at most every
 /// [`RING_CHECK`] while sealing, and at once when a row names an unknown key. So a rotation
 /// needs no restart, and a row that another process sealed with a newer key can be read.
+#[derive(Clone, Default)]
 pub struct Crypt {
-    live: Option<Live>,
+    live: Option<Arc<Live>>,
 }
 
 struct Live {
@@ -139,7 +140,7 @@ impl Crypt {
     #[must_use]
     pub fn with_ring(ring: &KeyRing) -> Self {
         let keys = RwLock::new(Arc::new(RingKeys::of(ring)));
-        Self { live: Some(Live { keys, file: None }) }
+        Self { live: Some(Arc::new(Live { keys, file: None })) }
     }
 
     /// Reads the ring in `path` and follows the file from then on.
@@ -151,7 +152,7 @@ impl Crypt {
         let file =
             RingFile { path: path.to_path_buf(), seen, checked_at: Instant::now(), broken: false };
         let keys = RwLock::new(Arc::new(RingKeys::of(&ring)));
-        Ok(Self { live: Some(Live { keys, file: Some(Mutex::new(file)) }) })
+        Ok(Self { live: Some(Arc::new(Live { keys, file: Some(Mutex::new(file)) })) })
     }
 
     /// The key that seals, or `None` when encryption is off.
@@ -177,8 +178,13 @@ impl Crypt {
     ///
     /// # Errors
     /// [`CryptError`]; nothing of an unauthentic body is ever returned.
-    pub fn open(&self, key: Option<i32>, aad: &[u8], stored: &[u8]) -> Result<Vec<u8>, CryptError> {
-        let Some(key) = key else { return Ok(stored.to_vec()) };
+    pub fn open(
+        &self,
+        key: Option<i32>,
+        aad: &[u8],
+        stored: Vec<u8>,
+    ) -> Result<Vec<u8>, CryptError> {
+        let Some(key) = key else { return Ok(stored) };
         let Some(live) = &self.live else {
             return Err(CryptError::UnknownKey { key, held: "none: encryption is off".into() });
         };
@@ -270,13 +276,13 @@ impl RootKey {
         stored
     }
 
-    fn open(&self, aad: &[u8], stored: &[u8]) -> Option<Vec<u8>> {
-        let (xnonce, sealed) = stored.split_first_chunk::<XNONCE_BYTES>()?;
+    fn open(&self, aad: &[u8], mut stored: Vec<u8>) -> Option<Vec<u8>> {
+        let (xnonce, sealed) = stored.split_first_chunk_mut::<XNONCE_BYTES>()?;
         let (key, nonce) = self.derive(xnonce);
-        let (cipher, tag) = sealed.split_at(sealed.len().checked_sub(TAG_BYTES)?);
-        let mut plain = vec![0; cipher.len()];
-        key.open_separate_gather(nonce, Aad::from(aad), cipher, tag, &mut plain).ok()?;
-        Some(plain)
+        let length = key.open_in_place(nonce, Aad::from(aad), sealed).ok()?.len();
+        stored.copy_within(XNONCE_BYTES..XNONCE_BYTES + length, 0);
+        stored.truncate(length);
+        Some(stored)
     }
 
     /// The key and the nonce of the message with this extended nonce.

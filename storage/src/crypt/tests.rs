@@ -35,7 +35,7 @@ fn sealing_is_xaes_256_gcm_as_published() {
         let stored = key.seal(xnonce, aad, b"XAES-256-GCM");
         assert_eq!(&stored[..XNONCE_BYTES], xnonce);
         assert_eq!(hex(&stored[XNONCE_BYTES..]), expected);
-        assert_eq!(key.open(aad, &stored).as_deref(), Some(&b"XAES-256-GCM"[..]));
+        assert_eq!(key.open(aad, stored).as_deref(), Some(&b"XAES-256-GCM"[..]));
     }
 }
 
@@ -48,7 +48,7 @@ proptest! {
         let (key, stored) = crypt.seal(place.as_ref(), &body);
         prop_assert_eq!(key, Some(1));
         prop_assert_eq!(stored.len(), body.len() + SEAL_OVERHEAD_BYTES);
-        prop_assert_eq!(crypt.open(key, place.as_ref(), &stored), Ok(body));
+        prop_assert_eq!(crypt.open(key, place.as_ref(), stored), Ok(body));
     }
 }
 
@@ -56,8 +56,8 @@ proptest! {
 fn switched_off_it_stores_bodies_as_they_are_and_names_the_key_it_lacks() {
     let crypt = Crypt::off();
     assert_eq!(crypt.seal(b"place", b"body"), (None, b"body".to_vec()));
-    assert_eq!(crypt.open(None, b"place", b"body"), Ok(b"body".to_vec()));
-    let error = crypt.open(Some(7), b"place", b"body").expect_err("no key");
+    assert_eq!(crypt.open(None, b"place", b"body".to_vec()), Ok(b"body".to_vec()));
+    let error = crypt.open(Some(7), b"place", b"body".to_vec()).expect_err("no key");
     assert!(error.to_string().contains("key 7"), "{error}");
     assert_eq!(format!("{crypt:?}"), "Crypt(off)");
 }
@@ -66,7 +66,7 @@ fn switched_off_it_stores_bodies_as_they_are_and_names_the_key_it_lacks() {
 fn rows_from_before_encryption_stay_readable() {
     let (_dir, path) = ring_file();
     let crypt = Crypt::from_file(&path).expect("a ring");
-    assert_eq!(crypt.open(None, b"place", b"body"), Ok(b"body".to_vec()));
+    assert_eq!(crypt.open(None, b"place", b"body".to_vec()), Ok(b"body".to_vec()));
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn a_change_of_any_byte_is_noticed() {
     for at in 0..stored.len() {
         let mut changed = stored.clone();
         changed[at] ^= 1;
-        let opened = crypt.open(key, place.as_ref(), &changed);
+        let opened = crypt.open(key, place.as_ref(), changed);
         assert_eq!(opened, Err(CryptError::Tampered { key: 1 }), "byte {at}");
     }
     for length in 0..stored.len() {
-        let opened = crypt.open(key, place.as_ref(), &stored[..length]);
+        let opened = crypt.open(key, place.as_ref(), stored[..length].to_vec());
         assert_eq!(opened, Err(CryptError::Tampered { key: 1 }), "cut to {length}");
     }
 }
@@ -108,7 +108,7 @@ fn a_body_moved_to_another_row_is_noticed() {
         EventAad::new(tenant, room, sender, Key::generate()),
     ];
     for place in elsewhere {
-        let opened = crypt.open(id, place.as_ref(), &stored);
+        let opened = crypt.open(id, place.as_ref(), stored.clone());
         assert_eq!(opened, Err(CryptError::Tampered { key: 1 }));
     }
 }
@@ -118,7 +118,7 @@ fn a_key_that_the_ring_lacks_is_named_with_those_it_has() {
     let (_dir, path) = ring_file();
     KeyRing::rotate(&path, NOW).expect("a second key");
     let crypt = Crypt::from_file(&path).expect("a ring");
-    let error = crypt.open(Some(41), b"place", &[0; 60]).expect_err("unknown");
+    let error = crypt.open(Some(41), b"place", vec![0; 60]).expect_err("unknown");
     assert_eq!(error, CryptError::UnknownKey { key: 41, held: "1, 2".into() });
 }
 
@@ -131,10 +131,10 @@ fn after_a_rotation_the_new_key_seals_and_both_open() {
     let after = Crypt::from_file(&path).expect("a ring");
     let new = after.seal(b"place", b"new");
     assert_eq!((old.0, new.0), (Some(1), Some(2)));
-    assert_eq!(after.open(old.0, b"place", &old.1), Ok(b"old".to_vec()));
-    assert_eq!(after.open(new.0, b"place", &new.1), Ok(b"new".to_vec()));
+    assert_eq!(after.open(old.0, b"place", old.1.clone()), Ok(b"old".to_vec()));
+    assert_eq!(after.open(new.0, b"place", new.1), Ok(b"new".to_vec()));
     // A body under one key does not open under the other.
-    assert_eq!(after.open(Some(2), b"place", &old.1), Err(CryptError::Tampered { key: 2 }));
+    assert_eq!(after.open(Some(2), b"place", old.1.clone()), Err(CryptError::Tampered { key: 2 }));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_running_server_learns_a_new_key_from_the_first_row_that_names_it() {
     let other = Crypt::from_file(&path).expect("a ring");
     let (key, stored) = other.seal(b"place", b"body");
     assert_eq!(server.newest(), Some(1));
-    assert_eq!(server.open(key, b"place", &stored), Ok(b"body".to_vec()));
+    assert_eq!(server.open(key, b"place", stored.clone()), Ok(b"body".to_vec()));
     assert_eq!(server.newest(), Some(2));
     assert_eq!(server.seal(b"place", b"next").0, Some(2));
 }
@@ -168,9 +168,9 @@ fn a_ring_that_became_unreadable_leaves_the_earlier_one_in_use() {
     let server = Crypt::from_file(&path).expect("a ring");
     let (key, stored) = server.seal(b"place", b"body");
     std::fs::write(&path, "not a key ring").expect("written");
-    assert!(server.open(Some(2), b"place", &stored).is_err());
-    assert_eq!(server.open(key, b"place", &stored), Ok(b"body".to_vec()));
+    assert!(server.open(Some(2), b"place", stored.clone()).is_err());
+    assert_eq!(server.open(key, b"place", stored.clone()), Ok(b"body".to_vec()));
     std::fs::remove_file(&path).expect("removed");
-    assert!(server.open(Some(2), b"place", &stored).is_err());
+    assert!(server.open(Some(2), b"place", stored.clone()).is_err());
     assert_eq!(server.seal(b"place", b"next").0, Some(1));
 }
