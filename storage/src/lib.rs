@@ -10,9 +10,12 @@ pub mod keyring;
 pub mod limits;
 mod migrate;
 mod postgres;
+mod reseal;
 mod schema;
 mod sql;
 mod sqlite;
+#[cfg(test)]
+mod throwaway;
 
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +26,7 @@ use uuid::Uuid;
 pub use crypt::{Crypt, CryptError, EventAad};
 pub use error::{StorageError, redacted};
 pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
+pub use reseal::{KeysError, Resealed, key_in_use, remove_key, reseal};
 
 use postgres::PostgresDb;
 use sql::Db;

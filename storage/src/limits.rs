@@ -49,6 +49,13 @@ pub const NODE_NAME_BYTES_MAX: usize = 32;
 pub const SWEEP_ROWS_MAX: i64 = 1_000;
 /// Statements of one sweep for each table: a million rows. More is left for the next sweep.
 pub const SWEEP_BATCHES_MAX: usize = 1_000;
+/// Rows that resealing reads, and rewrites, at once: at most 16 MiB of bodies, and row locks
+/// or SQLite's writer for some milliseconds.
+pub const RESEAL_ROWS_MAX: i64 = 256;
+/// Walks over the history for rows that somebody else was changing in the one before.
+pub const RESEAL_PASSES_MAX: u32 = 3;
+/// Rows that do not open and are named in the result.
+pub const RESEAL_UNREADABLE_MAX: usize = 20;
 
 const _: () = assert!(LOCK_WAIT.as_millis() < STATEMENT_WAIT.as_millis());
 const _: () = assert!(CLOSE_WAIT.as_millis() < parlance_actors::limits::DRAIN.as_millis());

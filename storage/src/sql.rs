@@ -266,7 +266,9 @@ impl Transaction {
         match self.open.as_mut().expect("open until it ends") {
             Open::Postgres(connection) => {
                 let begin = match purpose {
-                    For::Writing => "BEGIN",
+                    // Whatever the server's default is: after a lock, the next statement must see
+                    // what its last holder committed.
+                    For::Writing => "BEGIN ISOLATION LEVEL READ COMMITTED",
                     _ => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
                 };
                 sqlx::raw_sql(begin).execute(&mut **connection).await?;

@@ -1,11 +1,10 @@
 //! The port's conformance suite on SQLite and on PostgreSQL, and what the suite cannot see.
 
-mod postgres;
-
 use parlance_actors::testkit::accounts_suite;
 use parlance_actors::vocab::TenantId;
 
 use crate::sql::{Arg, Db, For};
+use crate::throwaway::Server;
 use crate::{Storage, StorageConfig};
 
 async fn on_sqlite() -> (tempfile::TempDir, Storage) {
@@ -15,8 +14,8 @@ async fn on_sqlite() -> (tempfile::TempDir, Storage) {
     (folder, storage)
 }
 
-async fn on_postgres() -> (postgres::Server, Storage) {
-    let server = postgres::Server::start().await;
+async fn on_postgres() -> (Server, Storage) {
+    let server = Server::start().await;
     let storage = Storage::open(StorageConfig::new(server.url())).await.expect("opened");
     (server, storage)
 }

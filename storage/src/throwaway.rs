@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 const START_WAIT: Duration = Duration::from_secs(60);
 
 /// Ended, and its folder removed, when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // PostgreSQL does not run as root.
         let owner = unprivileged();
@@ -44,7 +44,7 @@ impl Server {
         server
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let socket = self.folder.path().display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{socket}/postgres")
     }
