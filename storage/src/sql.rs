@@ -44,7 +44,7 @@ pub(crate) enum Arg {
 }
 
 impl Arg {
-    fn to_postgres(self, query: PgQuery<'_>) -> PgQuery<'_> {
+    fn bind_postgres(self, query: PgQuery<'_>) -> PgQuery<'_> {
         match self {
             Self::Small(value) => query.bind(value),
             Self::Int(value) => query.bind(value),
@@ -59,7 +59,7 @@ impl Arg {
         }
     }
 
-    fn to_sqlite(self, query: LiteQuery<'_>) -> LiteQuery<'_> {
+    fn bind_sqlite(self, query: LiteQuery<'_>) -> LiteQuery<'_> {
         match self {
             Self::Small(value) => query.bind(value),
             Self::Int(value) => query.bind(value),
@@ -240,11 +240,11 @@ impl Db {
 }
 
 fn postgres_query<'q>(schema: &Schema, sql: &str, args: Vec<Arg>) -> PgQuery<'q> {
-    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.to_postgres(query))
+    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.bind_postgres(query))
 }
 
 fn sqlite_query<'q>(schema: &Schema, sql: &str, args: Vec<Arg>) -> LiteQuery<'q> {
-    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.to_sqlite(query))
+    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.bind_sqlite(query))
 }
 
 #[derive(Debug)]

@@ -39,6 +39,15 @@ fn sealing_is_xaes_256_gcm_as_published() {
     }
 }
 
+/// Stored bodies depend on these bytes: they never change.
+#[test]
+fn the_place_of_a_body_is_written_as_ever() {
+    let id = |byte: u8| uuid::Uuid::from_bytes([byte; 16]);
+    let place = EventAad::new(TenantId(0x0102_0304), RoomId(id(5)), UserId(id(6)), Key(id(7)));
+    let expected = format!("01020304{}{}{}", "05".repeat(16), "06".repeat(16), "07".repeat(16));
+    assert_eq!(hex(place.as_ref()), expected);
+}
+
 proptest! {
     #[test]
     fn what_was_sealed_opens_at_its_place(body in prop::collection::vec(any::<u8>(), 0..2048)) {
