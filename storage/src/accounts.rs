@@ -22,6 +22,7 @@ use parlance_actors::vocab::{TenantId, Timestamp, User, UserId};
 use uuid::Uuid;
 
 use crate::Storage;
+use crate::limits::ACCOUNT_LOCK_WAIT;
 use crate::sql::{Arg, Db, For, Row, Transaction};
 
 /// Where the tables are that belong to no tenant.
@@ -80,16 +81,21 @@ impl StoredAccounts {
     }
 
     /// Waits until nobody else's transaction holds this lock; it is held until the end of
-    /// `transaction`. On SQLite a transaction that writes is alone anyway.
+    /// `transaction`. On SQLite a transaction that writes is alone anyway. A node that hangs
+    /// between two statements loses the lock, and nobody waits for one without end.
     async fn lock(
         &self,
         transaction: &mut Transaction,
         kind: u64,
         which: u64,
     ) -> Result<(), sqlx::Error> {
+        const LOCK: &str = "SELECT set_config('lock_timeout', $2, true),
+              set_config('idle_in_transaction_session_timeout', $2, true),
+              pg_advisory_xact_lock($1)";
         if matches!(self.db, Db::Postgres(_)) {
             let key = Arg::Int((kind ^ which).cast_signed());
-            transaction.rows("SELECT pg_advisory_xact_lock($1)", vec![key]).await?;
+            let wait = Arg::Text(format!("{}ms", ACCOUNT_LOCK_WAIT.as_millis()));
+            transaction.rows(LOCK, vec![key, wait]).await?;
         }
         Ok(())
     }
@@ -125,6 +131,10 @@ impl Accounts for StoredAccounts {
 
     async fn user(&self, tenant: TenantId, user: UserId) -> Result<Option<User>, AccountError> {
         self.read_user(tenant, user).await.map_err(away)
+    }
+
+    async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError> {
+        self.read_users(tenant, users).await.map_err(away)
     }
 
     async fn find_users(

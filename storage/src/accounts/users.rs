@@ -1,9 +1,12 @@
 //! Users: made, found, changed.
 
+use std::collections::BTreeSet;
+
 use parlance_actors::ports::accounts::{AccountError, Credential, NewUser};
 use parlance_actors::vocab::{TenantId, Timestamp, User, UserId, Username};
 
 use super::{FIRST_ADMIN_LOCK, GLOBAL, StoredAccounts, away, tenant_arg};
+use crate::limits::USERS_AT_ONCE_MAX;
 use crate::sql::{Arg, For, Row, Transaction};
 
 const CREATE: &str = r#"INSERT INTO {t}."user" (id, username, folded, password, admin, created_at)
@@ -13,6 +16,8 @@ const BY_NAME: &str = r#"SELECT id, username, admin, disabled, created_at, passw
     FROM {t}."user" WHERE folded = $1"#;
 const BY_ID: &str =
     r#"SELECT id, username, admin, disabled, created_at FROM {t}."user" WHERE id = $1"#;
+const BY_IDS: &str =
+    r#"SELECT id, username, admin, disabled, created_at FROM {t}."user" WHERE id IN"#;
 /// A range and not LIKE: it has no wildcards and always uses the index of names.
 const BY_PREFIX: &str = r#"SELECT id, username, admin, disabled, created_at FROM {t}."user"
     WHERE folded >= $1 AND folded < $2 ORDER BY folded LIMIT $3"#;
@@ -113,6 +118,29 @@ impl StoredAccounts {
     ) -> Result<Option<User>, sqlx::Error> {
         let rows = self.db.rows(tenant, For::Deciding, BY_ID, vec![Arg::Id(user.0)]).await?;
         rows.first().map(|row| read(tenant, row)).transpose()
+    }
+
+    /// Asks in lists whose lengths are powers of two, filled up with repeats, so that there are
+    /// few statements to prepare.
+    pub(super) async fn read_users(
+        &self,
+        tenant: TenantId,
+        users: &[UserId],
+    ) -> Result<Vec<User>, sqlx::Error> {
+        let ids: BTreeSet<UserId> = users.iter().copied().collect();
+        let ids: Vec<UserId> = ids.into_iter().collect();
+        let mut found = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(USERS_AT_ONCE_MAX) {
+            let length = chunk.len().next_power_of_two();
+            let padded = chunk.iter().chain(std::iter::repeat(&chunk[0])).take(length);
+            let args = padded.map(|id| Arg::Id(id.0)).collect();
+            let places: Vec<String> = (1..=length).map(|place| format!("${place}")).collect();
+            let sql = format!("{BY_IDS} ({})", places.join(", "));
+            for row in &self.db.rows(tenant, For::Deciding, &sql, args).await? {
+                found.push(read(tenant, row)?);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn read_users_from(
