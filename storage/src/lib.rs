@@ -3,14 +3,19 @@
 //! This crate implements the storage ports of `actors`. It decides nothing about rooms: it
 //! commits what their owner decided, under a fence, and reads it back.
 
+mod accounts;
 mod crypt;
 mod error;
+pub mod keyring;
 pub mod limits;
 mod migrate;
 mod postgres;
+mod reseal;
 mod schema;
 mod sql;
 mod sqlite;
+#[cfg(test)]
+mod throwaway;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,9 +23,10 @@ use std::time::Duration;
 use parlance_actors::vocab::{Epoch, TenantId, Timestamp};
 use uuid::Uuid;
 
-pub use crypt::{Crypt, NotOpened};
+pub use crypt::{Crypt, CryptError, EventAad};
 pub use error::{StorageError, redacted};
 pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
+pub use reseal::{KeysError, Resealed, key_in_use, remove_key, reseal};
 
 use postgres::PostgresDb;
 use sql::Db;

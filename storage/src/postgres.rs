@@ -3,6 +3,8 @@
 //! Statements of the ports are elsewhere: shared ones in `reads` and `members`, the append in
 //! `writer`.
 
+mod reseal;
+
 use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
