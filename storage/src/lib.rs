@@ -148,6 +148,18 @@ impl Storage {
         rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.id(0)).map_err(failed())
     }
 
+    /// The id of the cluster that the database belongs to, if it belongs to one.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn known_cluster(&self) -> Result<Option<Uuid>, StorageError> {
+        const KNOWN: &str = "SELECT id FROM {g}.cluster";
+        let failed = || StorageError::during("reading the cluster's id");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, KNOWN, Vec::new()).await;
+        let rows = rows.map_err(failed())?;
+        rows.first().map(|row| row.id(0)).transpose().map_err(failed())
+    }
+
     /// The highest epoch of any fence; a new cluster's epochs start above it.
     ///
     /// # Errors
