@@ -62,7 +62,7 @@ impl Disk {
             source: io::Error::other(error),
         };
         let db = Database::create(&path).map_err(|error| failed(error.into()))?;
-        let mut disk_head = Head {
+        let mut head = Head {
             format: FORMAT,
             cluster: identity.cluster,
             node: identity.node.0,
@@ -72,10 +72,10 @@ impl Disk {
             purged: None,
             last: None,
         };
-        commit(&db, &mut disk_head, &[]).map_err(|error| failed(error))?;
+        commit(&db, &mut head, &[]).map_err(failed)?;
         drop(db);
         let mark = folder.join(MARK_FILE);
-        Mark::create(&mark, disk_head.commits).map_err(OpenError::io("make", &mark))?;
+        Mark::create(&mark, head.commits).map_err(OpenError::io("make", &mark))?;
         files::sync_folder(folder).map_err(OpenError::io("sync", folder))
     }
 
