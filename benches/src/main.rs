@@ -1,2 +1,2 @@
-//! The node.
+//! The load generator.
 fn main() {}
