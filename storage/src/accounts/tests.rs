@@ -99,7 +99,7 @@ async fn a_hanging_change_on_postgres_holds_nobody_up_for_ever() {
         at: Timestamp(1),
     };
     let user = accounts.create_user(user).await.expect("made").id;
-    let stored = super::StoredAccounts { db: storage.db.clone() };
+    let stored = super::SqlAccounts { db: storage.db.clone() };
     let mut hanging = storage.db.begin(TenantId::MAIN, For::Writing).await.expect("begun");
     stored.lock_user(&mut hanging, user).await.expect("locked");
     let change = async || accounts.set_password(TenantId::MAIN, user, "phc".into()).await;
