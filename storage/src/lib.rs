@@ -1,1 +1,175 @@
-//! Placeholder.
+//! History, membership and accounts on SQLite and PostgreSQL.
+//!
+//! This crate implements the storage ports of `actors`. It decides nothing about rooms: it
+//! commits what their owner decided, under a fence, and reads it back.
+
+mod accounts;
+mod crypt;
+mod error;
+pub mod keyring;
+pub mod limits;
+mod migrate;
+mod postgres;
+mod reseal;
+mod schema;
+mod sql;
+mod sqlite;
+#[cfg(test)]
+mod throwaway;
+
+use std::fmt;
+use std::time::Duration;
+
+use parlance_actors::vocab::{Epoch, TenantId, Timestamp};
+use uuid::Uuid;
+
+pub use crypt::{Crypt, CryptError, EventAad};
+pub use error::{StorageError, redacted};
+pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
+pub use reseal::{KeysError, Resealed, key_in_use, remove_key, reseal};
+
+use postgres::PostgresDb;
+use sql::Db;
+use sqlite::SqliteDb;
+
+/// How to open storage.
+#[derive(Clone)]
+pub struct StorageConfig {
+    /// `sqlite:FOLDER` (one file a tenant in it) or `postgres://…`, straight to the primary.
+    pub url: String,
+    /// PostgreSQL only: where reads go, a pooler in transaction mode for one.
+    pub read_url: Option<String>,
+    /// This node's name, shown in the server's list of connections.
+    pub node: String,
+    /// How many lanes write on PostgreSQL; `None` for the default. SQLite has one.
+    pub lanes: Option<usize>,
+    /// Connections for reads, to the primary and to the pooler each.
+    pub read_connections: u32,
+    /// Apply missing migrations when opening; otherwise their absence is an error.
+    pub migrate: bool,
+    /// The tenants and their names.
+    pub tenants: Vec<(TenantId, String)>,
+    /// At-rest encryption of bodies.
+    pub crypt: Crypt,
+    /// How long a takeover waits for the previous owner's insert before it ends its connection.
+    pub lock_wait: Duration,
+}
+
+impl StorageConfig {
+    /// The defaults for a database: tenant `main`, migrations applied, no encryption.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            read_url: None,
+            node: "node".to_owned(),
+            lanes: None,
+            read_connections: limits::READ_CONNECTIONS,
+            migrate: true,
+            tenants: vec![(TenantId::MAIN, "main".to_owned())],
+            crypt: Crypt::off(),
+            lock_wait: limits::LOCK_WAIT,
+        }
+    }
+
+    /// Whether the URL names PostgreSQL; the other possibility is SQLite.
+    ///
+    /// # Errors
+    /// [`StorageError::Config`] when it names neither.
+    pub fn is_postgres(&self) -> Result<bool, StorageError> {
+        match self.url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => Ok(true),
+            Some(("sqlite", _)) => Ok(false),
+            _ => Err(StorageError::Config(format!(
+                "database URL {}: allowed are sqlite:FOLDER and postgres://USER@HOST/DATABASE",
+                redacted(&self.url)
+            ))),
+        }
+    }
+}
+
+impl fmt::Debug for StorageConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageConfig")
+            .field("url", &redacted(&self.url))
+            .field("read_url", &self.read_url.as_deref().map(redacted))
+            .field("node", &self.node)
+            .field("lanes", &self.lanes)
+            .field("tenants", &self.tenants)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The opened storage: the ports over one database.
+pub struct Storage {
+    db: Db,
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+impl Storage {
+    /// Connects, migrates or checks the schema, and starts the lanes.
+    ///
+    /// # Errors
+    /// [`StorageError`] that names the URL without its password.
+    pub async fn open(config: StorageConfig) -> Result<Self, StorageError> {
+        if config.tenants.is_empty() {
+            return Err(StorageError::Config("storage needs at least one tenant".to_owned()));
+        }
+        if config.migrate {
+            migrate_up(&config).await?;
+        } else {
+            migrate::check(&config).await?;
+        }
+        let db = if config.is_postgres()? {
+            Db::Postgres(PostgresDb::open(&config).await?)
+        } else {
+            Db::Sqlite(SqliteDb::open(&config).await?)
+        };
+        Ok(Self { db })
+    }
+
+    /// The id of the cluster that the database belongs to; `proposed` becomes it if there is none.
+    /// Of several nodes that try at once exactly one wins.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn cluster_id(&self, proposed: Uuid) -> Result<Uuid, StorageError> {
+        const CLAIM: &str = "INSERT INTO {g}.cluster (one, id, created_at) VALUES (true, $1, $2)
+            ON CONFLICT (one) DO UPDATE SET one = true RETURNING id";
+        let args = vec![sql::Arg::Id(proposed), sql::Arg::Int(Timestamp::now().0)];
+        let failed = || StorageError::during("reading the cluster's id");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Writing, CLAIM, args).await;
+        let rows = rows.map_err(failed())?;
+        rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.id(0)).map_err(failed())
+    }
+
+    /// The id of the cluster that the database belongs to, if it belongs to one.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn known_cluster(&self) -> Result<Option<Uuid>, StorageError> {
+        const KNOWN: &str = "SELECT id FROM {g}.cluster";
+        let failed = || StorageError::during("reading the cluster's id");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, KNOWN, Vec::new()).await;
+        let rows = rows.map_err(failed())?;
+        rows.first().map(|row| row.id(0)).transpose().map_err(failed())
+    }
+
+    /// The highest epoch of any fence; a new cluster's epochs start above it.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn highest_epoch(&self) -> Result<Epoch, StorageError> {
+        const HIGHEST: &str = "SELECT COALESCE(max(epoch), 0) FROM {g}.fence";
+        let failed = || StorageError::during("reading the fences");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, HIGHEST, Vec::new()).await;
+        let rows = rows.map_err(failed())?;
+        let highest = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(failed())?;
+        Ok(Epoch(u64::try_from(highest).unwrap_or_default()))
+    }
+}

@@ -1,0 +1,94 @@
+//! Membership in memory: the rows that [`MemoryHistory`] writes with its member events.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::history::MemoryHistory;
+use crate::ports::HistoryError;
+use crate::ports::members::{Member, Members, Membership};
+use crate::vocab::{Role, RoomId, RoomRef, Seq, TenantId, UserId};
+
+#[async_trait]
+impl Members for MemoryHistory {
+    async fn role(&self, room: RoomRef, user: UserId) -> Result<Option<Role>, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        let row = database.rooms.get(&room).and_then(|log| log.members.get(&user));
+        Ok(row.map(|row| row.role))
+    }
+
+    async fn list(
+        &self,
+        room: RoomRef,
+        after: Option<UserId>,
+        limit: u16,
+    ) -> Result<Vec<Member>, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        let Some(log) = database.rooms.get(&room) else { return Ok(Vec::new()) };
+        let unknown: Arc<str> = "unknown".into();
+        let members = log.members.iter().filter(|(user, _)| after.is_none_or(|a| **user > a));
+        let members = members.take(usize::from(limit)).map(|(user, row)| Member {
+            user: *user,
+            username: database.usernames.get(user).unwrap_or(&unknown).clone(),
+            role: row.role,
+            joined_at: row.joined_at,
+        });
+        Ok(members.collect())
+    }
+
+    async fn rooms_of(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Result<Vec<Membership>, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        let rooms = database.rooms.iter().filter(|(at, _)| at.tenant == tenant);
+        let rooms = rooms.filter(|(at, _)| after.is_none_or(|after| at.room > after));
+        let mut memberships: Vec<_> = rooms
+            .filter_map(|(at, log)| {
+                let role = log.members.get(&user)?.role;
+                let mark = database.marks.get(&(tenant, user, at.room));
+                Some(Membership { room: at.room, role, read: mark.copied().unwrap_or_default() })
+            })
+            .collect();
+        memberships.sort_by_key(|membership| membership.room);
+        memberships.truncate(usize::from(limit));
+        Ok(memberships)
+    }
+
+    async fn mark_read(
+        &self,
+        room: RoomRef,
+        user: UserId,
+        seq: Seq,
+    ) -> Result<Option<u64>, HistoryError> {
+        self.present()?;
+        let mut database = self.database.lock();
+        let mark = database.marks.entry((room.tenant, user, room.room)).or_default();
+        if *mark >= seq {
+            return Ok(None);
+        }
+        *mark = seq;
+        let revision = database.revisions.entry((room.tenant, user)).or_default();
+        *revision += 1;
+        Ok(Some(*revision))
+    }
+
+    async fn bump(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError> {
+        self.present()?;
+        let mut database = self.database.lock();
+        let revision = database.revisions.entry((tenant, user)).or_default();
+        *revision += 1;
+        Ok(*revision)
+    }
+
+    async fn revision(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError> {
+        self.present()?;
+        Ok(self.database.lock().revisions.get(&(tenant, user)).copied().unwrap_or_default())
+    }
+}

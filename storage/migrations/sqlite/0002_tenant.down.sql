@@ -1,0 +1,11 @@
+DROP TABLE attachment;
+DROP TABLE mention;
+DROP TABLE read_mark;
+DROP TABLE room;
+DROP TABLE member;
+DROP TABLE event;
+DROP TABLE to_device;
+DROP TABLE prekey;
+DROP TABLE device;
+DROP TABLE identity;
+DROP TABLE "user";

@@ -1,0 +1,68 @@
+//! Every bound of this crate that is not the domain's, with its reason.
+
+use std::time::Duration;
+
+/// Writers of history on PostgreSQL: four commit in parallel what one disk can still flush together.
+pub const LANES_POSTGRES: usize = 4;
+/// SQLite has one writer.
+pub const LANES_SQLITE: usize = 1;
+/// One lane a shard is the most that can ever work.
+pub const LANES_MAX: usize = 256;
+/// Connections for reads. A read takes about a millisecond, so this is thousands a second.
+pub const READ_CONNECTIONS: u32 = 8;
+/// How long a read waits for a connection before it is refused as unavailable.
+pub const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
+/// How long one attempt to connect may take.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long a statement of a lane may take until its connection is given up as lost. Above the
+/// lock timeout, so that the database's own, unambiguous answer comes first.
+pub const STATEMENT_WAIT: Duration = Duration::from_secs(10);
+/// How long a lane waits for a lock, a fence's above all, before it ends the lane that holds it.
+pub const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// Attempts to raise a fence, each after ending the holder's connections.
+pub const RAISE_TRIES: u32 = 5;
+/// Attempts in a row at a batch that keeps colliding with rows it did not know of. Afterwards it is
+/// taken apart, so that one bad row cannot stop a lane for ever.
+pub const COLLISIONS_MAX: u32 = 3;
+/// The first pause between attempts to connect.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between attempts to connect, so that recovery follows the database within it.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// A lane without a database takes appends for this long, so that a short cut passes unnoticed;
+/// afterwards it refuses new ones.
+pub const AWAY_GRACE: Duration = Duration::from_secs(1);
+/// How long an opening room waits for its lane.
+pub const OPEN_WAIT: Duration = Duration::from_secs(10);
+/// How long closing waits for a database that is away before what waits is settled as failed.
+/// Below the domain's `DRAIN`.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(3);
+/// How long a health check may take.
+pub const HEALTH_WAIT: Duration = Duration::from_secs(2);
+/// How long SQLite waits for another process's lock.
+pub const SQLITE_BUSY_WAIT: Duration = Duration::from_secs(5);
+/// A migration waits this long for another node's.
+pub const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(60);
+/// A node's name inside a connection's `application_name`, which PostgreSQL cuts at 63 bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 32;
+/// How long a change of an account waits for another one of the same user, and how long one may
+/// pause between its statements. Each takes milliseconds; longer means that a node hangs.
+pub const ACCOUNT_LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Users that one statement looks up: a page of members. A power of two.
+pub const USERS_AT_ONCE_MAX: usize = 256;
+/// Rows that a sweep of the accounts' tables deletes in one statement: some milliseconds of
+/// SQLite's one writer.
+pub const SWEEP_ROWS_MAX: i64 = 1_000;
+/// Statements of one sweep for each table: a million rows. More is left for the next sweep.
+pub const SWEEP_BATCHES_MAX: usize = 1_000;
+/// Rows that resealing reads, and rewrites, at once: at most 16 MiB of bodies, and row locks
+/// or SQLite's writer for some milliseconds.
+pub const RESEAL_ROWS_MAX: i64 = 256;
+/// Walks over the history for rows that somebody else was changing in the one before.
+pub const RESEAL_PASSES_MAX: u32 = 3;
+/// Rows that do not open and are named in the result.
+pub const RESEAL_UNREADABLE_MAX: usize = 20;
+
+const _: () = assert!(LOCK_WAIT.as_millis() < STATEMENT_WAIT.as_millis());
+const _: () = assert!(CLOSE_WAIT.as_millis() < parlance_actors::limits::DRAIN.as_millis());
+const _: () = assert!(BACKOFF_MIN.as_millis() <= BACKOFF_MAX.as_millis());
+const _: () = assert!(USERS_AT_ONCE_MAX.is_power_of_two());
