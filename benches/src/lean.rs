@@ -96,19 +96,31 @@ fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 }
 
 impl Socket {
-    /// Connects and upgrades.
+    /// Connects and upgrades, with the protocol's own path and subprotocol.
     ///
     /// # Errors
     /// When the server is not reached or answers anything but 101.
     pub async fn connect(server: &Server) -> io::Result<Self> {
+        let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
+        Self::upgrade(server, "/ws", &subprotocol).await
+    }
+
+    /// Connects and upgrades to simple chat.
+    ///
+    /// # Errors
+    /// When the server is not reached or answers anything but 101.
+    pub async fn connect_simple(server: &Server, token: &str) -> io::Result<Self> {
+        Self::upgrade(server, &format!("/ws/chat?token={token}"), "").await
+    }
+
+    async fn upgrade(server: &Server, path: &str, header: &str) -> io::Result<Self> {
         let stream = server.connect().await.map_err(|error| io::Error::other(error.to_string()))?;
         let mut socket = Self { stream, buffer: Vec::new(), filled: 0, taken: 0, out: Vec::new() };
         let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: {}\r\n\r\n",
+             {header}\r\n",
             server.authority(),
-            parlance_protocol::SUBPROTOCOL
         );
         socket.stream.write_all(request.as_bytes()).await?;
         let end = loop {
