@@ -19,6 +19,10 @@ mod sabotage;
 mod schema;
 mod sql;
 mod sqlite;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod throwaway;
 
@@ -180,7 +184,7 @@ impl Storage {
     }
 
     /// Ends the lanes as `kill -9` would: nobody hears of what was queued.
-    #[cfg(feature = "testkit")]
+    #[cfg(any(test, feature = "testkit"))]
     pub fn kill(&self) {
         self.history.kill();
     }
@@ -198,6 +202,18 @@ impl Storage {
         let rows = self.db.rows(TenantId::MAIN, sql::For::Writing, CLAIM, args).await;
         let rows = rows.map_err(failed())?;
         rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.id(0)).map_err(failed())
+    }
+
+    /// The id of the cluster that the database belongs to, if it belongs to one.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn known_cluster(&self) -> Result<Option<Uuid>, StorageError> {
+        const KNOWN: &str = "SELECT id FROM {g}.cluster";
+        let failed = || StorageError::during("reading the cluster's id");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, KNOWN, Vec::new()).await;
+        let rows = rows.map_err(failed())?;
+        rows.first().map(|row| row.id(0)).transpose().map_err(failed())
     }
 
     /// The highest epoch of any fence; a new cluster's epochs start above it.

@@ -62,7 +62,7 @@ impl Disk {
             source: io::Error::other(error),
         };
         let db = Database::create(&path).map_err(|error| failed(error.into()))?;
-        let mut disk_head = Head {
+        let mut head = Head {
             format: FORMAT,
             cluster: identity.cluster,
             node: identity.node.0,
@@ -72,10 +72,10 @@ impl Disk {
             purged: None,
             last: None,
         };
-        commit(&db, &mut disk_head, &[]).map_err(|error| failed(error))?;
+        commit(&db, &mut head, &[]).map_err(failed)?;
         drop(db);
         let mark = folder.join(MARK_FILE);
-        Mark::create(&mark, disk_head.commits).map_err(OpenError::io("make", &mark))?;
+        Mark::create(&mark, head.commits).map_err(OpenError::io("make", &mark))?;
         files::sync_folder(folder).map_err(OpenError::io("sync", folder))
     }
 
@@ -339,6 +339,44 @@ mod tests {
         drop(disk);
         let error = Disk::open(folder.path(), IDENTITY).err().expect("refused");
         assert!(matches!(error, OpenError::Version { found: 2, known: 1, .. }), "{error}");
+    }
+
+    /// openraft's own types are on disk: an upgrade that changes their layout must show here.
+    #[test]
+    fn the_bytes_of_the_log_never_change() {
+        use openraft::{EntryPayload, Membership};
+        use std::collections::{BTreeMap, BTreeSet};
+
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let vote = Vote::new_committed(300, 1);
+        let id = |index| LogId { leader_id: vote.leader_id, index };
+        let entry = |payload| {
+            let bytes = encode(&Entry { log_id: id(5), payload }).expect("encodes");
+            let body = unseal(&entry_label(5), &bytes).expect("sealed").to_vec();
+            assert!(decode(Path::new("log"), 5, &bytes).is_ok());
+            hex(&body)
+        };
+        // Term 300, node 1, index 5; then the payload.
+        assert_eq!(entry(EntryPayload::Blank), ["ac0201", "05", "00"].concat());
+        let peers = BTreeMap::from([(1, crate::directory::types::Peer { address: "a".into() })]);
+        let membership = Membership::new(vec![BTreeSet::from([1])], peers).expect("consistent");
+        assert_eq!(
+            entry(EntryPayload::Membership(membership)),
+            ["ac0201", "05", "02", "010101", "01010161"].concat()
+        );
+        let head = Head {
+            format: 1,
+            cluster: ClusterId(uuid::Uuid::from_bytes([9; 16])),
+            node: 1,
+            commits: 7,
+            vote: Some(vote),
+            committed: Some(id(5)),
+            purged: None,
+            last: Some(5),
+        };
+        let parts =
+            ["01", "10", &"09".repeat(16), "01", "07", "01ac020101", "01ac020105", "00", "0105"];
+        assert_eq!(hex(&postcard::to_stdvec(&head).expect("encodes")), parts.concat());
     }
 
     #[test]

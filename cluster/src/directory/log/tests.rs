@@ -142,7 +142,7 @@ async fn append_until_killed(folder: &Path) {
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     Log::create(folder.path(), IDENTITY).expect("made");
-    let ends = Instant::now() + Duration::from_secs(12);
+    let ends = Instant::now() + Duration::from_secs(8);
     let (mut vote, mut last, mut rounds) = (0, 0, 0_u64);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     while Instant::now() < ends {

@@ -214,3 +214,99 @@ fn the_lobbys_name_is_the_one_that_is_kept_free() {
     let lobby = RoomMeta::lobby(TenantId::MAIN).name.expect("the lobby has a name");
     assert_eq!(lobby.folded(), LOBBY);
 }
+
+#[test]
+fn a_hundred_thousand_rooms_page_in_order_and_survive_a_snapshot() {
+    const ROOMS: u64 = 100_000;
+    let mut state = bootstrapped();
+    for n in 0..ROOMS {
+        // Ids that do not come in their order.
+        let id = RoomId(Uuid::from_u128(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 32));
+        let new = CreateRoom {
+            tenant: TenantId::MAIN,
+            id,
+            key: Key(id.0),
+            kind: if n % 2 == 0 { ListedKind::Public } else { ListedKind::Private },
+            name: FoldedName::new(RoomName::parse(&format!("Room {n}")).expect("a valid name")),
+            topic: Topic::default(),
+            by: UserId(uuid(1)),
+            at: Timestamp(1),
+        };
+        let response = state.apply(3 + n, &Command::CreateRoom(new));
+        assert!(matches!(response, Response::Room { changed: true, .. }), "{response:?}");
+    }
+    let mut seen: Vec<RoomId> = Vec::new();
+    loop {
+        let page = state.public_rooms(TenantId::MAIN, seen.last().copied(), 200);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.iter().map(|room| room.id));
+    }
+    assert_eq!(seen.len() as u64, ROOMS / 2);
+    assert!(seen.is_sorted());
+    let started = std::time::Instant::now();
+    let record = state.record();
+    let taken = started.elapsed();
+    let bytes = postcard::to_stdvec(&record).expect("encodes");
+    let encoded = started.elapsed();
+    let again = State::from_record(postcard::from_bytes(&bytes).expect("decodes")).expect("sound");
+    println!(
+        "taken in {taken:?}, encoded by {encoded:?} ({} bytes), decoded by {:?}",
+        bytes.len(),
+        started.elapsed()
+    );
+    assert_eq!(again, state);
+}
+
+#[test]
+fn the_bytes_of_a_snapshot_never_change() {
+    let mut state = bootstrapped();
+    let new = CreateRoom {
+        tenant: TenantId::MAIN,
+        id: RoomId(Uuid::from_bytes([1; 16])),
+        key: Key(Uuid::from_bytes([2; 16])),
+        kind: ListedKind::Private,
+        name: FoldedName::new(RoomName::parse("Hi").expect("a valid name")),
+        topic: Topic::parse("t").expect("a valid topic"),
+        by: UserId(Uuid::from_bytes([3; 16])),
+        at: Timestamp(64),
+    };
+    state.apply(3, &Command::CreateRoom(new));
+    let bytes = postcard::to_stdvec(&state.record()).expect("encodes");
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = |n: &str| "10".to_owned() + &n.repeat(16);
+    // Cluster, epoch base, one tenant, one node, 256 shards, one room.
+    let cluster = "0110".to_owned() + "00000000000000000000000100000000";
+    let shard = ["01", "2a", "01", "01"].concat();
+    let room = [
+        "01",
+        &id("01"),
+        "01",
+        "024869",
+        "026869",
+        "0174",
+        "00",
+        "01",
+        &id("03"),
+        "8001",
+        &id("02"),
+        &id("03"),
+    ]
+    .concat();
+    let parts = [
+        &cluster,
+        "28",
+        "01",
+        "01",
+        "046d61696e",
+        "01",
+        "01",
+        "02",
+        "8002",
+        &shard.repeat(256),
+        "01",
+        &room,
+    ];
+    assert_eq!(hex, parts.concat());
+}

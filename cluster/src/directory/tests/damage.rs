@@ -279,6 +279,30 @@ async fn a_flipped_bit_in_the_log_gives_the_same_or_is_named() {
 }
 
 #[tokio::test]
+async fn a_lost_sector_of_the_log_gives_the_same_or_is_named() {
+    use std::os::unix::fs::FileExt as _;
+    const SECTOR_BYTES: u64 = 512;
+    let mut seeded = Seeded(53);
+    for end in [End::Closed, End::Killed] {
+        let sound = Sound::new(end).await;
+        let bytes = fs::read(find(sound.folder.path(), LOG_FILE)).expect("readable");
+        let used = (0..).zip(bytes.chunks(512)).filter(|(_, bytes)| bytes.iter().any(|b| *b != 0));
+        let used: Vec<u64> = used.map(|(sector, _)| sector).collect();
+        for case in 0..60 {
+            // Every sector at the beginning, then a sample.
+            let at = if case < 12 { case } else { seeded.below(used.len() as u64) };
+            let sector = used[usize::try_from(at).expect("small")];
+            let fill = if case % 2 == 0 { 0 } else { 0xff };
+            let what = format!("sector {sector} filled with {fill:#x} after {end:?}");
+            sound.check(&what, LOG_FILE, &[LOG_FILE], |path| {
+                let file = fs::File::options().write(true).open(path).expect("opens");
+                file.write_all_at(&[fill; 512], sector * SECTOR_BYTES).expect("written");
+            });
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_older_copy_of_the_log_is_not_taken_for_the_log() {
     let folder = folder();
     let directory = open(folder.path()).await;
