@@ -14,7 +14,7 @@ use parlance_actors::vocab::{
 };
 
 use super::*;
-use crate::throwaway::Server;
+use crate::testkit::PostgresServer;
 use crate::{Crypt, Storage};
 
 const WORD: &str = "never in clear";
@@ -131,6 +131,6 @@ async fn a_server_on_sqlite_writes_on_while_its_keys_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_on_postgres_writes_on_while_its_keys_change() {
-    let server = Server::start().await;
+    let server = PostgresServer::start(false).await;
     a_server_writes_on_while_its_keys_change(StorageConfig::new(server.url())).await;
 }
