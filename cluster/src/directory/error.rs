@@ -43,6 +43,18 @@ pub enum OpenError {
         /// The format that this version reads and writes.
         known: u32,
     },
+    /// A file is sound and holds something that this version does not know. The version that wrote
+    /// it, or a later one, opens it.
+    #[error(
+        "{} holds something that this version does not know ({what}); start the version that wrote it",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
     /// The data directory and the database belong to different clusters. Trying again does not help.
     #[error(
         "{} belongs to cluster {found}, and the database to cluster {expected}; \
