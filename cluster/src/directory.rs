@@ -74,7 +74,7 @@ impl RaftDirectory {
     /// awaits this: call it on the control runtime. The directory itself may be used from any.
     ///
     /// # Errors
-    /// [`OpenError`]; it names the file, and nothing that was there was changed.
+    /// [`OpenError`]; it names the file, and nothing was removed or begun anew.
     pub async fn open(options: DirectoryOptions) -> Result<Self, OpenError> {
         let mut config = options.timing.to_raft()?;
         let folder = options.data_dir.join(FOLDER);

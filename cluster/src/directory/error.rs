@@ -1,5 +1,6 @@
-//! Why a directory does not open. Each error names the file and says what to do. None of them
-//! changed anything that was there before.
+//! Why a directory does not open. Each error names the file and says what to do. Nothing was
+//! removed or begun anew; only redb may have gone on with a repair of its own file, and the next
+//! start refuses that file as well.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub enum OpenError {
     /// A file is missing, cut or altered. Trying again does not help.
     #[error(
         "{} is damaged: {why}. The node does not start, because it would forget what it has \
-         promised. Put the whole data directory back from a backup; the file is as it was found",
+         promised. Put the whole data directory back from a backup",
         path.display()
     )]
     Damaged {

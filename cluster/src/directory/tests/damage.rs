@@ -81,6 +81,10 @@ impl Sound {
                     "{file} {what}: {error:?}"
                 );
                 assert!(blamed.iter().any(|name| text.contains(name)), "{file} {what}: {text}");
+                // Looking at it must not have turned it into something that opens.
+                if let Ok(given) = given(&copy) {
+                    assert_eq!(given, self.gives, "{file} {what}: the second start");
+                }
                 false
             }
         }
