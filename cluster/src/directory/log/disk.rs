@@ -381,6 +381,34 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_together_shares_one_commit_and_keeps_its_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        Disk::create(folder.path(), IDENTITY).expect("made");
+        let (mut disk, _) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        let vote = |term| Vote::new_committed(term, 1);
+        let entry = |term, index| Entry {
+            log_id: LogId { leader_id: vote(term).leader_id, index },
+            payload: openraft::EntryPayload::Blank,
+        };
+        let before = disk.head.commits;
+        disk.take(&[
+            Write::Vote(vote(1), IOFlushed::noop()),
+            Write::Append((0..5).map(|index| entry(1, index)).collect(), IOFlushed::noop()),
+            Write::Truncate(3, IOFlushed::noop()),
+            Write::Vote(vote(2), IOFlushed::noop()),
+            Write::Append(vec![entry(2, 3)], IOFlushed::noop()),
+            Write::Purge(entry(1, 0).log_id, IOFlushed::noop()),
+        ]);
+        assert_eq!((disk.broken.as_ref(), disk.head.commits), (None, before + 1));
+        drop(disk);
+        let (_, tail) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        assert_eq!(tail.vote, Some(vote(2)));
+        assert_eq!(tail.purged, Some(entry(1, 0).log_id));
+        let entries: Vec<Entry> = tail.entries.into_values().collect();
+        assert_eq!(entries, [entry(1, 1), entry(1, 2), entry(2, 3)]);
+    }
+
+    #[test]
     fn a_command_of_a_later_version_is_refused_and_not_called_damage() {
         let folder = tempfile::tempdir().expect("a folder");
         Disk::create(folder.path(), IDENTITY).expect("made");
