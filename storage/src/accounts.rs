@@ -36,7 +36,7 @@ const SIGNING_LOCK: u64 = 0x7061_726c_7369_676e;
 
 /// The port over a database.
 #[derive(Debug, Clone)]
-pub(crate) struct StoredAccounts {
+pub(crate) struct SqlAccounts {
     db: Db,
 }
 
@@ -44,7 +44,7 @@ impl Storage {
     /// Accounts and what signing in needs.
     #[must_use]
     pub fn accounts(&self) -> Arc<dyn Accounts> {
-        Arc::new(StoredAccounts { db: self.db.clone() })
+        Arc::new(SqlAccounts { db: self.db.clone() })
     }
 }
 
@@ -64,7 +64,7 @@ fn tenant_arg(tenant: TenantId) -> Arg {
     Arg::Whole(tenant.0.cast_signed())
 }
 
-impl StoredAccounts {
+impl SqlAccounts {
     /// One statement on the global tables.
     async fn global(
         &self,
@@ -112,7 +112,7 @@ impl StoredAccounts {
 }
 
 #[async_trait]
-impl Accounts for StoredAccounts {
+impl Accounts for SqlAccounts {
     async fn create_user(&self, new: NewUser) -> Result<User, AccountError> {
         self.make_user(new).await
     }

@@ -1,9 +1,9 @@
-//! The key ring file: the keys for [`crate::crypt`], and what `parlance keys` does with them.
+//! The key ring file: the keys for `crypt`, and what `parlance keys` does with them.
 //!
 //! One key a line: `id created base64`, with `#` for comments. Only its owner may read the file
 //! (mode 600), it is always replaced as a whole, and a key's bytes are wiped from memory after
 //! use and appear in no error and no `Debug`. Rewriting rows is the business of
-//! [`crate::reseal`].
+//! `reseal`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -281,7 +281,7 @@ impl KeyRing {
         *self.by_id.last_key_value().expect("a ring is never empty").0
     }
 
-    /// The keys themselves, for [`crate::crypt`] alone.
+    /// The keys themselves, for `crypt` alone.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (i32, &[u8; KEY_BYTES])> {
         self.by_id.iter().map(|(id, key)| (*id, &*key.bytes))
     }

@@ -36,6 +36,9 @@ pub const OPEN_WAIT: Duration = Duration::from_secs(10);
 /// How long closing waits for a database that is away before what waits is settled as failed.
 /// Below the domain's `DRAIN`.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(3);
+/// The newest events among which a sender's last message is looked for before an index on all of
+/// the sender's events is read.
+pub const LAST_MESSAGE_RECENT: u64 = 2_000;
 /// How long a health check may take.
 pub const HEALTH_WAIT: Duration = Duration::from_secs(2);
 /// How long SQLite waits for another process's lock.

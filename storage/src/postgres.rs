@@ -4,6 +4,7 @@
 //! `writer`.
 
 mod reseal;
+mod writer;
 
 use std::str::FromStr;
 
@@ -14,6 +15,8 @@ use crate::StorageConfig;
 use crate::error::{StorageError, redacted};
 use crate::limits;
 use crate::schema::{Schema, Schemas};
+
+pub(crate) use writer::PostgresWriter;
 
 /// The oldest server that is supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 150_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parlance_actors::ports::accounts::{Failures, LockoutRule};
 use parlance_actors::vocab::Timestamp;
 
-use super::{StoredAccounts, after};
+use super::{SqlAccounts, after};
 use crate::limits::{SWEEP_BATCHES_MAX, SWEEP_ROWS_MAX};
 use crate::sql::{Arg, Db, For};
 
@@ -53,7 +53,7 @@ fn wait_until(ends_at: i64, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(ends_at.saturating_sub(now.0)).unwrap_or(0))
 }
 
-impl StoredAccounts {
+impl SqlAccounts {
     pub(super) async fn count_use(
         &self,
         subject: &str,

@@ -7,7 +7,7 @@ use parlance_actors::ports::accounts::{RefreshToken, Rotation, SecretHash, Ticke
 use parlance_actors::vocab::{DeviceId, TenantId, Timestamp, UserId};
 use uuid::Uuid;
 
-use super::{GLOBAL, StoredAccounts, hash, tenant_arg};
+use super::{GLOBAL, SqlAccounts, hash, tenant_arg};
 use crate::sql::{Arg, For, Transaction};
 
 const STORE: &str = r#"INSERT INTO {g}.refresh_token
@@ -46,7 +46,7 @@ async fn revoke_in(
     transaction.rows(REVOKE_FAMILY, args).await.map(|_| ())
 }
 
-impl StoredAccounts {
+impl SqlAccounts {
     pub(super) async fn insert_refresh(&self, token: RefreshToken) -> Result<(), sqlx::Error> {
         self.global(For::Writing, STORE, store_args(&token)).await.map(|_| ())
     }

@@ -3,7 +3,7 @@
 use parlance_actors::ports::accounts::SigningKey;
 use parlance_actors::vocab::Timestamp;
 
-use super::{GLOBAL, SIGNING_LOCK, StoredAccounts};
+use super::{GLOBAL, SIGNING_LOCK, SqlAccounts};
 use crate::sql::{Arg, For, Row};
 
 const KEYS: &str = "SELECT id, sealed, created_at, signs_from, ends_at FROM {g}.signing_key
@@ -23,7 +23,7 @@ fn read(row: &Row) -> Result<SigningKey, sqlx::Error> {
     })
 }
 
-impl StoredAccounts {
+impl SqlAccounts {
     pub(super) async fn read_signing_keys(
         &self,
         now: Timestamp,

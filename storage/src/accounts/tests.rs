@@ -85,7 +85,7 @@ async fn a_sweep_works_in_batches_and_leaves_nothing_behind() {
 
 /// A node that hangs with the lock in its hands delays others, and then loses it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hanging_change_of_a_user_holds_nobody_up_for_ever() {
+async fn a_hanging_change_on_postgres_holds_nobody_up_for_ever() {
     use parlance_actors::ports::accounts::{AccountError, NewUser};
     use parlance_actors::vocab::{Timestamp, UserId, Username};
     let (_server, storage) = on_postgres().await;
@@ -99,7 +99,7 @@ async fn a_hanging_change_of_a_user_holds_nobody_up_for_ever() {
         at: Timestamp(1),
     };
     let user = accounts.create_user(user).await.expect("made").id;
-    let stored = super::StoredAccounts { db: storage.db.clone() };
+    let stored = super::SqlAccounts { db: storage.db.clone() };
     let mut hanging = storage.db.begin(TenantId::MAIN, For::Writing).await.expect("begun");
     stored.lock_user(&mut hanging, user).await.expect("locked");
     let change = async || accounts.set_password(TenantId::MAIN, user, "phc".into()).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use parlance_actors::ports::accounts::{AccountError, Credential, NewUser};
 use parlance_actors::vocab::{TenantId, Timestamp, User, UserId, Username};
 
-use super::{FIRST_ADMIN_LOCK, GLOBAL, StoredAccounts, away, tenant_arg};
+use super::{FIRST_ADMIN_LOCK, GLOBAL, SqlAccounts, away, tenant_arg};
 use crate::limits::USERS_AT_ONCE_MAX;
 use crate::sql::{Arg, For, Row, Transaction};
 
@@ -67,7 +67,7 @@ fn made(new: NewUser) -> (Vec<Arg>, User) {
     (args, User { tenant, id, username, admin, disabled: false, created_at: at })
 }
 
-impl StoredAccounts {
+impl SqlAccounts {
     pub(super) async fn make_user(&self, new: NewUser) -> Result<User, AccountError> {
         let (args, user) = made(new);
         let rows = self.db.rows(user.tenant, For::Writing, CREATE, args).await.map_err(away)?;
