@@ -1,3 +1,7 @@
 //! A room: one log, one order. `state` decides, `actor` performs.
 
+pub(crate) mod actor;
 pub mod fold;
+mod permit;
+mod ring;
+pub mod state;

@@ -25,7 +25,7 @@ use crate::crypt::Crypt;
 use crate::limits;
 use batch::Work;
 
-pub(crate) use batch::{aad, column};
+pub(crate) use batch::column;
 pub(crate) use writer::{
     Batch, Claim, EventRow, Lookup, Placed, Raised, WriteError, Writer, Written,
 };

@@ -3,15 +3,18 @@
 //! This crate implements the storage ports of `actors`. It decides nothing about rooms: it
 //! commits what their owner decided, under a fence, and reads it back.
 
+mod accounts;
 mod crypt;
 mod error;
 mod history;
+pub mod keyring;
 mod lane;
 pub mod limits;
 mod members;
 mod migrate;
 mod postgres;
 mod reads;
+mod reseal;
 mod sabotage;
 mod schema;
 mod sql;
@@ -20,6 +23,8 @@ mod sqlite;
 pub mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throwaway;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,9 +34,10 @@ use parlance_actors::ports::{History, Members};
 use parlance_actors::vocab::{Epoch, TenantId, Timestamp};
 use uuid::Uuid;
 
-pub use crypt::{Crypt, NotOpened};
+pub use crypt::{Crypt, CryptError, EventAad};
 pub use error::{StorageError, redacted};
 pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
+pub use reseal::{KeysError, Resealed, key_in_use, remove_key, reseal};
 
 pub use sabotage::Sabotage;
 
@@ -196,6 +202,18 @@ impl Storage {
         let rows = self.db.rows(TenantId::MAIN, sql::For::Writing, CLAIM, args).await;
         let rows = rows.map_err(failed())?;
         rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.id(0)).map_err(failed())
+    }
+
+    /// The id of the cluster that the database belongs to, if it belongs to one.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn known_cluster(&self) -> Result<Option<Uuid>, StorageError> {
+        const KNOWN: &str = "SELECT id FROM {g}.cluster";
+        let failed = || StorageError::during("reading the cluster's id");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, KNOWN, Vec::new()).await;
+        let rows = rows.map_err(failed())?;
+        rows.first().map(|row| row.id(0)).transpose().map_err(failed())
     }
 
     /// The highest epoch of any fence; a new cluster's epochs start above it.

@@ -3,6 +3,7 @@
 //! Statements of the ports are elsewhere: shared ones in `reads` and `members`, the append in
 //! `writer`.
 
+mod reseal;
 mod writer;
 
 use std::str::FromStr;

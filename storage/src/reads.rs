@@ -9,9 +9,9 @@ use parlance_actors::vocab::{
     Content, DeviceId, Event, EventParts, Key, RoomRef, Sender, Seq, Timestamp, UserId,
 };
 
-use crate::crypt::Crypt;
+use crate::crypt::{Crypt, EventAad};
 use crate::error::read_failed;
-use crate::lane::{aad, column};
+use crate::lane::column;
 use crate::limits;
 use crate::sql::{Arg, Db, For, Row, Transaction};
 
@@ -208,7 +208,8 @@ impl Reads {
         let (target, thread, enc) = about;
         let kind = Kind::from_number(number)
             .ok_or_else(|| unreadable(format!("event {seq} has the unknown kind {number}")))?;
-        let open = |stored| self.crypt.open(crypt_key, &aad(room, sender.id, key), stored);
+        let at = EventAad::new(room.tenant, room.room, sender.id, key);
+        let open = |stored| self.crypt.open(crypt_key, at.as_ref(), stored);
         let body = stored.map(open).transpose().map_err(|e| unreadable(e.to_string()))?;
         let content = Content::from_parts(EventParts { kind, target, thread, enc, body })
             .map_err(|error| unreadable(format!("event {seq}: {error}")))?;

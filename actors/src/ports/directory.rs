@@ -73,6 +73,10 @@ pub enum DirectoryError {
     /// Nothing was changed.
     #[error("no such room")]
     NoSuchRoom,
+    /// Nothing was changed, and repeating it does not help: the tenant does not exist, the id is
+    /// another room's, or the kind has no entry in the directory.
+    #[error("the directory refuses it: {0}")]
+    Refused(String),
     /// No leader answered in time. Whether it was done is unknown: repeat it with the same key.
     #[error("the directory is unavailable: {0}")]
     Unavailable(String),

@@ -72,6 +72,12 @@ pub enum Change {
     Join,
     /// Stop being a member.
     Leave,
+    /// Become a member of the direct conversation with this user. Opening one does it for both;
+    /// clients never say it themselves.
+    Meet {
+        /// The other one.
+        other: UserId,
+    },
     /// Make somebody a member, or give a member another role (moderators; owners for moderators).
     Add {
         /// Who.

@@ -366,6 +366,12 @@ impl Key {
         Self(derived(&[b"room-version", room.0.as_bytes(), &version.to_be_bytes()]))
     }
 
+    /// The key of the event by which a user becomes a member of a direct conversation.
+    #[must_use]
+    pub fn of_meeting(room: RoomId, user: UserId) -> Self {
+        Self(derived(&[b"direct-member", room.0.as_bytes(), user.0.as_bytes()]))
+    }
+
     /// The key of the event by which a room's creator joins it.
     #[must_use]
     pub fn of_creator(room: RoomId) -> Self {

@@ -8,7 +8,7 @@ use parlance_actors::vocab::event::Kind;
 use parlance_actors::vocab::{Content, Key, RoomId, RoomRef, Seq, TenantId, UserId};
 
 use super::writer::{EventRow, Lookup, MemberRow};
-use crate::crypt::Crypt;
+use crate::crypt::{Crypt, EventAad};
 
 /// The appends of one batch, all of one tenant, and their outcomes so far.
 #[derive(Debug)]
@@ -115,20 +115,11 @@ impl Work {
     }
 }
 
-/// What a sealed body is bound to, so that it opens nowhere else: `tenant|room|sender|key`.
-pub(crate) fn aad(at: RoomRef, sender: UserId, key: Key) -> [u8; 52] {
-    let mut bytes = [0; 52];
-    bytes[..4].copy_from_slice(&at.tenant.0.to_be_bytes());
-    bytes[4..20].copy_from_slice(at.room.0.as_bytes());
-    bytes[20..36].copy_from_slice(sender.0.as_bytes());
-    bytes[36..].copy_from_slice(key.0.as_bytes());
-    bytes
-}
-
 fn row(append: &Append, crypt: &Crypt) -> EventRow {
     let draft = &append.draft;
     let parts = draft.content.to_parts();
-    let seal = |body: Vec<u8>| crypt.seal(&aad(append.room, draft.sender.id, draft.key), &body);
+    let at = EventAad::new(append.room.tenant, append.room.room, draft.sender.id, draft.key);
+    let seal = |body: Vec<u8>| crypt.seal(at.as_ref(), &body);
     let (crypt_key, body) = match parts.body.map(seal) {
         Some((crypt_key, sealed)) => (crypt_key, Some(sealed)),
         None => (None, None),

@@ -1,0 +1,55 @@
+# The commands of this repository. `make run` and `make test` need nothing but a Rust toolchain:
+# they set up the rest, are safe to run twice, and leave nothing running.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test fmt bench soak clean-data
+
+# Cargo prints warnings and errors only; the steps below say what is going on.
+CARGO := cargo --quiet
+DATA_DIR ?= ./parlance-data
+# More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000".
+ARGS ?=
+# What the load generator does, such as BENCH="fanout --help".
+BENCH ?= --help
+# `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
+WITHOUT ?=
+
+help:
+	@echo "make run         build the server and start one node with its data in $(DATA_DIR)"
+	@echo "make test        set up what is missing, check everything, run every test"
+	@echo "make fmt         format the code"
+	@echo "make bench       the load generator (BENCH=\"fanout --help\")"
+	@echo "make soak        the tests that take long"
+	@echo "make clean-data  remove $(DATA_DIR)"
+
+run:
+	@.ci/setup build
+	@echo "building the server (the first time takes some minutes)"
+	@$(CARGO) build --release --locked -p parlance-node
+	@exec target/release/parlance serve --data-dir "$(DATA_DIR)" $(ARGS)
+
+test:
+	@.ci/setup test $(WITHOUT)
+	@.ci/check $(WITHOUT)
+
+fmt:
+	@cargo fmt --all
+
+bench:
+	@.ci/setup build
+	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
+	@target/release/parlance-benches $(BENCH)
+
+soak:
+	@.ci/setup test $(WITHOUT)
+	@.ci/check soak $(WITHOUT)
+
+clean-data:
+	@if [ -e "$(DATA_DIR)/lock" ] && ! flock --nonblock "$(DATA_DIR)/lock" true; then \
+	    echo "a node is running on $(DATA_DIR): stop it first"; exit 1; fi
+	@if [ -e "$(DATA_DIR)" ] && [ ! -e "$(DATA_DIR)/lock" ]; then \
+	    echo "$(DATA_DIR) is not the data directory of a node: nothing removed"; exit 1; fi
+	@rm -rf -- "$(DATA_DIR)"
+	@echo "$(DATA_DIR) is removed"

@@ -1,0 +1,546 @@
+//! The door to the domain: what HTTP and sockets call. Each call checks who asks, finds the
+//! room, and takes the same path as every other.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ractor::{Actor, ActorRef};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+
+use crate::hub::Hub;
+use crate::limits;
+use crate::outbox::{CloseCode, Outbox};
+use crate::ports::directory::{NewRoom, RoomChange};
+use crate::ports::frames::Dialect;
+use crate::ports::history::Range;
+use crate::ports::members::Member;
+use crate::ports::{Accounts, Directory, Frames, History, Members};
+use crate::presence::actor::Presence;
+use crate::room::actor::{RoomMsg, unavailable};
+use crate::room::fold::HistoryPage;
+use crate::room::state::Post;
+use crate::session::actor::{SessionActor, SessionArgs, SessionMsg};
+use crate::session::link::SessionLink;
+use crate::session::waiter::{Reply, Waiter};
+use crate::session::{Caller, Change, Output, Posted, SessionHandle, View};
+use crate::supervisor::{Rooms, Sessions, Supervisor, SupervisorMsg};
+use crate::vocab::{
+    Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, Sender, Seq,
+    SessionId, Timestamp, Topic, User, UserId,
+};
+use crate::world::{Barrier, Notice, World, directory_refusal};
+
+/// Notices for users' own devices that wait to be told. More are shed.
+const NOTICES_MAX: usize = 4_096;
+/// Sessions that are told `bye` come back spread over at least this long, and one more
+/// millisecond for each.
+const BYE_SPREAD_MIN: Duration = Duration::from_millis(500);
+
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// Rooms' logs.
+    pub history: Arc<dyn History>,
+    /// Rows of membership.
+    pub members: Arc<dyn Members>,
+    /// Accounts.
+    pub accounts: Arc<dyn Accounts>,
+    /// Rooms and shards.
+    pub directory: Arc<dyn Directory>,
+    /// What clients see.
+    pub frames: Arc<dyn Frames>,
+}
+
+/// The domain could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the supervisor could not start: {0}")]
+pub struct StartError(String);
+
+/// A room as a caller sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomView {
+    /// The room.
+    pub meta: Arc<RoomMeta>,
+    /// The caller's role; `None` in public rooms that they are not in.
+    pub role: Option<Role>,
+    /// How far the caller has read; only in lists.
+    pub read: Seq,
+}
+
+/// A room to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateRoom {
+    /// The idempotency key.
+    pub key: Key,
+    /// Its name.
+    pub name: RoomName,
+    /// Public or private.
+    pub kind: RoomKind,
+    /// Its topic.
+    pub topic: Topic,
+}
+
+/// A session that began.
+#[derive(Debug)]
+pub struct OpenSession {
+    /// For the socket task's requests.
+    pub session: SessionHandle,
+    /// What goes to the socket.
+    pub outbox: Arc<Outbox>,
+}
+
+/// The domain of one node.
+pub struct Chat {
+    world: Arc<World>,
+    supervisor: ActorRef<SupervisorMsg>,
+    tasks: parking_lot::Mutex<JoinSet<()>>,
+}
+
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chat").field("sessions", &self.sessions()).finish_non_exhaustive()
+    }
+}
+
+impl Chat {
+    /// Starts the domain of a node.
+    ///
+    /// # Errors
+    /// [`StartError`] when the runtime is going away.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { history, members, accounts, directory, frames } = parts;
+        let (notices, waiting) = mpsc::channel(NOTICES_MAX);
+        let changes = directory.changes();
+        let world = Arc::new(World {
+            hub: Hub::new(frames.clone()),
+            history,
+            members,
+            accounts,
+            directory,
+            frames,
+            rooms: Rooms::new(),
+            sessions: Sessions::new(),
+            presence: Presence::new(),
+            notices,
+            draining: false.into(),
+            barrier: Barrier::default(),
+        });
+        let (supervisor, _) = Supervisor::spawn(None, Supervisor, world.clone())
+            .await
+            .map_err(|error| StartError(error.to_string()))?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tell_devices(world.clone(), waiting));
+        tasks.spawn(follow_directory(world.clone(), changes));
+        Ok(Arc::new(Self { world, supervisor, tasks: parking_lot::Mutex::new(tasks) }))
+    }
+
+    /// Changes a room's log; answered after the commit.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; after `unavailable` repeat with the same key.
+    pub async fn post(
+        &self,
+        caller: &Caller,
+        room: RoomId,
+        key: Key,
+        change: Change,
+    ) -> Result<Posted, Refusal> {
+        let at = RoomRef { tenant: caller.tenant, room };
+        let meta = self.world.meta(caller, at).await?;
+        self.post_to(&meta, Arc::new(caller.clone()), key, change).await
+    }
+
+    async fn post_to(
+        &self,
+        meta: &Arc<RoomMeta>,
+        caller: Arc<Caller>,
+        key: Key,
+        change: Change,
+    ) -> Result<Posted, Refusal> {
+        let (reply, posted) = Reply::channel();
+        self.world.post(meta, Post { caller, key, change, waiter: Waiter::Call(reply) });
+        posted.await.unwrap_or_else(|_| Err(Refusal::unavailable("the room stopped")))
+    }
+
+    /// Makes a room whose owner is the caller, or gives the one made with the same key.
+    ///
+    /// # Errors
+    /// `name_taken`, or `unavailable`: repeat with the same key.
+    pub async fn create_room(&self, caller: &Caller, new: CreateRoom) -> Result<RoomView, Refusal> {
+        let CreateRoom { key, name, kind, topic } = new;
+        if !matches!(kind, RoomKind::Public | RoomKind::Private) {
+            return Err(Refusal::bad_request("kind must be public or private"));
+        }
+        self.refuse_when_draining()?;
+        let new = NewRoom {
+            tenant: caller.tenant,
+            id: RoomId::generate(),
+            key,
+            kind,
+            name,
+            topic,
+            by: caller.user,
+            at: Timestamp::now(),
+        };
+        let meta = self.world.directory.create_room(new).await.map_err(directory_refusal)?;
+        // Its opening makes the caller its owner; the answer waits until that is committed.
+        self.tell_room(&meta, caller).await?;
+        Ok(RoomView { meta, role: Some(Role::Owner), read: Seq(0) })
+    }
+
+    /// Renames a room or changes its topic or settings; for moderators.
+    ///
+    /// # Errors
+    /// `forbidden`, `not_found`, `name_taken`, or `unavailable`.
+    pub async fn change_room(
+        &self,
+        caller: &Caller,
+        room: RoomId,
+        change: RoomChange,
+    ) -> Result<RoomView, Refusal> {
+        self.refuse_when_draining()?;
+        let at = RoomRef { tenant: caller.tenant, room };
+        let seen = self.world.look(&Arc::new(caller.clone()), at, None).await?;
+        let meta = self.world.meta(caller, at).await?;
+        if !matches!(meta.kind, RoomKind::Public | RoomKind::Private) {
+            return Err(Refusal::new(
+                Code::Conflict,
+                "this room has no name and settings to change",
+            ));
+        }
+        if seen.role < Role::Moderator {
+            return Err(Refusal::forbidden("only a moderator changes a room"));
+        }
+        if change.settings.is_some_and(|s| s.slow_mode_seconds > limits::SLOW_MODE_SECONDS_MAX) {
+            return Err(Refusal::bad_request(format!(
+                "slow_mode_seconds allows 0 to {}",
+                limits::SLOW_MODE_SECONDS_MAX
+            )));
+        }
+        let meta = self
+            .world
+            .directory
+            .change_room(at, change, caller.user)
+            .await
+            .map_err(directory_refusal)?;
+        self.tell_room(&meta, caller).await?;
+        Ok(RoomView { meta, role: Some(seen.role), read: Seq(0) })
+    }
+
+    /// Has the room append the event of its metadata's version, if its log lacks it.
+    async fn tell_room(&self, meta: &Arc<RoomMeta>, caller: &Caller) -> Result<(), Refusal> {
+        let username = if meta.changed_by == caller.user {
+            caller.username.clone()
+        } else {
+            let user = self.world.accounts.user(meta.tenant, meta.changed_by).await;
+            let user = user.map_err(|_| Refusal::unavailable("the database is away"))?;
+            user.map_or_else(|| "".into(), |user| user.username.shared())
+        };
+        let by = Sender { id: meta.changed_by, username };
+        let (reply, posted) = Reply::channel();
+        let waiter = Some(Waiter::Call(reply));
+        let refresh = RoomMsg::Refresh { meta: meta.clone(), by, waiter };
+        self.world.rooms.tell(&self.world, meta, refresh);
+        let stopped = || Err(Refusal::unavailable("the room stopped"));
+        posted.await.unwrap_or_else(|_| stopped()).map(|_| ())
+    }
+
+    /// Opens the direct conversation with another user; the same one every time.
+    ///
+    /// # Errors
+    /// `unavailable`: repeat it.
+    pub async fn open_direct(&self, caller: &Caller, other: &User) -> Result<RoomView, Refusal> {
+        let room = RoomId::direct(caller.tenant, caller.user, other.id);
+        let meta = Arc::new(RoomMeta::direct(caller.tenant, room));
+        let peer = Caller {
+            tenant: caller.tenant,
+            user: other.id,
+            username: other.username.shared(),
+            device: None,
+            admin: false,
+        };
+        let pairs = [(caller, peer.user), (&peer, caller.user)];
+        for (one, other) in pairs {
+            let key = Key::of_meeting(room, one.user);
+            let meet = Change::Meet { other };
+            match self.post_to(&meta, Arc::new(one.clone()), key, meet).await {
+                Ok(_) => {}
+                Err(refusal) if refusal.code == Code::Conflict => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(RoomView { meta, role: Some(Role::Member), read: Seq(0) })
+    }
+
+    /// The rooms that a caller may see, their own and public ones, ascending by id; whether
+    /// there are more. The lobby comes with the first page.
+    ///
+    /// # Errors
+    /// `bad_request` for a limit out of bounds, or `unavailable`.
+    pub async fn rooms(
+        &self,
+        caller: &Caller,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Result<(Vec<RoomView>, bool), Refusal> {
+        check_limit(limit)?;
+        // One more of each tells whether there are more.
+        let own = self.world.members.rooms_of(caller.tenant, caller.user, after, limit + 1).await;
+        let own = own.map_err(|error| unavailable(&error))?;
+        let mut views: Vec<RoomView> = Vec::with_capacity(usize::from(limit));
+        for membership in own {
+            let at = RoomRef { tenant: caller.tenant, room: membership.room };
+            if let Some(meta) = self.world.meta_of_member(at) {
+                let role = Some(membership.role);
+                views.push(RoomView { meta, role, read: membership.read });
+            }
+        }
+        for meta in self.world.directory.public_rooms(caller.tenant, after, limit + 1) {
+            if views.iter().all(|view| view.meta.id != meta.id) {
+                views.push(RoomView { meta, role: None, read: Seq(0) });
+            }
+        }
+        views.sort_by_key(|view| view.meta.id);
+        let more = views.len() > usize::from(limit);
+        views.truncate(usize::from(limit));
+        if after.is_none() {
+            let meta = Arc::new(RoomMeta::lobby(caller.tenant));
+            let role = self.world.role_in(caller, &meta).await?;
+            views.insert(0, RoomView { meta, role, read: Seq(0) });
+        }
+        Ok((views, more))
+    }
+
+    /// One room.
+    ///
+    /// # Errors
+    /// `not_found`, the same for a private room and a missing one.
+    pub async fn room(&self, caller: &Caller, room: RoomId) -> Result<RoomView, Refusal> {
+        let meta = self.world.meta(caller, RoomRef { tenant: caller.tenant, room }).await?;
+        let role = self.world.role_in(caller, &meta).await?;
+        Ok(RoomView { meta, role, read: Seq(0) })
+    }
+
+    /// A room's members ascending by user id, for its members.
+    ///
+    /// # Errors
+    /// `not_found`, `forbidden`, `bad_request`, or `unavailable`.
+    pub async fn members(
+        &self,
+        caller: &Caller,
+        room: RoomId,
+        after: Option<UserId>,
+        limit: u16,
+    ) -> Result<Vec<Member>, Refusal> {
+        check_limit(limit)?;
+        let view = self.room(caller, room).await?;
+        if view.role.is_none() {
+            return Err(Refusal::forbidden("join the room first"));
+        }
+        let members = self.world.members.list(view.meta.at(), after, limit).await;
+        members.map_err(|error| unavailable(&error))
+    }
+
+    /// A page of a room's history, for its members.
+    ///
+    /// # Errors
+    /// `not_found`, `forbidden`, `bad_request`, or `unavailable`.
+    pub async fn history(
+        &self,
+        caller: &Caller,
+        room: RoomId,
+        range: Range,
+        limit: u16,
+        view: View,
+    ) -> Result<(Gen, HistoryPage), Refusal> {
+        let at = RoomRef { tenant: caller.tenant, room };
+        self.world.read_history(&Arc::new(caller.clone()), at, range, limit, view).await
+    }
+
+    /// Moves the caller's read mark of a room forward.
+    ///
+    /// # Errors
+    /// `not_found`, `forbidden`, `bad_request`, or `unavailable`.
+    pub async fn mark_read(&self, caller: &Caller, room: RoomId, seq: Seq) -> Result<(), Refusal> {
+        let at = RoomRef { tenant: caller.tenant, room };
+        self.world.mark_read(&Arc::new(caller.clone()), at, seq).await
+    }
+
+    /// Starts a session. Its welcome comes through the outbox first; `hello` is the number that
+    /// it carries. `previous`, the client's earlier session, is closed with 4006.
+    ///
+    /// # Errors
+    /// `unavailable` while the node drains.
+    pub fn open_session(
+        &self,
+        caller: Caller,
+        dialect: Dialect,
+        hello: Option<u64>,
+        previous: Option<SessionId>,
+    ) -> Result<OpenSession, Refusal> {
+        self.refuse_when_draining()?;
+        let replaced = previous.and_then(|previous| self.world.sessions.get(previous));
+        if let Some(old) = replaced
+            .filter(|old| (old.caller.tenant, old.caller.user) == (caller.tenant, caller.user))
+        {
+            replace(&old, "your client opened another session");
+        }
+        let address: Arc<OnceLock<ActorRef<SessionMsg>>> = Arc::default();
+        let mender = address.clone();
+        let outbox = Arc::new(Outbox::new(move |rooms| {
+            if let Some(actor) = mender.get() {
+                // A session that is gone has nothing to mend.
+                let _ = actor.cast(SessionMsg::Mend(rooms));
+            }
+        }));
+        let frames = self.world.frames.clone();
+        let id = SessionId::generate();
+        let link = SessionLink::new(id, Arc::new(caller), dialect, outbox.clone(), frames);
+        let args = SessionArgs { world: self.world.clone(), link: link.clone() };
+        let (actor, _starting) = ractor::ActorRuntime::spawn_instant(None, SessionActor, args)
+            .map_err(|_| Refusal::unavailable("the node is going away"))?;
+        let is_first = address.set(actor.clone()).is_ok();
+        debug_assert!(is_first, "an address is set once");
+        if let Some(oldest) = self.world.sessions.insert(&link, actor.clone()) {
+            replace(&oldest, "you have too many sessions; this was the oldest");
+        }
+        // In the mailbox before anything that the client can ask.
+        let _ = actor.cast(SessionMsg::Welcome { id: hello });
+        let session = SessionHandle { link, actor, world: self.world.clone() };
+        Ok(OpenSession { session, outbox })
+    }
+
+    /// How many sessions are alive.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.world.sessions.count()
+    }
+
+    /// How many rooms are awake.
+    #[must_use]
+    pub fn rooms_awake(&self) -> usize {
+        self.world.rooms.count()
+    }
+
+    /// Ends every session of a user: they were disabled, or signed out everywhere.
+    pub fn end_sessions_of(&self, tenant: crate::vocab::TenantId, user: UserId) {
+        for link in self.world.sessions.of_user(tenant, user) {
+            let refusal = Refusal::new(Code::Unauthenticated, "you were signed out");
+            link.close(CloseCode::Unauthenticated, refusal);
+        }
+    }
+
+    /// Takes no more changes, waits until those in flight are answered, tells every session
+    /// `bye` with spread-out delays, and ends the actors. Done within [`limits::DRAIN`].
+    pub async fn drain(&self) {
+        self.world.draining.store(true, Ordering::Release);
+        let sessions = self.world.sessions.all();
+        let answered = async {
+            while sessions.iter().any(|link| link.in_flight() > 0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Those that are not answered by then are refused by the end of their rooms.
+        let _ = tokio::time::timeout(limits::DRAIN / 2, answered).await;
+        let spread = BYE_SPREAD_MIN + Duration::from_millis(sessions.len() as u64);
+        let step = spread / u32::try_from(sessions.len().max(1)).unwrap_or(u32::MAX);
+        for (place, link) in (0..).zip(&sessions) {
+            let refusal = Refusal::new(Code::Unavailable, "the node is going away; come back")
+                .retry_after(step * place);
+            link.close(CloseCode::GoingAway, refusal);
+        }
+        let gone = async {
+            while self.world.sessions.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(limits::DRAIN / 4, gone).await;
+        self.world.sessions.stop();
+        self.world.rooms.stop();
+        self.world.presence.stop();
+        self.supervisor.stop(None);
+        self.tasks.lock().abort_all();
+    }
+
+    fn refuse_when_draining(&self) -> Result<(), Refusal> {
+        if self.world.is_draining() {
+            return Err(Refusal::unavailable("the node is going away"));
+        }
+        Ok(())
+    }
+
+    /// Makes a room's actor panic, to test that nothing acknowledged is lost by it. `false` when
+    /// the room is not awake.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn crash_room(&self, at: RoomRef) -> bool {
+        self.world.rooms.cast_unchecked(at, RoomMsg::Crash)
+    }
+
+    /// How many sessions here follow the room.
+    #[must_use]
+    pub fn followers(&self, at: RoomRef) -> usize {
+        self.world.hub.follower_count(at)
+    }
+}
+
+fn replace(link: &SessionLink, why: &'static str) {
+    link.close(CloseCode::Replaced, Refusal::new(Code::Conflict, why));
+}
+
+fn check_limit(limit: u16) -> Result<(), Refusal> {
+    if limit == 0 || limit > limits::LIST_MAX {
+        return Err(Refusal::bad_request(format!(
+            "limit is {limit}; allowed are 1 to {}",
+            limits::LIST_MAX
+        )));
+    }
+    Ok(())
+}
+
+/// Tells users' devices what changed of theirs, one notice after the other.
+async fn tell_devices(world: Arc<World>, mut waiting: mpsc::Receiver<Notice>) {
+    while let Some(notice) = waiting.recv().await {
+        match notice {
+            Notice::Read { room, user, seq, rev } => {
+                for link in world.sessions.of_user(room.tenant, user) {
+                    link.say(&Output::MeRead { rev, room: room.room, seq });
+                }
+            }
+            Notice::Membership { room, user, role } => {
+                let links = world.sessions.of_user(room.tenant, user);
+                match world.members.bump(room.tenant, user).await {
+                    Ok(rev) => links.iter().for_each(|link| {
+                        link.say(&Output::MeRoom { rev, room: room.room, role });
+                    }),
+                    Err(error) => tracing::warn!(%error, "a user's revision did not grow"),
+                }
+            }
+        }
+    }
+}
+
+/// Has awake rooms append the events of their metadata's changes. A lagging receiver loses
+/// some; those rooms do it when they open next.
+async fn follow_directory(world: Arc<World>, mut changes: broadcast::Receiver<RoomRef>) {
+    loop {
+        let at = match changes.recv().await {
+            Ok(at) => at,
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        let Some(meta) = world.directory.room(at) else { continue };
+        if !world.rooms.is_awake(at) {
+            continue;
+        }
+        let user = world.accounts.user(at.tenant, meta.changed_by).await.ok().flatten();
+        let Some(user) = user else { continue };
+        let by = Sender { id: user.id, username: user.username.shared() };
+        let refresh = RoomMsg::Refresh { meta: meta.clone(), by, waiter: None };
+        world.rooms.tell(&world, &meta, refresh);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The presence actors and the way to them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+
+use super::state::{PresenceState, Tell, Who};
+use crate::session::link::SessionLink;
+use crate::session::{Output, PresenceStatus};
+use crate::vocab::{SessionId, TenantId, UserId};
+
+/// Groups of users.
+const USER_SHARDS: usize = 256;
+
+const fn user_shard(user: UserId) -> usize {
+    user.0.as_bytes()[15] as usize
+}
+
+/// What a presence actor is told. Each comes from an admitted request or from the beginning or
+/// the end of a session, so a session has at most a few of them waiting.
+pub(crate) enum PresenceMsg {
+    Set(Who, SessionId, PresenceStatus),
+    End(Who, SessionId),
+    Watch(Arc<SessionLink>, Vec<UserId>),
+    Unwatch(TenantId, SessionId, Vec<UserId>),
+    Tick,
+}
+
+pub(crate) struct Shard {
+    state: PresenceState,
+    /// Those who watch users of this shard.
+    watchers: HashMap<SessionId, Arc<SessionLink>>,
+    started: Instant,
+    ticking: bool,
+}
+
+pub(crate) struct PresenceActor;
+
+impl Actor for PresenceActor {
+    type Msg = PresenceMsg;
+    type State = Shard;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<PresenceMsg>,
+        (): (),
+    ) -> Result<Shard, ActorProcessingErr> {
+        Ok(Shard {
+            state: PresenceState::default(),
+            watchers: HashMap::new(),
+            started: Instant::now(),
+            ticking: false,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<PresenceMsg>,
+        message: PresenceMsg,
+        shard: &mut Shard,
+    ) -> Result<(), ActorProcessingErr> {
+        shard.receive(message);
+        if let Some(due) = shard.state.next_due()
+            && !shard.ticking
+        {
+            shard.ticking = true;
+            let wait = due.saturating_sub(shard.started.elapsed());
+            myself.send_after(wait, || PresenceMsg::Tick);
+        }
+        Ok(())
+    }
+}
+
+impl Shard {
+    fn receive(&mut self, message: PresenceMsg) {
+        let now = self.started.elapsed();
+        match message {
+            PresenceMsg::Set(who, session, status) => self.state.set(now, who, session, status),
+            PresenceMsg::End(who, session) => self.state.end(now, who, session),
+            PresenceMsg::Watch(link, users) => {
+                self.watchers.insert(link.id, link.clone());
+                for user in users {
+                    let tell = self.state.watch((link.caller.tenant, user), link.id);
+                    self.tell(tell);
+                }
+            }
+            PresenceMsg::Unwatch(tenant, session, users) => {
+                for user in users {
+                    self.state.unwatch((tenant, user), session);
+                }
+                self.watchers.remove(&session);
+            }
+            PresenceMsg::Tick => {
+                self.ticking = false;
+                self.state.tick(now).into_iter().for_each(|tell| self.tell(tell));
+            }
+        }
+    }
+
+    fn tell(&self, Tell { watcher, user, status }: Tell) {
+        if let Some(link) = self.watchers.get(&watcher) {
+            link.whisper(&Output::Presence { user, status });
+        }
+    }
+}
+
+/// The 256 presence actors, started on demand.
+pub(crate) struct Presence {
+    shards: Vec<OnceLock<ActorRef<PresenceMsg>>>,
+}
+
+impl Presence {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..USER_SHARDS).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn cast(&self, shard: usize, message: PresenceMsg) {
+        let actor = self.shards[shard].get_or_init(|| {
+            let (actor, _starting) = ractor::ActorRuntime::spawn_instant(None, PresenceActor, ())
+                .expect("an actor without a name always spawns");
+            actor
+        });
+        // Only at the very end of the node are they gone.
+        let _ = actor.cast(message);
+    }
+
+    pub(crate) fn begin(&self, link: &SessionLink) {
+        self.set(link, PresenceStatus::Online);
+    }
+
+    pub(crate) fn set(&self, link: &SessionLink, status: PresenceStatus) {
+        let who = (link.caller.tenant, link.caller.user);
+        self.cast(user_shard(who.1), PresenceMsg::Set(who, link.id, status));
+    }
+
+    pub(crate) fn end(&self, link: &SessionLink, watches: &[UserId]) {
+        let who = (link.caller.tenant, link.caller.user);
+        self.cast(user_shard(who.1), PresenceMsg::End(who, link.id));
+        self.unwatch(link, watches);
+    }
+
+    pub(crate) fn watch(&self, link: &Arc<SessionLink>, before: &[UserId], now: &[UserId]) {
+        self.unwatch(link, before);
+        for (shard, users) in by_shard(now) {
+            self.cast(shard, PresenceMsg::Watch(link.clone(), users));
+        }
+    }
+
+    fn unwatch(&self, link: &SessionLink, users: &[UserId]) {
+        for (shard, users) in by_shard(users) {
+            self.cast(shard, PresenceMsg::Unwatch(link.caller.tenant, link.id, users));
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.shards.iter().filter_map(OnceLock::get).for_each(|actor| actor.stop(None));
+    }
+}
+
+fn by_shard(users: &[UserId]) -> HashMap<usize, Vec<UserId>> {
+    let mut shards: HashMap<usize, Vec<UserId>> = HashMap::new();
+    for user in users {
+        shards.entry(user_shard(*user)).or_default().push(*user);
+    }
+    shards
+}

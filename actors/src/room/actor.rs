@@ -1,0 +1,401 @@
+//! The room's actor: receives, lets the state decide, performs the effects. It decides nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
+
+use super::state::{Effect, Effects, Fact, Known, Look, Post, RoomState, Seen};
+use crate::limits;
+use crate::ports::history::{
+    Append, AppendSink, HistoryError, NotTakenWhy, Opened, Range, RoomHead, Settled,
+};
+use crate::session::waiter::{Reply, Waiter};
+use crate::supervisor::Load;
+use crate::vocab::{
+    Epoch, Event, Gen, Key, Refusal, RoomMeta, RoomRef, Sender, Seq, Timestamp, UserId,
+};
+use crate::world::{Notice, World};
+
+/// What a room is told.
+pub(crate) enum RoomMsg {
+    /// A change. Counted by [`Load`].
+    Post(Box<Post<Waiter>>),
+    /// A look. Counted by [`Load`].
+    Look(Box<Look<Reply<Seen>>>),
+    /// The room's metadata changed. Counted by [`Load`].
+    Refresh { meta: Arc<RoomMeta>, by: Sender, waiter: Option<Waiter> },
+    /// The room was read from the database.
+    Opened(Box<Result<Opening, HistoryError>>),
+    /// A fact was read.
+    Learned { asker: UserId, fact: Fact, known: Result<Known, Refusal> },
+    /// Appends were settled.
+    Settled(Vec<Settled>),
+    /// Time to look for those who wait too long.
+    Expire,
+    /// Nobody seems to need the room.
+    Sleep,
+    /// A pause after a failed opening is over.
+    GiveUp,
+    /// Panics, for tests of supervision.
+    #[cfg(any(test, feature = "testkit"))]
+    Crash,
+}
+
+/// What the opening read.
+pub(crate) struct Opening {
+    opened: Opened,
+    /// Events that the followers here have not been told of.
+    missed: Vec<Event>,
+    /// Who made the room and who changed it last, where its log may lack the events for it.
+    names: Option<(Sender, Sender)>,
+}
+
+/// A room to start.
+pub(crate) struct RoomArgs {
+    pub(crate) world: Arc<World>,
+    pub(crate) meta: Arc<RoomMeta>,
+    pub(crate) epoch: Epoch,
+    pub(crate) r#gen: Gen,
+    pub(crate) load: Arc<Load>,
+}
+
+enum Phase {
+    /// Requests wait for the database.
+    Opening(VecDeque<RoomMsg>),
+    Open(Box<RoomState<Waiter, Reply<Seen>>>),
+    /// The opening failed; requests are refused until the pause is over.
+    Failed(Refusal),
+}
+
+pub(crate) struct Room {
+    args: RoomArgs,
+    at: RoomRef,
+    phase: Phase,
+    head: Arc<RoomHead>,
+    sink: Arc<dyn AppendSink>,
+    tasks: JoinSet<()>,
+    expiring: bool,
+}
+
+/// The shell without state of its own.
+pub(crate) struct RoomActor;
+
+struct Sink(ActorRef<RoomMsg>);
+
+impl AppendSink for Sink {
+    fn settled(&self, outcomes: Vec<Settled>) {
+        // A room that is gone opens again from the database and finds what was committed there.
+        let _ = self.0.cast(RoomMsg::Settled(outcomes));
+    }
+}
+
+impl Actor for RoomActor {
+    type Msg = RoomMsg;
+    type State = Room;
+    type Arguments = RoomArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RoomMsg>,
+        args: RoomArgs,
+    ) -> Result<Room, ActorProcessingErr> {
+        let mut room = Room {
+            at: args.meta.at(),
+            args,
+            phase: Phase::Opening(VecDeque::new()),
+            head: RoomHead::new(Seq(0)),
+            sink: Arc::new(Sink(myself.clone())),
+            tasks: JoinSet::new(),
+            expiring: false,
+        };
+        room.begin_opening(&myself);
+        Ok(room)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RoomMsg>,
+        message: RoomMsg,
+        room: &mut Room,
+    ) -> Result<(), ActorProcessingErr> {
+        if matches!(message, RoomMsg::Post(_) | RoomMsg::Look(_) | RoomMsg::Refresh { .. }) {
+            room.args.load.leave();
+        }
+        room.receive(&myself, message);
+        Ok(())
+    }
+}
+
+impl Room {
+    fn receive(&mut self, myself: &ActorRef<RoomMsg>, message: RoomMsg) {
+        match message {
+            RoomMsg::Opened(opening) => self.opened(myself, *opening),
+            RoomMsg::Sleep => self.sleep(myself),
+            RoomMsg::GiveUp => myself.stop(Some("the room could not be opened".into())),
+            RoomMsg::Expire => self.expire(myself),
+            #[cfg(any(test, feature = "testkit"))]
+            RoomMsg::Crash => panic!("a test asked for it"),
+            request => match &mut self.phase {
+                Phase::Opening(waiting) if waiting.len() < limits::ROOM_IN_FLIGHT_MAX => {
+                    waiting.push_back(request);
+                    self.expire_later(myself);
+                }
+                Phase::Opening(_) => refuse(request, &Refusal::busy("the room is being opened")),
+                Phase::Failed(refusal) => refuse(request, refusal),
+                Phase::Open(state) => {
+                    let effects = decide(state, request);
+                    self.perform(myself, effects);
+                }
+            },
+        }
+    }
+
+    fn begin_opening(&mut self, myself: &ActorRef<RoomMsg>) {
+        let world = self.args.world.clone();
+        let (meta, epoch) = (self.args.meta.clone(), self.args.epoch);
+        let myself = myself.clone();
+        self.tasks.spawn(async move {
+            let opening = open(&world, &meta, epoch).await;
+            let _ = myself.cast(RoomMsg::Opened(Box::new(opening)));
+        });
+    }
+
+    fn opened(&mut self, myself: &ActorRef<RoomMsg>, opening: Result<Opening, HistoryError>) {
+        let Phase::Opening(waiting) = &mut self.phase else { return };
+        let waiting = std::mem::take(waiting);
+        let Opening { opened, missed, names } = match opening {
+            Ok(opening) => opening,
+            Err(error) => {
+                tracing::warn!(room = %self.at, %error, "the room could not be opened");
+                let refusal = unavailable(&error);
+                waiting.into_iter().for_each(|request| refuse(request, &refusal));
+                self.phase = Phase::Failed(refusal);
+                myself.send_after(limits::ROOM_REOPEN, || RoomMsg::GiveUp);
+                return;
+            }
+        };
+        self.head.set(opened.head);
+        for event in missed {
+            self.args.world.hub.publish(self.at, self.args.r#gen, &Arc::new(event));
+        }
+        let mut state = RoomState::new(self.args.meta.clone(), self.args.r#gen, &opened);
+        let mut effects = Vec::new();
+        if let Some((creator, changer)) = names {
+            let now = Timestamp::now();
+            if opened.head == Seq(0) {
+                effects.extend(state.found(now, creator));
+            }
+            effects.extend(state.refresh(now, self.args.meta.clone(), changer, None));
+        }
+        self.phase = Phase::Open(Box::new(state));
+        self.perform(myself, effects);
+        for request in waiting {
+            self.receive(myself, request);
+        }
+    }
+
+    fn sleep(&mut self, myself: &ActorRef<RoomMsg>) {
+        let is_quiet = matches!(&self.phase, Phase::Open(state) if state.is_quiet());
+        let world = &self.args.world;
+        if is_quiet && !world.hub.is_followed(self.at) && self.args.load.close() {
+            world.rooms.forget(self.at, myself.get_id());
+            myself.stop(None);
+        }
+    }
+
+    fn expire(&mut self, myself: &ActorRef<RoomMsg>) {
+        self.expiring = false;
+        match &mut self.phase {
+            Phase::Opening(waiting) => {
+                // The second time that this comes the first in the queue waits long enough.
+                let refusal = Refusal::unavailable("the room takes too long to open");
+                waiting.drain(..).for_each(|request| refuse(request, &refusal));
+            }
+            Phase::Open(state) => {
+                let wait = i64::try_from(limits::COMMIT_WAIT.as_millis()).unwrap_or(i64::MAX);
+                let effects = state.expire(Timestamp(Timestamp::now().0 - wait));
+                let more = state.has_waiters();
+                self.perform(myself, effects);
+                if more {
+                    self.expire_later(myself);
+                }
+            }
+            Phase::Failed(_) => {}
+        }
+    }
+
+    fn expire_later(&mut self, myself: &ActorRef<RoomMsg>) {
+        if !self.expiring {
+            self.expiring = true;
+            let after = match self.phase {
+                Phase::Open(_) => Duration::from_secs(1),
+                Phase::Opening(_) | Phase::Failed(_) => limits::COMMIT_WAIT,
+            };
+            myself.send_after(after, || RoomMsg::Expire);
+        }
+    }
+
+    fn perform(&mut self, myself: &ActorRef<RoomMsg>, effects: Effects<Waiter, Reply<Seen>>) {
+        let mut effects = VecDeque::from(effects);
+        // Once one append is not taken, those behind it are not tried: order before progress.
+        let mut not_taken: Option<Refusal> = None;
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Append { ticket, draft } => {
+                    let left = match &not_taken {
+                        Some(_) => Some(draft),
+                        None => self.append(ticket, draft, &mut not_taken),
+                    };
+                    match (left, &not_taken, &mut self.phase) {
+                        (Some(draft), Some(why), Phase::Open(state)) => {
+                            effects.extend(state.not_taken(ticket, &draft, why));
+                        }
+                        _ => self.expire_later(myself),
+                    }
+                }
+                Effect::Answer(waiter, result) => waiter.answer(result),
+                Effect::Show(reply, seen) => reply.send(seen),
+                Effect::Load { asker, fact } => self.load(myself, asker, fact),
+                Effect::Publish(event) => {
+                    self.args.world.hub.publish(self.at, self.args.r#gen, &event);
+                }
+                Effect::Membership { user, role } => {
+                    self.args.world.notice(Notice::Membership { room: self.at, user, role });
+                }
+                Effect::Stop(why) => {
+                    tracing::warn!(room = %self.at, why, "the room stops");
+                    myself.stop(Some(why.into()));
+                }
+            }
+        }
+    }
+
+    /// Puts a draft on the lane; gives it back with the reason when the lane does not take it.
+    fn append(
+        &self,
+        ticket: u64,
+        draft: crate::vocab::Draft,
+        not_taken: &mut Option<Refusal>,
+    ) -> Option<crate::vocab::Draft> {
+        let append = Append {
+            room: self.at,
+            epoch: self.args.epoch,
+            head: self.head.clone(),
+            ticket,
+            draft,
+            sink: self.sink.clone(),
+        };
+        let refused = self.args.world.history.append(append).err()?;
+        *not_taken = Some(match refused.why {
+            NotTakenWhy::Full => Refusal::busy("the database has more to write than it can"),
+            NotTakenWhy::Away => Refusal::unavailable("the database is away"),
+            NotTakenWhy::Closing => Refusal::unavailable("the node is going away"),
+        });
+        Some(refused.append.draft)
+    }
+
+    fn load(&mut self, myself: &ActorRef<RoomMsg>, asker: UserId, fact: Fact) {
+        while self.tasks.try_join_next().is_some() {}
+        let (world, at, myself) = (self.args.world.clone(), self.at, myself.clone());
+        self.tasks.spawn(async move {
+            let known = read_fact(&world, at, asker, fact).await;
+            let known = known.map_err(|error| unavailable(&error));
+            let _ = myself.cast(RoomMsg::Learned { asker, fact, known });
+        });
+    }
+}
+
+fn decide(
+    state: &mut RoomState<Waiter, Reply<Seen>>,
+    request: RoomMsg,
+) -> Effects<Waiter, Reply<Seen>> {
+    let now = Timestamp::now();
+    match request {
+        RoomMsg::Post(post) => match post.waiter.stalled(post.key, &post.change) {
+            Some(refusal) => vec![Effect::Answer(post.waiter, Err(refusal))],
+            None => state.post(now, *post),
+        },
+        RoomMsg::Look(look) => state.look(now, *look),
+        RoomMsg::Refresh { meta, by, waiter } => state.refresh(now, meta, by, waiter),
+        RoomMsg::Learned { asker, fact, known } => state.learn(now, asker, fact, known),
+        RoomMsg::Settled(outcomes) => state.settled(outcomes),
+        _ => Vec::new(),
+    }
+}
+
+/// Answers a request that is not served.
+pub(crate) fn refuse(request: RoomMsg, refusal: &Refusal) {
+    match request {
+        RoomMsg::Post(post) => post.waiter.answer(Err(refusal.clone())),
+        RoomMsg::Look(look) => look.waiter.send(Err(refusal.clone())),
+        RoomMsg::Refresh { waiter: Some(waiter), .. } => waiter.answer(Err(refusal.clone())),
+        _ => {}
+    }
+}
+
+pub(crate) fn unavailable(error: &HistoryError) -> Refusal {
+    match error {
+        HistoryError::Fenced => Refusal::unavailable("the room moved to another node"),
+        HistoryError::Unavailable(_) => Refusal::unavailable("the database is away"),
+        HistoryError::Unreadable(_) => Refusal::internal(),
+    }
+}
+
+async fn open(world: &World, meta: &RoomMeta, epoch: Epoch) -> Result<Opening, HistoryError> {
+    let at = meta.at();
+    let key = Key::of_room_version(meta.id, meta.version);
+    let has_entry = meta.version > 0;
+    let ask = has_entry.then_some((meta.changed_by, key));
+    let opened = world.history.open(at, epoch, ask).await?;
+    let names = if has_entry && opened.asked.is_none() {
+        let creator = sender(world, meta, meta.created_by).await?;
+        let changer = sender(world, meta, meta.changed_by).await?;
+        Some((creator, changer))
+    } else {
+        None
+    };
+    let missed = match world.hub.last(at) {
+        Some(last) if last < opened.head => missed(world, at, last, opened.head).await?,
+        _ => Vec::new(),
+    };
+    Ok(Opening { opened, missed, names })
+}
+
+async fn sender(world: &World, meta: &RoomMeta, user: UserId) -> Result<Sender, HistoryError> {
+    let found = world.accounts.user(meta.tenant, user).await;
+    let found = found.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+    let username = found.map_or_else(|| "".into(), |user| user.username.shared());
+    Ok(Sender { id: user, username })
+}
+
+/// What was committed and never published, because the room crashed in between. Of too many only
+/// the last is read: the hub then marks the hole with a gap.
+async fn missed(
+    world: &World,
+    at: RoomRef,
+    last: Seq,
+    head: Seq,
+) -> Result<Vec<Event>, HistoryError> {
+    if head.0 - last.0 > limits::REPLAY_EVENTS_MAX {
+        return Ok(world.history.event(at, head).await?.into_iter().collect());
+    }
+    let page = world.history.log(at, Range::After(last), limits::PAGE_MAX).await?;
+    Ok(page.events.into_iter().filter(|event| event.seq <= head).collect())
+}
+
+async fn read_fact(
+    world: &World,
+    at: RoomRef,
+    asker: UserId,
+    fact: Fact,
+) -> Result<Known, HistoryError> {
+    Ok(match fact {
+        Fact::Role(user) => Known::Role(world.members.role(at, user).await?),
+        Fact::Target(seq) => Known::Target(world.history.event(at, seq).await?),
+        Fact::Key(key) => Known::Key(world.history.key(at, asker, key).await?),
+        Fact::LastMessage => Known::LastMessage(world.history.last_message_at(at, asker).await?),
+    })
+}

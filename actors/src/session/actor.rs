@@ -1,0 +1,206 @@
+//! The session's actor: subscribes, reads and presence, one request after the other, so that a
+//! client's own order holds and it cannot open more than one read at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::link::SessionLink;
+use super::subscribe::subscribe;
+use super::waiter::Waiter;
+use super::words::{Answer, Command, Output, PresenceStatus, Request};
+use crate::limits;
+use crate::room::actor::unavailable;
+use crate::room::state::Post;
+use crate::vocab::{Code, Refusal, RoomId, RoomRef, Seq, UserId};
+use crate::world::{Notice, World};
+
+/// What a session's actor is told.
+pub(crate) enum SessionMsg {
+    /// Begin: read the user's revision and say welcome.
+    Welcome { id: Option<u64> },
+    /// A request, admitted.
+    Request(Request),
+    /// A change of a room that this node does not know yet, admitted.
+    LatePost(RoomRef, Box<Post<Waiter>>),
+    /// There is room again for these rooms' events.
+    Mend(Vec<RoomRef>),
+}
+
+/// A session to start.
+pub(crate) struct SessionArgs {
+    pub(crate) world: Arc<World>,
+    pub(crate) link: Arc<SessionLink>,
+}
+
+/// What the session follows. Its end, however it comes, ends that.
+pub(crate) struct Session {
+    world: Arc<World>,
+    link: Arc<SessionLink>,
+    follows: HashSet<RoomId>,
+    watches: Vec<UserId>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for room in &self.follows {
+            self.world.hub.leave(self.at(*room), self.link.id);
+        }
+        self.world.presence.end(&self.link, &self.watches);
+        self.world.sessions.remove(&self.link);
+        let refusal = Refusal::unavailable("the session ended");
+        self.link.close(crate::outbox::CloseCode::GoingAway, refusal);
+    }
+}
+
+pub(crate) struct SessionActor;
+
+impl Actor for SessionActor {
+    type Msg = SessionMsg;
+    type State = Session;
+    type Arguments = SessionArgs;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<SessionMsg>,
+        SessionArgs { world, link }: SessionArgs,
+    ) -> Result<Session, ActorProcessingErr> {
+        Ok(Session { world, link, follows: HashSet::new(), watches: Vec::new() })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<SessionMsg>,
+        message: SessionMsg,
+        session: &mut Session,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMsg::Welcome { id } => session.welcome(id).await,
+            SessionMsg::Request(Request { id, command }) => session.serve(id, command).await,
+            SessionMsg::LatePost(at, post) => {
+                match session.world.meta(&session.link.caller, at).await {
+                    Ok(meta) => session.world.post(&meta, *post),
+                    Err(refusal) => post.waiter.answer(Err(refusal)),
+                }
+            }
+            SessionMsg::Mend(rooms) => {
+                rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    fn at(&self, room: RoomId) -> RoomRef {
+        RoomRef { tenant: self.link.caller.tenant, room }
+    }
+
+    async fn welcome(&self, id: Option<u64>) {
+        let caller = &*self.link.caller;
+        match self.world.members.revision(caller.tenant, caller.user).await {
+            Ok(rev) => {
+                let (session, heartbeat) = (self.link.id, limits::HEARTBEAT);
+                self.link.say(&Output::Welcome { id, session, caller, heartbeat, rev });
+                self.world.presence.begin(&self.link);
+            }
+            Err(error) => {
+                self.link.close(crate::outbox::CloseCode::GoingAway, unavailable(&error));
+            }
+        }
+    }
+
+    async fn serve(&mut self, id: Option<u64>, command: Command) {
+        // A subscribe answers in the middle: its replay comes after the answer.
+        if let Command::Subscribe(rooms) = command {
+            if rooms.len() > limits::SUBSCRIBE_ROOMS_MAX {
+                let detail = format!(
+                    "{} rooms in one subscribe; allowed are {}",
+                    rooms.len(),
+                    limits::SUBSCRIBE_ROOMS_MAX
+                );
+                return self.link.settle_request(id, Err(&Refusal::new(Code::TooLarge, detail)));
+            }
+            return subscribe(&self.world, &self.link, &mut self.follows, id, rooms).await;
+        }
+        let result = self.answer(command).await;
+        self.link.settle_request(id, result.as_ref());
+    }
+
+    async fn answer(&mut self, command: Command) -> Result<Answer, Refusal> {
+        let caller = self.link.caller.clone();
+        match command {
+            Command::Unsubscribe(rooms) => {
+                for room in rooms {
+                    self.follows.remove(&room);
+                    self.world.hub.leave(self.at(room), self.link.id);
+                }
+                Ok(Answer::Done)
+            }
+            Command::History { room, range, limit, view } => {
+                let at = self.at(room);
+                let (r#gen, page) =
+                    Box::pin(self.world.read_history(&caller, at, range, limit, view)).await?;
+                Ok(Answer::History { room, r#gen, page: Arc::new(page) })
+            }
+            Command::Read { room, seq } => {
+                self.world.mark_read(&caller, self.at(room), seq).await.map(|()| Answer::Done)
+            }
+            Command::Presence { status, watch } => {
+                self.presence(status, watch)?;
+                Ok(Answer::Done)
+            }
+            Command::Subscribe(_)
+            | Command::Post { .. }
+            | Command::Typing { .. }
+            | Command::Ping => Err(Refusal::internal()),
+        }
+    }
+
+    fn presence(
+        &mut self,
+        status: Option<PresenceStatus>,
+        watch: Option<Vec<UserId>>,
+    ) -> Result<(), Refusal> {
+        if let Some(watch) = watch {
+            if watch.len() > limits::WATCH_USERS_MAX {
+                let detail = format!(
+                    "{} users in one presence frame; allowed are {}",
+                    watch.len(),
+                    limits::WATCH_USERS_MAX
+                );
+                return Err(Refusal::new(Code::TooLarge, detail));
+            }
+            self.world.presence.watch(&self.link, &self.watches, &watch);
+            self.watches = watch;
+        }
+        if let Some(status) = status {
+            self.world.presence.set(&self.link, status);
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Moves a user's read mark and tells their devices.
+    pub(crate) async fn mark_read(
+        self: &Arc<Self>,
+        caller: &Arc<super::words::Caller>,
+        at: RoomRef,
+        seq: Seq,
+    ) -> Result<(), Refusal> {
+        let seen = self.look(caller, at, None).await?;
+        if seq > seen.head || seq == Seq(0) {
+            return Err(Refusal::bad_request(format!(
+                "seq {seq} is not in the room; allowed are 1 to its head {}",
+                seen.head
+            )));
+        }
+        let moved = self.members.mark_read(at, caller.user, seq).await;
+        if let Some(rev) = moved.map_err(|error| unavailable(&error))? {
+            self.notice(Notice::Read { room: at, user: caller.user, seq, rev });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! What a session may have open and how fast it may go. Pure: time is given.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::vocab::{Code, Key, Refusal, RoomId};
+
+/// How long a refused send holds back the later ones of its room, if the client neither repeats
+/// it nor waits. Twice the longest time to retry after.
+const STALL: Duration = Duration::from_millis(2_000);
+/// Rooms in which a session is stalled at once; of more the oldest is forgotten.
+const STALLS_MAX: usize = 64;
+
+/// A bucket of tokens, in thousandths.
+#[derive(Debug)]
+struct Bucket {
+    per_second: u64,
+    burst: u64,
+    milli_tokens: u64,
+    at: Duration,
+}
+
+impl Bucket {
+    fn full(per_second: u32, burst: u32) -> Self {
+        let burst = u64::from(burst) * 1_000;
+        Self { per_second: per_second.into(), burst, milli_tokens: burst, at: Duration::ZERO }
+    }
+
+    /// Takes one token; `Err` with the time until there is one.
+    fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        let elapsed = u64::try_from(now.saturating_sub(self.at).as_millis()).unwrap_or(u64::MAX);
+        if elapsed > 0 {
+            let gained = elapsed.saturating_mul(self.per_second);
+            self.milli_tokens = self.milli_tokens.saturating_add(gained).min(self.burst);
+            self.at = now;
+        }
+        if self.milli_tokens >= 1_000 {
+            self.milli_tokens -= 1_000;
+            return Ok(());
+        }
+        let missing = 1_000 - self.milli_tokens;
+        Err(Duration::from_millis(missing.div_ceil(self.per_second.max(1))))
+    }
+}
+
+/// A refused send that the client is about to repeat: those behind it wait for it.
+#[derive(Debug)]
+struct Stall {
+    room: RoomId,
+    key: Key,
+    until: Duration,
+    refusal: Refusal,
+}
+
+/// A session's bounds.
+#[derive(Debug)]
+pub(super) struct Admission {
+    changes: Bucket,
+    ephemeral: Bucket,
+    in_flight: u32,
+    requests: u32,
+    refused_in_a_row: u32,
+    stalls: Vec<Stall>,
+}
+
+impl Admission {
+    pub(super) fn new() -> Self {
+        Self {
+            changes: Bucket::full(limits::SEND_RATE_PER_SECOND, limits::SEND_BURST),
+            ephemeral: Bucket::full(
+                limits::EPHEMERAL_RATE_PER_SECOND,
+                limits::EPHEMERAL_RATE_PER_SECOND,
+            ),
+            in_flight: 0,
+            requests: 0,
+            refused_in_a_row: 0,
+            stalls: Vec::new(),
+        }
+    }
+
+    /// Admits a change, or says why not. An admitted one must be settled once.
+    pub(super) fn admit_change(
+        &mut self,
+        now: Duration,
+        room: RoomId,
+        key: Key,
+        is_send: bool,
+    ) -> Result<(), Refusal> {
+        if is_send && let Some(refusal) = self.stalled(now, room, key) {
+            return Err(refusal);
+        }
+        let refusal = if self.in_flight >= limits::SESSION_IN_FLIGHT_MAX {
+            Refusal::busy("64 of your changes are in flight; wait for their answers")
+        } else if let Err(wait) = self.changes.take(now) {
+            Refusal::new(Code::RateLimited, "you send faster than 50 changes a second")
+                .retry_after(wait)
+        } else {
+            self.in_flight += 1;
+            return Ok(());
+        };
+        if is_send {
+            self.stall(now, room, key, &refusal);
+        }
+        Err(refusal)
+    }
+
+    /// A change was answered.
+    pub(super) fn settle_change(
+        &mut self,
+        now: Duration,
+        room: RoomId,
+        key: Key,
+        is_send: bool,
+        refusal: Option<&Refusal>,
+    ) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match refusal {
+            Some(refusal) if is_send && refusal.retry_after.is_some() => {
+                self.stall(now, room, key, refusal);
+            }
+            _ => self.stalls.retain(|stall| stall.room != room || stall.key != key),
+        }
+    }
+
+    /// Why a send may not go yet: an earlier one of this room was refused and not repeated.
+    pub(super) fn stalled(&mut self, now: Duration, room: RoomId, key: Key) -> Option<Refusal> {
+        self.stalls.retain(|stall| stall.until > now);
+        let stall = self.stalls.iter().find(|stall| stall.room == room)?;
+        (stall.key != key).then(|| stall.refusal.clone())
+    }
+
+    fn stall(&mut self, now: Duration, room: RoomId, key: Key, refusal: &Refusal) {
+        if let Some(stall) = self.stalls.iter_mut().find(|stall| stall.room == room) {
+            // The first refused one leads; its own repeat that is refused again keeps the lead.
+            if stall.key == key {
+                stall.until = now + STALL;
+            }
+            return;
+        }
+        if self.stalls.len() == STALLS_MAX {
+            self.stalls.remove(0);
+        }
+        self.stalls.push(Stall { room, key, until: now + STALL, refusal: refusal.clone() });
+    }
+
+    /// Admits a request that is no change. An admitted one must be settled once.
+    pub(super) fn admit_request(&mut self) -> Result<(), Refusal> {
+        if self.requests >= limits::SESSION_REQUESTS_MAX {
+            return Err(Refusal::busy("128 of your requests are open; wait for their answers"));
+        }
+        self.requests += 1;
+        Ok(())
+    }
+
+    /// A request that is no change was answered.
+    pub(super) fn settle_request(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    /// Whether a typing or presence frame goes through; the others are dropped.
+    pub(super) fn admit_ephemeral(&mut self, now: Duration) -> bool {
+        self.ephemeral.take(now).is_ok()
+    }
+
+    /// Counts an answer; `true` when the session was refused so often in a row that it ends.
+    pub(super) fn answered(&mut self, refused: bool) -> bool {
+        self.refused_in_a_row = if refused { self.refused_in_a_row + 1 } else { 0 };
+        self.refused_in_a_row > limits::REFUSALS_MAX
+    }
+
+    /// Changes that wait for their answer.
+    pub(super) const fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate_holds() {
+        let mut bucket = Bucket::full(50, 100);
+        for _ in 0..100 {
+            assert_eq!(bucket.take(NOW), Ok(()));
+        }
+        let wait = bucket.take(NOW).expect_err("the burst is spent");
+        assert_eq!(wait, Duration::from_millis(20));
+        assert_eq!(bucket.take(NOW + wait), Ok(()));
+        assert!(bucket.take(NOW + wait).is_err());
+    }
+
+    #[test]
+    fn sends_behind_a_refused_one_are_refused_until_it_is_repeated() {
+        let mut admission = Admission::new();
+        let room = RoomId::generate();
+        let (first, second) = (Key::generate(), Key::generate());
+        admission.admit_change(NOW, room, first, true).expect("admitted");
+        let busy = Refusal::busy("full");
+        admission.settle_change(NOW, room, first, true, Some(&busy));
+        assert_eq!(admission.admit_change(NOW, room, second, true), Err(busy));
+        admission.admit_change(NOW, RoomId::generate(), second, true).expect("another room");
+        admission.admit_change(NOW, room, first, true).expect("the repeat leads");
+        admission.settle_change(NOW, room, first, true, None);
+        admission.admit_change(NOW, room, second, true).expect("in order again");
+    }
+
+    #[test]
+    fn a_stall_ends_by_itself() {
+        let mut admission = Admission::new();
+        let room = RoomId::generate();
+        let busy = Refusal::busy("full");
+        admission.settle_change(NOW, room, Key::generate(), true, Some(&busy));
+        assert!(admission.admit_change(NOW, room, Key::generate(), true).is_err());
+        let later = NOW + STALL;
+        assert_eq!(admission.admit_change(later, room, Key::generate(), true), Ok(()));
+    }
+
+    #[test]
+    fn one_more_than_sixty_four_in_flight_is_busy() {
+        let mut admission = Admission::new();
+        for _ in 0..limits::SESSION_IN_FLIGHT_MAX {
+            admission
+                .admit_change(NOW, RoomId::generate(), Key::generate(), true)
+                .expect("below the bound");
+        }
+        let refused = admission.admit_change(NOW, RoomId::generate(), Key::generate(), true);
+        assert_eq!(refused.expect_err("over the bound").code, Code::Busy);
+    }
+}

@@ -1,0 +1,98 @@
+//! The socket task's grip on its session. Changes go straight to their room from here; what
+//! takes reading goes through the session's actor, one after the other.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+
+use super::actor::SessionMsg;
+use super::link::SessionLink;
+use super::waiter::Waiter;
+use super::words::{Answer, Command, Request};
+use crate::room::state::Post;
+use crate::vocab::{Refusal, RoomRef, SessionId};
+use crate::world::World;
+
+/// A live session. Dropping it ends the session.
+pub struct SessionHandle {
+    pub(crate) link: Arc<SessionLink>,
+    pub(crate) actor: ActorRef<SessionMsg>,
+    pub(crate) world: Arc<World>,
+}
+
+impl std::fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionHandle").field("id", &self.link.id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        self.actor.stop(None);
+    }
+}
+
+impl SessionHandle {
+    /// The session's id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.link.id
+    }
+
+    /// Takes a request. Never blocks; the answer or the refusal comes out of the outbox.
+    pub fn submit(&self, request: Request) {
+        let Request { id, command } = request;
+        match command {
+            Command::Ping => self.link.answer(id, Ok(&Answer::Done)),
+            Command::Typing { room } => self.typing(id, self.at(room)),
+            Command::Post { .. } => self.post(id, command),
+            command => match self.link.admit_request() {
+                Err(refusal) => self.link.answer(id, Err(&refusal)),
+                Ok(()) => self.hand_over(Request { id, command }),
+            },
+        }
+    }
+
+    /// Refuses a frame that was no request, in order with the answers.
+    pub fn refuse(&self, id: Option<u64>, refusal: &Refusal) {
+        self.link.answer(id, Err(refusal));
+    }
+
+    fn at(&self, room: crate::vocab::RoomId) -> RoomRef {
+        RoomRef { tenant: self.link.caller.tenant, room }
+    }
+
+    fn hand_over(&self, request: Request) {
+        let id = request.id;
+        if self.actor.cast(SessionMsg::Request(request)).is_err() {
+            self.link.settle_request(id, Err(&Refusal::unavailable("the session is closing")));
+        }
+    }
+
+    fn typing(&self, id: Option<u64>, at: RoomRef) {
+        let caller = &self.link.caller;
+        let follows = !self.link.admit_ephemeral()
+            || self.world.hub.typing(at, self.link.id, caller.user, &caller.username);
+        if follows {
+            self.link.answer(id, Ok(&Answer::Done));
+        } else {
+            let refusal = Refusal::forbidden("subscribe to the room first");
+            self.link.answer(id, Err(&refusal));
+        }
+    }
+
+    fn post(&self, id: Option<u64>, command: Command) {
+        let Command::Post { room, key, change } = command else { return };
+        if let Err(refusal) = self.link.admit_change(room, key, &change) {
+            return self.link.answer(id, Err(&refusal));
+        }
+        let waiter = Waiter::session(self.link.clone(), id, room, key, &change);
+        let post = Post { caller: self.link.caller.clone(), key, change, waiter };
+        let at = self.at(room);
+        match self.world.meta_here(at) {
+            Some(meta) => self.world.post(&meta, post),
+            // Not in this node's memory; the actor asks the directory before it says no.
+            None => drop(self.actor.cast(SessionMsg::LatePost(at, Box::new(post)))),
+        }
+    }
+}

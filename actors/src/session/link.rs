@@ -1,0 +1,136 @@
+//! What rooms, hub and handle share of a session: its bounds and the way to its client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::words::{Answer, Caller, Change, Output, Posted};
+use crate::hub::Follower;
+use crate::limits;
+use crate::outbox::{CloseCode, Closing, Outbox};
+use crate::ports::Frames;
+use crate::ports::frames::Dialect;
+use crate::vocab::{Code, Key, Refusal, RoomId, SessionId};
+
+/// A session as everybody but its actor sees it.
+pub(crate) struct SessionLink {
+    pub(crate) id: SessionId,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) dialect: Dialect,
+    pub(crate) outbox: Arc<Outbox>,
+    frames: Arc<dyn Frames>,
+    admission: Mutex<Admission>,
+    started: Instant,
+}
+
+impl SessionLink {
+    pub(crate) fn new(
+        id: SessionId,
+        caller: Arc<Caller>,
+        dialect: Dialect,
+        outbox: Arc<Outbox>,
+        frames: Arc<dyn Frames>,
+    ) -> Arc<Self> {
+        let admission = Mutex::new(Admission::new());
+        Arc::new(Self { id, caller, dialect, outbox, frames, admission, started: Instant::now() })
+    }
+
+    pub(crate) fn follower(&self) -> Follower {
+        Follower {
+            session: self.id,
+            user: self.caller.user,
+            dialect: self.dialect,
+            outbox: self.outbox.clone(),
+        }
+    }
+
+    /// Tells the client something that is not an event and not ephemeral.
+    pub(crate) fn say(&self, output: &Output<'_>) {
+        if let Some(frame) = self.frames.encode(self.dialect, output) {
+            self.outbox.push_answer(frame);
+        }
+    }
+
+    /// Tells the client something that the next one of its kind replaces.
+    pub(crate) fn whisper(&self, output: &Output<'_>) {
+        if let Some(frame) = self.frames.encode(self.dialect, output) {
+            self.outbox.push_ephemeral(frame);
+        }
+    }
+
+    /// The one answer to a request. A success without an id needs none.
+    pub(crate) fn answer(&self, id: Option<u64>, result: Result<&Answer, &Refusal>) {
+        let too_many = self.admission.lock().answered(result.is_err());
+        match (id, result) {
+            (Some(id), Ok(answer)) => self.say(&Output::Ok { id, answer }),
+            (None, Ok(_)) => {}
+            (id, Err(refusal)) => self.say(&Output::Error { id, refusal }),
+        }
+        if too_many {
+            let detail = "too many refused requests in a row";
+            let refusal =
+                Refusal::new(Code::RateLimited, detail).retry_after(limits::UNAVAILABLE_RETRY);
+            self.close(CloseCode::RateLimited, refusal);
+        }
+    }
+
+    /// Ends the session in order, with a last word.
+    pub(crate) fn close(&self, code: CloseCode, refusal: Refusal) {
+        let bye = self.frames.encode(self.dialect, &Output::Bye { refusal: &refusal });
+        self.outbox.close(Closing { code, refusal }, bye);
+    }
+
+    pub(crate) fn admit_change(
+        &self,
+        room: RoomId,
+        key: Key,
+        change: &Change,
+    ) -> Result<(), Refusal> {
+        self.admission.lock().admit_change(self.now(), room, key, is_send(change))
+    }
+
+    pub(crate) fn settle_change(
+        &self,
+        id: Option<u64>,
+        (room, key, is_send): (RoomId, Key, bool),
+        result: Result<Posted, Refusal>,
+    ) {
+        let refusal = result.as_ref().err();
+        self.admission.lock().settle_change(self.now(), room, key, is_send, refusal);
+        self.answer(id, result.map(Answer::Posted).as_ref());
+    }
+
+    /// Why a send may not go yet, although it was admitted.
+    pub(crate) fn stalled(&self, room: RoomId, key: Key) -> Option<Refusal> {
+        self.admission.lock().stalled(self.now(), room, key)
+    }
+
+    pub(crate) fn admit_request(&self) -> Result<(), Refusal> {
+        self.admission.lock().admit_request()
+    }
+
+    pub(crate) fn settle_request(&self, id: Option<u64>, result: Result<&Answer, &Refusal>) {
+        self.admission.lock().settle_request();
+        self.answer(id, result);
+    }
+
+    pub(crate) fn admit_ephemeral(&self) -> bool {
+        self.admission.lock().admit_ephemeral(self.now())
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.admission.lock().in_flight()
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Whether order matters to the change: sends of a session in a room keep theirs.
+pub(crate) const fn is_send(change: &Change) -> bool {
+    matches!(change, Change::Send { .. })
+}

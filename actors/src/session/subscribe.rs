@@ -1,0 +1,161 @@
+//! Subscribing: prepare the feed, ask the room, answer, replay, join. In this order nothing
+//! between cursor and live is missed and nothing comes twice.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::link::SessionLink;
+use super::words::{Answer, Cursor, Output, Subscribed};
+use crate::hub::{Joined, Joining};
+use crate::limits;
+use crate::outbox::Pushed;
+use crate::ports::history::Range;
+use crate::room::state::{Replay, Seen};
+use crate::vocab::{Code, Event, Refusal, RoomId, RoomRef, Seq};
+use crate::world::World;
+
+/// How often a room is asked again when it publishes faster than the feed keeps, before the
+/// missed part becomes a gap.
+const TRIES: usize = 3;
+
+type Asked = (RoomId, Result<(Joining, Seen), Refusal>);
+
+/// Serves one subscribe request to its end.
+pub(super) async fn subscribe(
+    world: &Arc<World>,
+    link: &Arc<SessionLink>,
+    follows: &mut HashSet<RoomId>,
+    id: Option<u64>,
+    rooms: Vec<(RoomId, Option<Cursor>)>,
+) {
+    let mut free = limits::SESSION_ROOMS_MAX.saturating_sub(follows.len());
+    let wanted = rooms.into_iter().map(|(room, cursor)| {
+        // Following again starts over from the new cursor.
+        let again = follows.remove(&room);
+        if again {
+            world.hub.leave(RoomRef { tenant: link.caller.tenant, room }, link.id);
+        } else {
+            free = free.saturating_sub(1);
+        }
+        (room, cursor, again || free > 0)
+    });
+    let wanted: Vec<_> = wanted.collect();
+    let asked: Vec<Asked> = stream::iter(wanted)
+        .map(|(room, cursor, has_room)| ask(world, link, room, cursor, has_room))
+        .buffered(limits::SUBSCRIBE_PARALLEL_MAX)
+        .collect()
+        .await;
+    let answers = asked.iter().map(|(room, result)| {
+        let subscribed = result.as_ref().map(|(_, seen)| Subscribed {
+            r#gen: seen.r#gen,
+            first: seen.first,
+            head: seen.head,
+        });
+        (*room, subscribed.map_err(Clone::clone))
+    });
+    link.settle_request(id, Ok(&Answer::Subscribed(answers.collect())));
+    for (room, result) in asked {
+        if let Ok((joining, seen)) = result
+            && Box::pin(follow(world, link, &joining, room, seen)).await
+        {
+            follows.insert(room);
+        }
+    }
+}
+
+async fn ask(
+    world: &Arc<World>,
+    link: &SessionLink,
+    room: RoomId,
+    cursor: Option<Cursor>,
+    has_room: bool,
+) -> Asked {
+    if !has_room {
+        let detail = format!("a session follows at most {} rooms", limits::SESSION_ROOMS_MAX);
+        return (room, Err(Refusal::new(Code::TooLarge, detail)));
+    }
+    let at = RoomRef { tenant: link.caller.tenant, room };
+    let joining = world.hub.prepare(at);
+    let seen = Box::pin(world.look(&link.caller, at, cursor)).await;
+    (room, seen.map(|seen| (joining, seen)))
+}
+
+/// Replays and joins; `false` when the caller lost the room meanwhile.
+async fn follow(
+    world: &Arc<World>,
+    link: &Arc<SessionLink>,
+    joining: &Joining,
+    room: RoomId,
+    mut seen: Seen,
+) -> bool {
+    let at = RoomRef { tenant: link.caller.tenant, room };
+    let mut cut_from = None;
+    for _ in 0..TRIES {
+        let replay = std::mem::replace(&mut seen.replay, Replay::Nothing);
+        if cut_from.is_none() {
+            cut_from = Box::pin(play(world, link, at, &seen, replay)).await;
+        }
+        let joined = joining.join(link.follower(), seen.r#gen, seen.head, cut_from);
+        if joined == Joined::Live {
+            return true;
+        }
+        let cursor = Cursor { r#gen: seen.r#gen, seq: seen.head };
+        match world.look(&link.caller, at, Some(cursor)).await {
+            Ok(again) => seen = again,
+            Err(_) => return false,
+        }
+    }
+    // Faster than we can follow: join at its end and mark the rest, then make sure that the
+    // caller was not removed in the part that we did not see.
+    joining.join_after_gap(link.follower(), seen.r#gen, cut_from.unwrap_or(seen.head.next()));
+    let allowed = world.look(&link.caller, at, None).await.is_ok();
+    if !allowed {
+        world.hub.leave(at, link.id);
+    }
+    allowed
+}
+
+/// Sends what lies between cursor and head. Gives the first event that did not fit.
+async fn play(
+    world: &World,
+    link: &SessionLink,
+    at: RoomRef,
+    seen: &Seen,
+    replay: Replay,
+) -> Option<Seq> {
+    let gap = |from| {
+        if from <= seen.head {
+            link.say(&Output::Gap { room: at.room, from, to: seen.head });
+        }
+        None
+    };
+    match replay {
+        Replay::Nothing => None,
+        Replay::Gap { from } => gap(from),
+        Replay::Events(events) => {
+            events.iter().find_map(|event| push(world, link, at, seen, event))
+        }
+        Replay::Read { after } => {
+            let page = world.history.log(at, Range::After(after), limits::PAGE_MAX).await;
+            let Ok(page) = page else { return gap(after.next()) };
+            let events = page.events.iter().filter(|event| event.seq <= seen.head);
+            let mut last = after;
+            for event in events {
+                if let Some(cut) = push(world, link, at, seen, event) {
+                    return Some(cut);
+                }
+                last = event.seq;
+            }
+            // A replica may lag behind the head that the room answered.
+            gap(last.next())
+        }
+    }
+}
+
+fn push(world: &World, link: &SessionLink, at: RoomRef, seen: &Seen, event: &Event) -> Option<Seq> {
+    let output = Output::Event { room: at.room, r#gen: seen.r#gen, event };
+    let frame = world.frames.encode(link.dialect, &output)?;
+    (link.outbox.push_event(at, frame) == Pushed::Cut).then_some(event.seq)
+}

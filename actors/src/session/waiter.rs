@@ -1,0 +1,102 @@
+//! Who waits for an answer. Each gets exactly one: a waiter that is dropped unanswered, because
+//! its room crashed or stopped, answers `unavailable` by itself.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::link::{SessionLink, is_send};
+use super::words::{Change, Posted};
+use crate::vocab::{Key, Refusal, RoomId};
+
+fn room_stopped() -> Refusal {
+    Refusal::unavailable("the room stopped before it answered; repeat with the same key")
+}
+
+/// Waits for one value.
+pub(crate) struct Reply<T>(Option<oneshot::Sender<Result<T, Refusal>>>);
+
+impl<T> Reply<T> {
+    /// A reply and where it arrives.
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<Result<T, Refusal>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    pub(crate) fn send(mut self, result: Result<T, Refusal>) {
+        if let Some(sender) = self.0.take() {
+            // Nobody may be listening any more; then nobody misses it.
+            let _ = sender.send(result);
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            let _ = sender.send(Err(room_stopped()));
+        }
+    }
+}
+
+/// Waits for a change.
+pub(crate) enum Waiter {
+    /// A call: HTTP.
+    Call(Reply<Posted>),
+    /// A session's frame.
+    Session(SessionWaiter),
+}
+
+/// A session that waits for a change of its own.
+pub(crate) struct SessionWaiter {
+    link: Arc<SessionLink>,
+    id: Option<u64>,
+    room: RoomId,
+    key: Key,
+    is_send: bool,
+    answered: bool,
+}
+
+impl Waiter {
+    /// A session's change, already admitted.
+    pub(crate) fn session(
+        link: Arc<SessionLink>,
+        id: Option<u64>,
+        room: RoomId,
+        key: Key,
+        change: &Change,
+    ) -> Self {
+        let is_send = is_send(change);
+        Self::Session(SessionWaiter { link, id, room, key, is_send, answered: false })
+    }
+
+    pub(crate) fn answer(self, result: Result<Posted, Refusal>) {
+        match self {
+            Self::Call(reply) => reply.send(result),
+            Self::Session(mut waiter) => waiter.settle(result),
+        }
+    }
+
+    /// Why this change may not go yet: an earlier one of the session was refused in the room.
+    pub(crate) fn stalled(&self, key: Key, change: &Change) -> Option<Refusal> {
+        match self {
+            Self::Session(waiter) if is_send(change) => waiter.link.stalled(waiter.room, key),
+            _ => None,
+        }
+    }
+}
+
+impl SessionWaiter {
+    fn settle(&mut self, result: Result<Posted, Refusal>) {
+        self.answered = true;
+        self.link.settle_change(self.id, (self.room, self.key, self.is_send), result);
+    }
+}
+
+impl Drop for SessionWaiter {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.settle(Err(room_stopped()));
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What lives on this node: rooms and sessions, started on demand, watched, put to sleep.
+//!
+//! A crash of one actor is contained: those who waited for it are told, and a room that somebody
+//! still follows is started again from the database.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::time::Instant;
+
+use crate::limits;
+use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
+use crate::session::actor::SessionMsg;
+use crate::session::link::SessionLink;
+use crate::vocab::{Refusal, RoomMeta, RoomRef, SessionId, TenantId, UserId};
+use crate::world::World;
+
+/// How often idle rooms are looked for.
+const SWEEP: Duration = Duration::from_secs(20);
+
+/// How much waits in one room's mailbox. Counted before each cast, because ractor's mailboxes
+/// have no bound.
+#[derive(Debug, Default)]
+pub(crate) struct Load(AtomicU32);
+
+/// A room that went to sleep takes nothing more.
+const CLOSED: u32 = u32::MAX;
+
+/// Why a room's mailbox took nothing.
+pub(crate) enum NotEntered {
+    Full,
+    Closed,
+}
+
+impl Load {
+    pub(crate) fn enter(&self) -> Result<(), NotEntered> {
+        let entered = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |load| {
+            (load < limits::ROOM_MAILBOX_MAX).then_some(load + 1)
+        });
+        match entered {
+            Ok(_) => Ok(()),
+            Err(CLOSED) => Err(NotEntered::Closed),
+            Err(_) => Err(NotEntered::Full),
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Closes an empty mailbox for good.
+    pub(crate) fn close(&self) -> bool {
+        self.0.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+struct Alive {
+    actor: ActorRef<RoomMsg>,
+    load: Arc<Load>,
+    /// Milliseconds since [`Rooms`] began.
+    last_used: AtomicU64,
+}
+
+/// The rooms that are alive here. The two indexes change only together, in this struct.
+pub(crate) struct Rooms {
+    alive: DashMap<RoomRef, Arc<Alive>>,
+    places: DashMap<ActorId, RoomRef>,
+    supervisor: OnceLock<ActorCell>,
+    started: Instant,
+}
+
+impl Rooms {
+    pub(crate) fn new() -> Self {
+        Self {
+            alive: DashMap::new(),
+            places: DashMap::new(),
+            supervisor: OnceLock::new(),
+            started: Instant::now(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.alive.len()
+    }
+
+    pub(crate) fn is_awake(&self, at: RoomRef) -> bool {
+        self.alive.contains_key(&at)
+    }
+
+    /// Tells a room, starting it if need be. A request that cannot be delivered is refused here.
+    pub(crate) fn tell(&self, world: &Arc<World>, meta: &Arc<RoomMeta>, message: RoomMsg) {
+        // A room that falls asleep between look-up and entry is looked up again.
+        for _ in 0..3 {
+            let alive = match self.get_or_start(world, meta) {
+                Ok(alive) => alive,
+                Err(refusal) => return refuse(message, &refusal),
+            };
+            match alive.load.enter() {
+                Ok(()) => {
+                    let now = u64::try_from(self.started.elapsed().as_millis());
+                    alive.last_used.store(now.unwrap_or(u64::MAX), Ordering::Relaxed);
+                    // A request to a room that just crashed is dropped, and so answers itself.
+                    drop(alive.actor.cast(message));
+                    return;
+                }
+                Err(NotEntered::Full) => {
+                    let why = "the room has more requests than it can take";
+                    return refuse(message, &Refusal::busy(why));
+                }
+                Err(NotEntered::Closed) => self.forget(meta.at(), alive.actor.get_id()),
+            }
+        }
+        refuse(message, &Refusal::busy("the room is going to sleep"));
+    }
+
+    fn get_or_start(
+        &self,
+        world: &Arc<World>,
+        meta: &Arc<RoomMeta>,
+    ) -> Result<Arc<Alive>, Refusal> {
+        let at = meta.at();
+        if let Some(alive) = self.alive.get(&at) {
+            return Ok(alive.clone());
+        }
+        if self.alive.len() >= limits::ROOMS_ALIVE_MAX {
+            return Err(Refusal::busy("this node has as many rooms awake as it can"));
+        }
+        let ownership = world.directory.ownership(at.shard());
+        let Some(owned) = ownership.filter(|owned| owned.owner == world.directory.node()) else {
+            return Err(Refusal::unavailable("nobody serves the room now"));
+        };
+        match self.alive.entry(at) {
+            Entry::Occupied(alive) => Ok(alive.get().clone()),
+            Entry::Vacant(place) => {
+                let load = Arc::new(Load::default());
+                let args = RoomArgs {
+                    world: world.clone(),
+                    meta: meta.clone(),
+                    epoch: owned.epoch,
+                    r#gen: owned.r#gen,
+                    load: load.clone(),
+                };
+                let supervisor = self.supervisor.get().expect("set before the first room").clone();
+                let spawned =
+                    ractor::ActorRuntime::spawn_linked_instant(None, RoomActor, args, supervisor);
+                let (actor, _starting) =
+                    spawned.map_err(|_| Refusal::unavailable("the node is going away"))?;
+                self.places.insert(actor.get_id(), at);
+                let alive = Arc::new(Alive { actor, load, last_used: AtomicU64::new(0) });
+                place.insert(alive.clone());
+                Ok(alive)
+            }
+        }
+    }
+
+    /// Takes a room that ended out of the books; another actor of the same room stays.
+    pub(crate) fn forget(&self, at: RoomRef, actor: ActorId) {
+        self.alive.remove_if(&at, |_, alive| alive.actor.get_id() == actor);
+        self.places.remove(&actor);
+    }
+
+    fn sweep(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let idle = u64::try_from(limits::ROOM_IDLE.as_millis()).unwrap_or(u64::MAX);
+        for alive in &self.alive {
+            if now.saturating_sub(alive.last_used.load(Ordering::Relaxed)) > idle {
+                let _ = alive.actor.cast(RoomMsg::Sleep);
+            }
+        }
+    }
+
+    /// Ends every room; what they had in flight stays with the lanes.
+    pub(crate) fn stop(&self) {
+        for alive in &self.alive {
+            alive.actor.stop(None);
+        }
+    }
+
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn cast_unchecked(&self, at: RoomRef, message: RoomMsg) -> bool {
+        self.alive.get(&at).is_some_and(|alive| alive.actor.cast(message).is_ok())
+    }
+}
+
+struct LiveSession {
+    link: Arc<SessionLink>,
+    actor: ActorRef<SessionMsg>,
+}
+
+/// The sessions that are alive here. The two indexes change only together, in this struct.
+pub(crate) struct Sessions {
+    by_id: DashMap<SessionId, LiveSession>,
+    by_user: DashMap<(TenantId, UserId), Vec<SessionId>>,
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Self {
+        Self { by_id: DashMap::new(), by_user: DashMap::new() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Enters a session; gives the user's oldest one when there are too many now.
+    pub(crate) fn insert(
+        &self,
+        link: &Arc<SessionLink>,
+        actor: ActorRef<SessionMsg>,
+    ) -> Option<Arc<SessionLink>> {
+        self.by_id.insert(link.id, LiveSession { link: link.clone(), actor });
+        let oldest = {
+            let mut of_user =
+                self.by_user.entry((link.caller.tenant, link.caller.user)).or_default();
+            of_user.push(link.id);
+            (of_user.len() > limits::USER_SESSIONS_MAX).then(|| of_user[0])
+        };
+        oldest.and_then(|oldest| self.get(oldest))
+    }
+
+    pub(crate) fn remove(&self, link: &SessionLink) {
+        self.by_id.remove(&link.id);
+        let who = (link.caller.tenant, link.caller.user);
+        if let Entry::Occupied(mut of_user) = self.by_user.entry(who) {
+            of_user.get_mut().retain(|session| *session != link.id);
+            if of_user.get().is_empty() {
+                of_user.remove();
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, session: SessionId) -> Option<Arc<SessionLink>> {
+        self.by_id.get(&session).map(|live| live.link.clone())
+    }
+
+    pub(crate) fn of_user(&self, tenant: TenantId, user: UserId) -> Vec<Arc<SessionLink>> {
+        let sessions = self.by_user.get(&(tenant, user)).map(|of_user| of_user.clone());
+        sessions.unwrap_or_default().into_iter().filter_map(|session| self.get(session)).collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<SessionLink>> {
+        self.by_id.iter().map(|live| live.link.clone()).collect()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.by_id.iter().for_each(|live| live.actor.stop(None));
+    }
+}
+
+/// What the supervisor tells itself.
+pub(crate) enum SupervisorMsg {
+    Sweep,
+    /// Start a room again that ended while it was followed.
+    Revive(RoomRef),
+}
+
+pub(crate) struct Supervisor;
+
+impl Actor for Supervisor {
+    type Msg = SupervisorMsg;
+    type State = Arc<World>;
+    type Arguments = Arc<World>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        world: Arc<World>,
+    ) -> Result<Arc<World>, ActorProcessingErr> {
+        let entered = world.rooms.supervisor.set(myself.get_cell());
+        assert!(entered.is_ok(), "a world has one supervisor");
+        myself.send_interval(SWEEP, || SupervisorMsg::Sweep);
+        Ok(world)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<SupervisorMsg>,
+        message: SupervisorMsg,
+        world: &mut Arc<World>,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMsg::Sweep => world.rooms.sweep(),
+            SupervisorMsg::Revive(at) => {
+                if world.hub.is_followed(at) && !world.is_draining() {
+                    // Its opening publishes what its followers missed.
+                    world.wake(at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A child's end is not the supervisor's: it takes the room out of the books and, if anybody
+    /// follows it, starts it again after a pause.
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMsg>,
+        event: SupervisionEvent,
+        world: &mut Arc<World>,
+    ) -> Result<(), ActorProcessingErr> {
+        let (actor, why) = match event {
+            SupervisionEvent::ActorFailed(actor, error) => (actor, Some(error.to_string())),
+            SupervisionEvent::ActorTerminated(actor, _, reason) => (actor, reason),
+            _ => return Ok(()),
+        };
+        let at = world.rooms.places.get(&actor.get_id()).map(|place| *place);
+        match (at, why) {
+            (Some(at), why) => {
+                world.rooms.forget(at, actor.get_id());
+                if let Some(why) = why {
+                    metrics::counter!("parlance_room_failures_total").increment(1);
+                    tracing::error!(room = %at, why, "a room ended");
+                    myself.send_after(limits::ROOM_REOPEN, move || SupervisorMsg::Revive(at));
+                }
+            }
+            (None, Some(why)) => tracing::error!(why, "an actor ended"),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! The directory in memory: one node, no log, no disk. It keeps every promise of the port except
+//! durability, and can be cut off from its leader by a test.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use crate::ports::directory::{Directory, DirectoryError, NewRoom, Ownership, RoomChange, Tenant};
+use crate::vocab::{
+    Epoch, Gen, Key, NodeId, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, SHARD_COUNT, ShardId,
+    TenantId, UserId,
+};
+
+/// Changes that a slow receiver may fall behind before it loses the oldest.
+const CHANGES_KEPT: usize = 1_024;
+
+/// A directory of one node that owns every shard.
+pub struct MemoryDirectory {
+    node: NodeId,
+    rooms: Mutex<Rooms>,
+    shards: Mutex<Vec<Option<Ownership>>>,
+    tenants: Mutex<BTreeMap<TenantId, Arc<str>>>,
+    cut: AtomicBool,
+    changes: broadcast::Sender<RoomRef>,
+}
+
+/// The rooms with their indexes, which only this struct changes.
+#[derive(Default)]
+struct Rooms {
+    by_id: BTreeMap<(TenantId, RoomId), Arc<RoomMeta>>,
+    by_name: HashMap<(TenantId, String), RoomId>,
+    by_key: HashMap<(TenantId, UserId, Key), RoomId>,
+}
+
+impl Default for MemoryDirectory {
+    fn default() -> Self {
+        Self::new(NodeId(1))
+    }
+}
+
+impl MemoryDirectory {
+    /// A directory with the tenant `main` and every shard owned by `node` at epoch 1, gen 1.
+    #[must_use]
+    pub fn new(node: NodeId) -> Self {
+        let owned = Ownership { owner: node, epoch: Epoch(1), r#gen: Gen(1) };
+        Self {
+            node,
+            rooms: Mutex::default(),
+            shards: Mutex::new(vec![Some(owned); SHARD_COUNT]),
+            tenants: Mutex::new(BTreeMap::from([(TenantId::MAIN, Arc::from("main"))])),
+            cut: AtomicBool::new(false),
+            changes: broadcast::channel(CHANGES_KEPT).0,
+        }
+    }
+
+    /// Cuts the way to the leader: look-ups go on, every change, barrier and health check is
+    /// `Unavailable` and changes nothing.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends a [`cut`](Self::cut).
+    pub fn heal(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Gives a shard to an owner, or to nobody.
+    pub fn set_ownership(&self, shard: ShardId, ownership: Option<Ownership>) {
+        self.shards.lock()[usize::from(shard.0)] = ownership;
+    }
+
+    /// Adds a tenant.
+    pub fn add_tenant(&self, tenant: Tenant) {
+        self.tenants.lock().insert(tenant.id, tenant.name);
+    }
+
+    fn reach_leader(&self) -> Result<(), DirectoryError> {
+        if self.cut.load(Ordering::SeqCst) {
+            return Err(DirectoryError::Unavailable("cut off by the test".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Rooms {
+    /// The room, and whether it is new.
+    fn create(&mut self, new: NewRoom) -> Result<(Arc<RoomMeta>, bool), DirectoryError> {
+        let NewRoom { tenant, id, key, kind, name, topic, by, at } = new;
+        if let Some(first) = self.by_key.get(&(tenant, by, key)) {
+            return Ok((self.by_id[&(tenant, *first)].clone(), false));
+        }
+        if !matches!(kind, RoomKind::Public | RoomKind::Private) {
+            return Err(DirectoryError::Refused(format!("a {kind:?} room has no entry here")));
+        }
+        if self.by_id.contains_key(&(tenant, id)) {
+            return Err(DirectoryError::Refused(format!("another room has the id {id}")));
+        }
+        self.check_free(tenant, &name, None)?;
+        self.by_name.insert((tenant, name.folded()), id);
+        self.by_key.insert((tenant, by, key), id);
+        let meta = Arc::new(RoomMeta {
+            tenant,
+            id,
+            kind,
+            name: Some(name),
+            topic,
+            settings: crate::vocab::RoomSettings::default(),
+            version: 1,
+            created_by: by,
+            created_at: at,
+            key,
+            changed_by: by,
+        });
+        self.by_id.insert((tenant, id), meta.clone());
+        Ok((meta, true))
+    }
+
+    /// The room afterwards, and whether anything changed.
+    fn change(
+        &mut self,
+        at: RoomRef,
+        change: RoomChange,
+        by: UserId,
+    ) -> Result<(Arc<RoomMeta>, bool), DirectoryError> {
+        let now = self.by_id.get(&(at.tenant, at.room)).cloned();
+        let now = now.ok_or(DirectoryError::NoSuchRoom)?;
+        let mut next = RoomMeta::clone(&now);
+        next.topic = change.topic.unwrap_or(next.topic);
+        next.settings = change.settings.unwrap_or(next.settings);
+        if let Some(name) = change.name {
+            self.check_free(at.tenant, &name, Some(at.room))?;
+            next.name = Some(name);
+        }
+        if next == *now {
+            return Ok((now, false));
+        }
+        if let Some(old) = &now.name {
+            self.by_name.remove(&(at.tenant, old.folded()));
+        }
+        if let Some(name) = &next.name {
+            self.by_name.insert((at.tenant, name.folded()), at.room);
+        }
+        next.version += 1;
+        next.changed_by = by;
+        let next = Arc::new(next);
+        self.by_id.insert((at.tenant, at.room), next.clone());
+        Ok((next, true))
+    }
+
+    fn check_free(
+        &self,
+        tenant: TenantId,
+        name: &RoomName,
+        except: Option<RoomId>,
+    ) -> Result<(), DirectoryError> {
+        let folded = name.folded();
+        let lobby = RoomMeta::lobby(tenant).name.map(|name| name.folded());
+        let holder = self.by_name.get(&(tenant, folded.clone())).copied();
+        if Some(folded) == lobby || (holder.is_some() && holder != except) {
+            return Err(DirectoryError::NameTaken);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Directory for MemoryDirectory {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn room(&self, room: RoomRef) -> Option<Arc<RoomMeta>> {
+        self.rooms.lock().by_id.get(&(room.tenant, room.room)).cloned()
+    }
+
+    fn room_by_name(&self, tenant: TenantId, name: &RoomName) -> Option<Arc<RoomMeta>> {
+        let rooms = self.rooms.lock();
+        let id = rooms.by_name.get(&(tenant, name.folded()))?;
+        rooms.by_id.get(&(tenant, *id)).cloned()
+    }
+
+    fn public_rooms(
+        &self,
+        tenant: TenantId,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Vec<Arc<RoomMeta>> {
+        let rooms = self.rooms.lock();
+        let of_tenant = rooms.by_id.values().filter(|room| room.tenant == tenant);
+        of_tenant
+            .filter(|room| room.kind == RoomKind::Public && Some(room.id) > after)
+            .take(usize::from(limit))
+            .cloned()
+            .collect()
+    }
+
+    fn room_count(&self) -> usize {
+        self.rooms.lock().by_id.len()
+    }
+
+    fn ownership(&self, shard: ShardId) -> Option<Ownership> {
+        self.shards.lock()[usize::from(shard.0)]
+    }
+
+    fn tenants(&self) -> Vec<Tenant> {
+        let tenants = self.tenants.lock();
+        tenants.iter().map(|(id, name)| Tenant { id: *id, name: name.clone() }).collect()
+    }
+
+    async fn create_room(&self, new: NewRoom) -> Result<Arc<RoomMeta>, DirectoryError> {
+        self.reach_leader()?;
+        if !self.tenants.lock().contains_key(&new.tenant) {
+            return Err(DirectoryError::Refused(format!("there is no tenant {}", new.tenant)));
+        }
+        let (meta, made) = self.rooms.lock().create(new)?;
+        if made {
+            // Nobody listens: then nobody needs to hear it.
+            let _ = self.changes.send(meta.at());
+        }
+        Ok(meta)
+    }
+
+    async fn change_room(
+        &self,
+        room: RoomRef,
+        change: RoomChange,
+        by: UserId,
+    ) -> Result<Arc<RoomMeta>, DirectoryError> {
+        self.reach_leader()?;
+        let (meta, changed) = self.rooms.lock().change(room, change, by)?;
+        if changed {
+            let _ = self.changes.send(room);
+        }
+        Ok(meta)
+    }
+
+    async fn barrier(&self) -> Result<(), DirectoryError> {
+        self.reach_leader()
+    }
+
+    fn changes(&self) -> broadcast::Receiver<RoomRef> {
+        self.changes.subscribe()
+    }
+
+    async fn healthy(&self) -> Result<(), DirectoryError> {
+        self.reach_leader()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::directory_suite;
+
+    #[tokio::test]
+    async fn the_directory_in_memory_conforms() {
+        directory_suite::run(async || MemoryDirectory::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_cut_directory_still_reads_and_changes_nothing() {
+        let directory = MemoryDirectory::default();
+        let room = directory.create_room(directory_suite::new_room("a")).await.expect("made");
+        directory.cut();
+        let refused = directory.create_room(directory_suite::new_room("b")).await;
+        assert!(matches!(refused, Err(DirectoryError::Unavailable(_))), "{refused:?}");
+        assert!(directory.healthy().await.is_err() && directory.barrier().await.is_err());
+        assert_eq!(directory.room(room.at()).as_deref(), Some(&*room));
+        assert_eq!(directory.room_count(), 1);
+        directory.heal();
+        directory.create_room(directory_suite::new_room("b")).await.expect("healed");
+    }
+}

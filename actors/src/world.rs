@@ -1,0 +1,214 @@
+//! What the actors of one node share: the ports, the hub, and who is alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::hub::Hub;
+use crate::limits;
+use crate::ports::history::Range;
+use crate::ports::{Accounts, Directory, DirectoryError, Frames, History, Members};
+use crate::presence::actor::Presence;
+use crate::room::actor::{RoomMsg, unavailable};
+use crate::room::fold::HistoryPage;
+use crate::room::state::{Look, Post, Seen};
+use crate::session::waiter::{Reply, Waiter};
+use crate::session::{Caller, Cursor, View};
+use crate::supervisor::{Rooms, Sessions};
+use crate::vocab::{Gen, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomRef, Seq, UserId};
+
+/// Something that all devices of a user are told.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Their membership of a room changed.
+    Membership { room: RoomRef, user: UserId, role: Option<Role> },
+    /// They read up to here.
+    Read { room: RoomRef, user: UserId, seq: Seq, rev: u64 },
+}
+
+pub(crate) struct World {
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) members: Arc<dyn Members>,
+    pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) frames: Arc<dyn Frames>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) rooms: Rooms,
+    pub(crate) sessions: Sessions,
+    pub(crate) presence: Presence,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) draining: AtomicBool,
+    pub(crate) barrier: Barrier,
+}
+
+impl World {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// A room's metadata as far as this node knows it without reading.
+    pub(crate) fn meta_here(&self, at: RoomRef) -> Option<Arc<RoomMeta>> {
+        // Anybody can make up the id of a direct conversation; one that is awake has members.
+        self.meta_of_member(at)
+            .filter(|meta| meta.kind != RoomKind::Direct || self.rooms.is_awake(at))
+    }
+
+    /// The metadata of a room that is known to have members.
+    pub(crate) fn meta_of_member(&self, at: RoomRef) -> Option<Arc<RoomMeta>> {
+        if let Some(meta) = self.directory.room(at) {
+            return Some(meta);
+        }
+        if at.room == RoomId::lobby(at.tenant) {
+            return Some(Arc::new(RoomMeta::lobby(at.tenant)));
+        }
+        // Ids made by hashing are direct conversations, which are not in the directory.
+        let is_hashed = at.room.0.get_version_num() == 8;
+        is_hashed.then(|| Arc::new(RoomMeta::direct(at.tenant, at.room)))
+    }
+
+    /// A room's metadata for `caller`; missing means that no node knows it. A direct conversation
+    /// is woken by its members only, so that made-up ids cost one read and no room.
+    pub(crate) async fn meta(
+        &self,
+        caller: &Caller,
+        at: RoomRef,
+    ) -> Result<Arc<RoomMeta>, Refusal> {
+        if let Some(meta) = self.meta_here(at) {
+            return Ok(meta);
+        }
+        let Some(direct) = self.meta_of_member(at) else {
+            self.barrier.pass(&*self.directory).await.map_err(directory_refusal)?;
+            return self.meta_here(at).ok_or_else(Refusal::no_such_room);
+        };
+        let role = self.members.role(at, caller.user).await.map_err(|error| unavailable(&error))?;
+        role.map(|_| direct).ok_or_else(Refusal::no_such_room)
+    }
+
+    /// Sends a change to its room; its waiter gets the answer.
+    pub(crate) fn post(self: &Arc<Self>, meta: &Arc<RoomMeta>, post: Post<Waiter>) {
+        if self.is_draining() {
+            return post.waiter.answer(Err(Refusal::unavailable("the node is going away")));
+        }
+        self.rooms.tell(self, meta, RoomMsg::Post(Box::new(post)));
+    }
+
+    /// Looks at a room as `caller`: may they read it, where does it stand.
+    pub(crate) async fn look(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        at: RoomRef,
+        cursor: Option<Cursor>,
+    ) -> Result<Seen, Refusal> {
+        let meta = self.meta(caller, at).await?;
+        let (waiter, seen) = Reply::channel();
+        let look = Look { caller: caller.clone(), cursor, waiter };
+        self.rooms.tell(self, &meta, RoomMsg::Look(Box::new(look)));
+        match tokio::time::timeout(limits::COMMIT_WAIT, seen).await {
+            Ok(Ok(seen)) => seen,
+            Ok(Err(_)) | Err(_) => Err(Refusal::unavailable("the room does not answer")),
+        }
+    }
+
+    /// A page of history, for those who may read the room.
+    pub(crate) async fn read_history(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        at: RoomRef,
+        range: Range,
+        limit: u16,
+        view: View,
+    ) -> Result<(Gen, HistoryPage), Refusal> {
+        if limit == 0 || limit > limits::PAGE_MAX {
+            return Err(Refusal::bad_request(format!(
+                "limit is {limit}; allowed are 1 to {}",
+                limits::PAGE_MAX
+            )));
+        }
+        let seen = self.look(caller, at, None).await?;
+        let page = match view {
+            View::Log => self.history.log(at, range, limit).await.map(HistoryPage::from),
+            View::Folded => self.history.timeline(at, range, limit).await.map(HistoryPage::from),
+        };
+        page.map(|page| (seen.r#gen, page)).map_err(|error| unavailable(&error))
+    }
+
+    /// Starts a room that somebody follows, if it is known.
+    pub(crate) fn wake(self: &Arc<Self>, at: RoomRef) {
+        if let Some(meta) = self.meta_of_member(at) {
+            let nobody = Arc::new(Caller {
+                tenant: at.tenant,
+                user: UserId(uuid::Uuid::nil()),
+                username: "".into(),
+                device: None,
+                admin: false,
+            });
+            let (waiter, _nobody_listens) = Reply::channel();
+            let look = Look { caller: nobody, cursor: None, waiter };
+            self.rooms.tell(self, &meta, RoomMsg::Look(Box::new(look)));
+        }
+    }
+
+    /// Tells all devices of a user, soon. When very many are waiting it is shed: clients read
+    /// their rooms and marks again whenever they connect.
+    pub(crate) fn notice(&self, notice: Notice) {
+        if self.notices.try_send(notice).is_err() {
+            metrics::counter!("parlance_notices_shed_total").increment(1);
+        }
+    }
+
+    /// What a caller may know of a room: its members, and of public rooms everybody.
+    pub(crate) async fn role_in(
+        &self,
+        caller: &Caller,
+        meta: &RoomMeta,
+    ) -> Result<Option<Role>, Refusal> {
+        if meta.kind == RoomKind::Lobby {
+            return Ok(Some(if caller.admin { Role::Owner } else { Role::Member }));
+        }
+        let role = self.members.role(meta.at(), caller.user).await;
+        let role = role.map_err(|error| unavailable(&error))?;
+        match (meta.kind, role) {
+            (RoomKind::Public, role) => Ok(role),
+            (_, Some(role)) => Ok(Some(role)),
+            (_, None) => Err(Refusal::no_such_room()),
+        }
+    }
+}
+
+pub(crate) fn directory_refusal(error: DirectoryError) -> Refusal {
+    match error {
+        DirectoryError::NameTaken => {
+            Refusal::new(crate::vocab::Code::NameTaken, "another room of this tenant has that name")
+        }
+        DirectoryError::NoSuchRoom => Refusal::no_such_room(),
+        DirectoryError::Refused(why) => Refusal::new(crate::vocab::Code::Conflict, why),
+        DirectoryError::Unavailable(why) => {
+            tracing::warn!(why, "the directory did not answer");
+            Refusal::unavailable("the directory is away")
+        }
+    }
+}
+
+/// Coalesced barriers: however many ask for unknown rooms at once, the directory is asked once
+/// at a time, and each is served by a barrier that began after it came.
+#[derive(Default)]
+pub(crate) struct Barrier {
+    turn: tokio::sync::Mutex<()>,
+    begun: AtomicU64,
+    passed: AtomicU64,
+}
+
+impl Barrier {
+    pub(crate) async fn pass(&self, directory: &dyn Directory) -> Result<(), DirectoryError> {
+        let needed = self.begun.load(Ordering::Acquire) + 1;
+        let _turn = self.turn.lock().await;
+        if self.passed.load(Ordering::Acquire) >= needed {
+            return Ok(());
+        }
+        let mine = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        directory.barrier().await?;
+        self.passed.store(mine, Ordering::Release);
+        Ok(())
+    }
+}

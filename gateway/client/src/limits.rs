@@ -1,0 +1,39 @@
+//! Every bound of the client, with its reason.
+
+use std::time::Duration;
+
+/// A TCP connect and the upgrade together. Longer than a node needs to start.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// A whole HTTP exchange: above the server's own wait for a commit.
+pub const HTTP_WAIT: Duration = Duration::from_secs(30);
+/// An HTTP answer, and a frame: a full page of history of encrypted bodies is 13 MiB.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Changes that wait for their answer, sent or not. More wait in the caller.
+pub const CHANGES_MAX: usize = 64;
+/// Changes that are on the wire at once: half of what the server admits for a session, so that
+/// reads find room beside them.
+pub const IN_FLIGHT_MAX: usize = 32;
+/// Commands that wait for the connection's task. More wait in the caller.
+pub const COMMANDS_MAX: usize = 64;
+/// Updates that wait for the application. When it is full, events are left on the server and
+/// fetched from history once there is room; typing, presence and connection news are shed.
+pub const UPDATES_MAX: usize = 1_024;
+/// Events in one page that fills a gap: the largest that the server gives.
+pub const PAGE_EVENTS: u16 = 200;
+/// Rooms in one subscribe frame: the largest that the server takes.
+pub const SUBSCRIBE_ROOMS_MAX: usize = 200;
+/// How long an answer may take before the socket counts as dead: above the server's own 10 s.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// A write that the server does not take for this long ends the socket.
+pub const WRITE_WAIT: Duration = Duration::from_secs(15);
+/// The first pause before connecting again.
+pub const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause before connecting again.
+pub const BACK_OFF_MAX: Duration = Duration::from_secs(3);
+/// The longest delay of a `bye` that is honoured, so that a wrong one does not silence a client.
+pub const BYE_MAX: Duration = Duration::from_secs(60);
+/// Pause before a refused page or subscribe is asked for again, when the refusal names none.
+pub const RETRY_WAIT: Duration = Duration::from_millis(500);
+
+const _: () = assert!(IN_FLIGHT_MAX <= CHANGES_MAX);
+const _: () = assert!(PAGE_EVENTS as usize <= UPDATES_MAX);

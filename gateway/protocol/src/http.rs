@@ -1,0 +1,218 @@
+//! The bodies of HTTP requests and answers. Requests refuse fields that they do not know; answers
+//! may gain fields.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Role, RoomKind, Text, Timestamp, User};
+
+pub use crate::server::{Account, Page, Posted};
+
+/// `POST /api/auth/register` and `/login`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials<'a> {
+    /// The account's name.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// Its password.
+    #[serde(borrow)]
+    pub password: Text<'a>,
+}
+
+/// What a login or refresh gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens<'a> {
+    /// Goes into `Authorization: Bearer …` and into `hello`.
+    #[serde(borrow)]
+    pub access_token: Text<'a>,
+    /// Always `bearer`.
+    #[serde(borrow)]
+    pub token_type: Text<'a>,
+    /// How long the access token lasts, in seconds.
+    pub expires_in: u64,
+    /// Gives the next pair, once.
+    #[serde(borrow)]
+    pub refresh_token: Text<'a>,
+}
+
+/// `POST /api/auth/refresh` and `/logout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh<'a> {
+    /// The last one that was given.
+    #[serde(borrow)]
+    pub refresh_token: Text<'a>,
+}
+
+/// What `POST /api/auth/ws-ticket` gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket<'a> {
+    /// Goes into `GET /ws?ticket=…`, once.
+    #[serde(borrow)]
+    pub ticket: Text<'a>,
+    /// How long it lasts, in seconds.
+    pub expires_in: u64,
+}
+
+/// `POST /api/rooms`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRoom<'a> {
+    /// The idempotency key; the server makes one when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Uuid>,
+    /// The name, unique in the tenant.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// `public` or `private`.
+    pub kind: RoomKind,
+    /// What it is about.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Text<'a>>,
+}
+
+/// `PATCH /api/rooms/{id}`: what is absent stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRoom<'a> {
+    /// The idempotency key; the server makes one when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Uuid>,
+    /// The name from now on.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Text<'a>>,
+    /// The topic from now on.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Text<'a>>,
+    /// Seconds between two messages of a member; 0 is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_mode_seconds: Option<u32>,
+}
+
+/// `POST /api/rooms/direct`: opens the conversation with another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenDirect {
+    /// The other one.
+    pub user: Uuid,
+}
+
+/// A room as the caller sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room<'a> {
+    /// The room.
+    pub id: Uuid,
+    /// Its name; a direct conversation has none.
+    #[serde(borrow, default)]
+    pub name: Option<Text<'a>>,
+    /// Who may find and join it.
+    pub kind: RoomKind,
+    /// What it is about.
+    #[serde(borrow, default)]
+    pub topic: Text<'a>,
+    /// Seconds between two messages of a member; 0 is off.
+    #[serde(default)]
+    pub slow_mode_seconds: u32,
+    /// When it was made; absent for rooms that nobody made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// The caller's role; `null` when they are not a member.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// How far the caller has read.
+    #[serde(default)]
+    pub read: u64,
+}
+
+impl Room<'_> {
+    /// The same room, on its own.
+    #[must_use]
+    pub fn into_owned(self) -> Room<'static> {
+        Room {
+            id: self.id,
+            name: self.name.map(Text::into_owned),
+            kind: self.kind,
+            topic: self.topic.into_owned(),
+            slow_mode_seconds: self.slow_mode_seconds,
+            created_at: self.created_at,
+            role: self.role,
+            read: self.read,
+        }
+    }
+}
+
+/// `GET /api/rooms`, ascending by id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rooms<'a> {
+    /// The page.
+    #[serde(borrow)]
+    pub rooms: Vec<Room<'a>>,
+    /// There are more: ask with `after` and the last id.
+    pub more: bool,
+}
+
+/// One entry of a room's member list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member<'a> {
+    /// Who.
+    #[serde(borrow)]
+    pub user: User<'a>,
+    /// As what.
+    pub role: Role,
+}
+
+/// `GET /api/rooms/{id}/members`, ascending by id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members<'a> {
+    /// The page.
+    #[serde(borrow)]
+    pub members: Vec<Member<'a>>,
+}
+
+/// `PUT /api/rooms/{id}/members/{user}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutMember {
+    /// The idempotency key; the server makes one when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Uuid>,
+    /// As what; `member` when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+}
+
+/// `POST /api/rooms/{id}/messages`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessage<'a> {
+    /// The idempotency key; the server makes one when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Uuid>,
+    /// The text, or ciphertext with `enc`.
+    #[serde(borrow)]
+    pub body: Text<'a>,
+    /// The message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    /// The message that opened the thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<u64>,
+    /// The body is end-to-end encrypted.
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub enc: bool,
+}
+
+/// Every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody<'a> {
+    /// The machine-readable reason.
+    #[serde(borrow)]
+    pub code: Text<'a>,
+    /// What is wrong and what is allowed, for a person.
+    #[serde(borrow)]
+    pub detail: Text<'a>,
+    /// When repeating it can help, in milliseconds (`Retry-After` has it in whole seconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}

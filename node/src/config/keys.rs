@@ -1,0 +1,275 @@
+//! The table of keys: each one's name, what its values may be, and what it does. Checks, hints,
+//! `config show` and the example file are all made from it.
+
+/// One key.
+pub(super) struct Key {
+    /// Its place, with a dot between section and name.
+    pub(super) path: &'static str,
+    /// What a value may be.
+    pub(super) kind: Kind,
+    /// What it does, line by line, for the example file.
+    pub(super) about: &'static str,
+    /// An example for a key that has no value by default.
+    pub(super) example: Option<&'static str>,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number in a range.
+    Number { min: u64, max: u64 },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// An IP address and a port.
+    Address,
+    /// A directory that the node makes.
+    Directory,
+    /// A file that must be readable.
+    File,
+    /// IP addresses and networks.
+    Networks,
+    /// Web origins.
+    Origins,
+    /// A text that is never shown.
+    Secret,
+    /// A database's URL; the password in it is never shown.
+    DatabaseUrl,
+}
+
+/// The key of this path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether this path is a section.
+pub(super) fn is_section(path: &str) -> bool {
+    SECTIONS.iter().any(|(name, _)| *name == path)
+}
+
+/// The environment name of a key.
+pub(super) fn environment_name(path: &str) -> String {
+    format!("PARLANCE_{}", path.replace('.', "__").to_uppercase())
+}
+
+/// The sections and what each is about.
+pub(super) const SECTIONS: [(&str, &str); 7] = [
+    ("http", "The front door: HTTP and WebSocket."),
+    ("auth", "Signing in."),
+    ("database", "Where history is kept."),
+    ("crypt", "Encryption of message bodies at rest."),
+    ("chat", "What clients may use."),
+    ("log", "What the node says about itself, on standard error."),
+    ("metrics", "What the node counts."),
+];
+
+/// Every key, in the order of the example file.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        path: "data_dir",
+        kind: Kind::Directory,
+        about: "Where everything of this node lives: the directory's log, the SQLite database and\n\
+                the cluster secret. Made with mode 700. Relative to the working directory.",
+        example: None,
+    },
+    Key {
+        path: "http.listen",
+        kind: Kind::Address,
+        about: "The address to listen on. Port 0 takes a free one, which is printed at the start.",
+        example: None,
+    },
+    Key {
+        path: "http.tls_cert",
+        kind: Kind::File,
+        about: "The certificate chain, PEM. Set with tls_key, the node speaks HTTPS only.",
+        example: Some("\"/etc/parlance/tls.crt\""),
+    },
+    Key {
+        path: "http.tls_key",
+        kind: Kind::File,
+        about: "The certificate's private key, PEM.",
+        example: Some("\"/etc/parlance/tls.key\""),
+    },
+    Key {
+        path: "http.trusted_proxies",
+        kind: Kind::Networks,
+        about: "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are\n\
+                believed, for example [\"10.0.0.0/8\"]. From anybody else these headers change nothing.",
+        example: None,
+    },
+    Key {
+        path: "http.allowed_origins",
+        kind: Kind::Origins,
+        about: "Web pages of other origins that may call this server from a browser, for example\n\
+                [\"https://chat.example.com\"]. The server's own origin always may.",
+        example: None,
+    },
+    Key {
+        path: "http.max_connections",
+        kind: Kind::Number { min: 1, max: 10_000_000 },
+        about: "Connections at the same time, all together; more are refused.",
+        example: None,
+    },
+    Key {
+        path: "http.max_connections_per_address",
+        kind: Kind::Number { min: 0, max: 10_000_000 },
+        about: "Connections at the same time from one address; more are refused. 0 for no bound.",
+        example: None,
+    },
+    Key {
+        path: "http.requests_per_second",
+        kind: Kind::Number { min: 0, max: 1_000_000 },
+        about: "Requests a second from one address, sustained; more get 429. 0 for no bound.",
+        example: None,
+    },
+    Key {
+        path: "http.requests_burst",
+        kind: Kind::Number { min: 1, max: 1_000_000 },
+        about: "Requests from one address in a burst.",
+        example: None,
+    },
+    Key {
+        path: "http.disk_free_min_mib",
+        kind: Kind::Number { min: 0, max: 1_048_576 },
+        about: "With less free space in the data directory the node reports not ready.",
+        example: None,
+    },
+    Key {
+        path: "auth.cluster_secret",
+        kind: Kind::Secret,
+        about: "The secret that seals signing keys in the database; the same on every node of a\n\
+                cluster. Without it and cluster_secret_file the first start makes one in\n\
+                <data_dir>/cluster.secret. Prefer the file to the environment.",
+        example: Some("\"…\""),
+    },
+    Key {
+        path: "auth.cluster_secret_file",
+        kind: Kind::File,
+        about: "A file that holds the cluster secret, readable by its owner alone.",
+        example: Some("\"/run/secrets/parlance-cluster\""),
+    },
+    Key {
+        path: "auth.registration",
+        kind: Kind::Switch,
+        about: "Whether anybody may make an account.",
+        example: None,
+    },
+    Key {
+        path: "auth.register_per_minute",
+        kind: Kind::Number { min: 0, max: 1_000_000 },
+        about: "Registrations a minute from one address; more get 429. 0 for no bound.",
+        example: None,
+    },
+    Key {
+        path: "auth.login_per_minute",
+        kind: Kind::Number { min: 0, max: 1_000_000 },
+        about: "Sign-ins a minute from one address; more get 429. 0 for no bound.",
+        example: None,
+    },
+    Key {
+        path: "auth.access_token_seconds",
+        kind: Kind::Number { min: 60, max: 86_400 },
+        about: "How long an access token is good.",
+        example: None,
+    },
+    Key {
+        path: "auth.refresh_token_days",
+        kind: Kind::Number { min: 1, max: 3_650 },
+        about: "How long a refresh token is good, counted from its last use.",
+        example: None,
+    },
+    Key {
+        path: "auth.lockout_failures",
+        kind: Kind::Number { min: 1, max: 1_000 },
+        about: "Wrong passwords in a row, for one name from one address, after which it rests.",
+        example: None,
+    },
+    Key {
+        path: "auth.lockout_window_seconds",
+        kind: Kind::Number { min: 1, max: 86_400 },
+        about: "A wrong password is forgotten after this long.",
+        example: None,
+    },
+    Key {
+        path: "auth.lockout_rest_seconds",
+        kind: Kind::Number { min: 1, max: 86_400 },
+        about: "How long it rests.",
+        example: None,
+    },
+    Key {
+        path: "auth.argon2_memory_kib",
+        kind: Kind::Number { min: 8_192, max: 1_048_576 },
+        about: "Memory of one password hash (argon2id). The defaults are those that OWASP advises.",
+        example: None,
+    },
+    Key {
+        path: "auth.argon2_iterations",
+        kind: Kind::Number { min: 1, max: 100 },
+        about: "Passes over that memory.",
+        example: None,
+    },
+    Key {
+        path: "auth.argon2_at_once",
+        kind: Kind::Number { min: 0, max: 256 },
+        about: "Password hashes at the same time; more wait, and too many are told busy. 0 for one a\n\
+                core, and at most 8.",
+        example: None,
+    },
+    Key {
+        path: "database.url",
+        kind: Kind::DatabaseUrl,
+        about: "postgres://user:password@host:5432/database for PostgreSQL 15 or newer, connected to\n\
+                directly and not through a pooler. Without it: SQLite in the data directory.",
+        example: Some("\"postgres://parlance:…@localhost:5432/parlance\""),
+    },
+    Key {
+        path: "database.read_url",
+        kind: Kind::DatabaseUrl,
+        about: "Where plain reads go, for example a PgBouncer in transaction mode. Without it: url.",
+        example: Some("\"postgres://parlance:…@localhost:6432/parlance\""),
+    },
+    Key {
+        path: "database.lanes",
+        kind: Kind::Number { min: 1, max: 256 },
+        about: "Writers of history on PostgreSQL, each with a connection of its own. SQLite has one.",
+        example: None,
+    },
+    Key {
+        path: "database.pool_size",
+        kind: Kind::Number { min: 2, max: 1_000 },
+        about: "Connections for reads and accounts, to url and to read_url each.",
+        example: None,
+    },
+    Key {
+        path: "crypt.keyring",
+        kind: Kind::File,
+        about: "The key ring that bodies are encrypted with; `parlance keys generate` makes one.\n\
+                Without it bodies are stored as they are.",
+        example: Some("\"/etc/parlance/keyring\""),
+    },
+    Key {
+        path: "chat.simple_chat",
+        kind: Kind::Switch,
+        about: "Simple chat: /ws/chat and /api/chat/messages, with the token in the URL.",
+        example: None,
+    },
+    Key {
+        path: "log.format",
+        kind: Kind::Word(&["text", "json"]),
+        about: "text or json.",
+        example: None,
+    },
+    Key {
+        path: "log.level",
+        kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        about: "error, warn, info, debug or trace.",
+        example: None,
+    },
+    Key {
+        path: "metrics.enabled",
+        kind: Kind::Switch,
+        about: "Whether /metrics answers.",
+        example: None,
+    },
+];

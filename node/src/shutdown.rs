@@ -1,0 +1,67 @@
+//! The end of a node: when it begins, and the ordered list of what happens. A second signal ends
+//! the process at once.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::assemble::Node;
+use crate::failure::{Cause, Failure};
+
+/// All of a shutdown. Orchestrators kill after 10 s or more, and people wait less.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(4_800);
+const _: () = assert!(SHUTDOWN_MAX.as_millis() > parlance_actors::limits::DRAIN.as_millis());
+
+/// SIGTERM and SIGINT of this process.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes both signals over. Called before anything is started, so that none is missed.
+    pub(crate) fn take() -> Result<Self, Failure> {
+        let cannot =
+            |error| Failure::new(Cause::Other, format!("cannot wait for signals: {error}"));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        }
+    }
+}
+
+/// Ends the node in order. Every step may take what is left of the whole time; one that takes
+/// longer is left behind, because the rest must still happen.
+pub(crate) async fn shut_down(node: Node) {
+    let begun = Instant::now();
+    // No new connection and no new request.
+    step(begun, "stop accepting", node.gateway.stop_accepting()).await;
+    // What is in flight is answered or refused, and every session is told `bye` with 4005.
+    step(begun, "drain the chat", node.chat.drain()).await;
+    // The sockets have written what was said to them.
+    step(begun, "close connections", node.gateway.close()).await;
+    // Nothing appends any more: the lanes settle what waits and end.
+    step(begun, "close the lanes", node.history.close()).await;
+    // Nothing asks who owns what any more.
+    step(begun, "close the directory", node.directory.close()).await;
+    // Log lines are written as they are made; this is the last one.
+    let took = begun.elapsed();
+    info!(took_ms = took.as_millis() as u64, "ended in order");
+}
+
+async fn step(begun: Instant, what: &'static str, work: impl Future<Output = ()>) {
+    let left = SHUTDOWN_MAX.saturating_sub(begun.elapsed());
+    if tokio::time::timeout(left, work).await.is_err() {
+        warn!(step = what, "did not end in time; going on without it");
+    }
+}
