@@ -57,7 +57,7 @@ impl Auth {
         Ok(Self {
             keys: Keys::open(accounts.clone(), secret, config.lifetimes).await?,
             passwords: Passwords::new(config.passwords).await,
-            sign_ins: SignIns::new(accounts.clone()),
+            sign_ins: SignIns::new(accounts.clone(), config.lifetimes.sign_in_cache),
             lockout: Lockout::new(accounts.clone(), config.lockout),
             lifetimes: config.lifetimes,
             rates: config.rates,

@@ -1,0 +1,8 @@
+//! The gateway as clients meet it: the real server on a free port, over in-memory ports.
+
+
+
+mod harness;
+
+mod sign_in;
+
