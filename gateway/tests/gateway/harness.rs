@@ -314,7 +314,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Asks until it is so.
-pub(crate) async fn until<F: Future<Output = bool>>(mut ask: impl FnMut() -> F) {
+pub(crate) async fn until(mut ask: impl AsyncFnMut() -> bool) {
     within(async {
         while !ask().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
