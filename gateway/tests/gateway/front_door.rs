@@ -148,7 +148,7 @@ async fn readiness_names_what_fails() {
     for check in ["database", "directory", "disk", "draining"] {
         assert_eq!(ready[check]["status"], "ok", "{ready}");
     }
-    let mut failing = async |check: &str| {
+    let failing = async |check: &str| {
         until(async || {
             let reply = server.get("/api/health/ready", "").await;
             reply.status == 503 && reply.json()[check]["status"] == "failed"
@@ -292,6 +292,98 @@ async fn a_drain_says_goodbye_to_sockets_and_the_gateway_ends() {
     assert_eq!(text(&bye["type"]), "bye");
     assert!(bye["retry_after_ms"].is_number(), "{bye}");
     server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_socket_without_a_hello_does_not_hold_up_the_end() {
+    let server = Server::start().await;
+    let mut socket = server.ws("/ws", "").await;
+    server.begin_stop();
+    let (frames, code) = socket.closed().await;
+    assert_eq!((code, &frames[0]["type"]), (4005, &json!("bye")));
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn metrics_are_served_where_a_recorder_is_given() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/metrics", "").await.status, 404);
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let parts = parlance_gateway::Parts {
+        chat: server.chat.clone(),
+        accounts: server.accounts.clone(),
+        directory: server.directory.clone(),
+        history: server.history.clone(),
+        secret: server.secret.clone(),
+        metrics: Some(recorder.handle()),
+    };
+    // One thread runs this test and the server, so a local recorder sees what the server counts.
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let gateway = parlance_gateway::Gateway::bind(config(), parts).await.expect("bound");
+    let address = gateway.address();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let run = tokio::spawn(gateway.run(stop.clone()));
+    for path in ["/api/health", "/metrics"] {
+        let stream = TcpStream::connect(address).await.expect("connected");
+        let reply = exchange(stream, request("GET", path, "", None)).await;
+        assert_eq!(reply.status, 200);
+        if path == "/metrics" {
+            let text = String::from_utf8_lossy(&reply.body).into_owned();
+            assert!(text.contains("parlance_sessions 0"), "{text}");
+            let counted =
+                r#"parlance_http_requests_total{method="GET",route="/api/health",status="200"} 1"#;
+            assert!(text.contains(counted), "{text}");
+        }
+    }
+    stop.cancel();
+    within(run).await.expect("ended");
+}
+
+/// A log that a test reads.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_request_is_one_line_of_the_log_without_secrets() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // One thread runs this test and the server.
+    let _local = tracing::subscriber::set_default(subscriber);
+    let server = Server::start().await;
+    let access = server.user("ann").await;
+    let refresh = text(&server.login("ann").await["refresh_token"]);
+    server.post("/api/auth/refresh", "", json!({"refresh_token": refresh})).await.expect(200);
+    server.get(&format!("/api/chat/messages?token={access}"), "").await.expect(200);
+    server.ws(&format!("/ws/chat?token={access}"), "").await;
+    let mut asked = request("GET", "/api/me", &access, None);
+    asked.headers_mut().insert("x-request-id", "find-me".parse().expect("a header"));
+    server.send(asked).await.expect(200);
+    server.stopped().await;
+    let log = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
+    let line = log.lines().find(|line| line.contains("find-me")).expect("a line");
+    for part in ["GET", "/api/me", "status=200", "127.0.0.1"] {
+        assert!(line.contains(part), "{line}");
+    }
+    for secret in [&*access, &*refresh, crate::harness::PASSWORD] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+    assert!(log.contains("token=…"), "{log}");
 }
 
 #[tokio::test]
