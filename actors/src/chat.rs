@@ -148,7 +148,7 @@ impl Chat {
         change: Change,
     ) -> Result<Posted, Refusal> {
         let at = RoomRef { tenant: caller.tenant, room };
-        let meta = self.world.meta(at).await?;
+        let meta = self.world.meta(caller, at).await?;
         self.post_to(&meta, Arc::new(caller.clone()), key, change).await
     }
 
@@ -203,7 +203,7 @@ impl Chat {
         self.refuse_when_draining()?;
         let at = RoomRef { tenant: caller.tenant, room };
         let seen = self.world.look(&Arc::new(caller.clone()), at, None).await?;
-        let meta = self.world.meta(at).await?;
+        let meta = self.world.meta(caller, at).await?;
         if !matches!(meta.kind, RoomKind::Public | RoomKind::Private) {
             return Err(Refusal::new(
                 Code::Conflict,
@@ -292,7 +292,7 @@ impl Chat {
         let mut views: Vec<RoomView> = Vec::with_capacity(usize::from(limit));
         for membership in own {
             let at = RoomRef { tenant: caller.tenant, room: membership.room };
-            if let Some(meta) = self.world.meta_here(at) {
+            if let Some(meta) = self.world.meta_of_member(at) {
                 let role = Some(membership.role);
                 views.push(RoomView { meta, role, read: membership.read });
             }
@@ -318,7 +318,7 @@ impl Chat {
     /// # Errors
     /// `not_found`, the same for a private room and a missing one.
     pub async fn room(&self, caller: &Caller, room: RoomId) -> Result<RoomView, Refusal> {
-        let meta = self.world.meta(RoomRef { tenant: caller.tenant, room }).await?;
+        let meta = self.world.meta(caller, RoomRef { tenant: caller.tenant, room }).await?;
         let role = self.world.role_in(caller, &meta).await?;
         Ok(RoomView { meta, role, read: Seq(0) })
     }

@@ -1,5 +1,5 @@
 //! What the domain needs from the world: the traits that `storage`, `cluster` and `gateway`
-//! implement. Each has one conformance suite in [`crate::testkit`].
+//! implement. Each has one conformance suite in `testkit` (a feature).
 
 pub mod accounts;
 pub mod directory;

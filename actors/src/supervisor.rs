@@ -287,7 +287,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Revive(at) => {
                 if world.hub.is_followed(at) && !world.is_draining() {
                     // Its opening publishes what its followers missed.
-                    world.wake(at).await;
+                    world.wake(at);
                 }
             }
         }

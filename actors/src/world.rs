@@ -47,27 +47,42 @@ impl World {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// A room's metadata as far as this node knows it.
+    /// A room's metadata as far as this node knows it without reading.
     pub(crate) fn meta_here(&self, at: RoomRef) -> Option<Arc<RoomMeta>> {
+        // Anybody can make up the id of a direct conversation; one that is awake has members.
+        self.meta_of_member(at)
+            .filter(|meta| meta.kind != RoomKind::Direct || self.rooms.is_awake(at))
+    }
+
+    /// The metadata of a room that is known to have members.
+    pub(crate) fn meta_of_member(&self, at: RoomRef) -> Option<Arc<RoomMeta>> {
         if let Some(meta) = self.directory.room(at) {
             return Some(meta);
         }
         if at.room == RoomId::lobby(at.tenant) {
             return Some(Arc::new(RoomMeta::lobby(at.tenant)));
         }
-        // Ids made by hashing are direct conversations; whether this one was ever opened is a
-        // matter of its members.
+        // Ids made by hashing are direct conversations, which are not in the directory.
         let is_hashed = at.room.0.get_version_num() == 8;
         is_hashed.then(|| Arc::new(RoomMeta::direct(at.tenant, at.room)))
     }
 
-    /// A room's metadata; missing means that no node knows it.
-    pub(crate) async fn meta(&self, at: RoomRef) -> Result<Arc<RoomMeta>, Refusal> {
+    /// A room's metadata for `caller`; missing means that no node knows it. A direct conversation
+    /// is woken by its members only, so that made-up ids cost one read and no room.
+    pub(crate) async fn meta(
+        &self,
+        caller: &Caller,
+        at: RoomRef,
+    ) -> Result<Arc<RoomMeta>, Refusal> {
         if let Some(meta) = self.meta_here(at) {
             return Ok(meta);
         }
-        self.barrier.pass(&*self.directory).await.map_err(directory_refusal)?;
-        self.meta_here(at).ok_or_else(Refusal::no_such_room)
+        let Some(direct) = self.meta_of_member(at) else {
+            self.barrier.pass(&*self.directory).await.map_err(directory_refusal)?;
+            return self.meta_here(at).ok_or_else(Refusal::no_such_room);
+        };
+        let role = self.members.role(at, caller.user).await.map_err(|error| unavailable(&error))?;
+        role.map(|_| direct).ok_or_else(Refusal::no_such_room)
     }
 
     /// Sends a change to its room; its waiter gets the answer.
@@ -85,7 +100,7 @@ impl World {
         at: RoomRef,
         cursor: Option<Cursor>,
     ) -> Result<Seen, Refusal> {
-        let meta = self.meta(at).await?;
+        let meta = self.meta(caller, at).await?;
         let (waiter, seen) = Reply::channel();
         let look = Look { caller: caller.clone(), cursor, waiter };
         self.rooms.tell(self, &meta, RoomMsg::Look(Box::new(look)));
@@ -119,8 +134,8 @@ impl World {
     }
 
     /// Starts a room that somebody follows, if it is known.
-    pub(crate) async fn wake(self: &Arc<Self>, at: RoomRef) {
-        if let Ok(meta) = self.meta(at).await {
+    pub(crate) fn wake(self: &Arc<Self>, at: RoomRef) {
+        if let Some(meta) = self.meta_of_member(at) {
             let nobody = Arc::new(Caller {
                 tenant: at.tenant,
                 user: UserId(uuid::Uuid::nil()),

@@ -2,3 +2,11 @@
 //! promises' checker. It knows the wire and nothing of the server's inside.
 
 pub mod checker;
+pub mod glance;
+pub mod lean;
+pub mod limits;
+pub mod load;
+pub mod process;
+pub mod report;
+pub mod setup;
+pub mod witness;

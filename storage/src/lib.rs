@@ -3,28 +3,51 @@
 //! This crate implements the storage ports of `actors`. It decides nothing about rooms: it
 //! commits what their owner decided, under a fence, and reads it back.
 
+mod accounts;
 mod crypt;
 mod error;
+mod history;
+pub mod keyring;
+mod lane;
 pub mod limits;
+mod members;
 mod migrate;
 mod postgres;
+mod reads;
+mod reseal;
+mod sabotage;
 mod schema;
 mod sql;
 mod sqlite;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod throwaway;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parlance_actors::ports::{History, Members};
 use parlance_actors::vocab::{Epoch, TenantId, Timestamp};
 use uuid::Uuid;
 
-pub use crypt::{Crypt, NotOpened};
+pub use crypt::{Crypt, CryptError, EventAad};
 pub use error::{StorageError, redacted};
 pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
+pub use reseal::{KeysError, Resealed, key_in_use, remove_key, reseal};
 
-use postgres::PostgresDb;
+pub use sabotage::Sabotage;
+
+use history::SqlHistory;
+use lane::LaneHandle;
+use members::SqlMembers;
+use postgres::{LaneConnection, PostgresDb, PostgresWriter};
+use reads::Reads;
 use sql::Db;
-use sqlite::SqliteDb;
+use sqlite::{SqliteDb, SqliteWriter};
 
 /// How to open storage.
 #[derive(Clone)]
@@ -47,6 +70,8 @@ pub struct StorageConfig {
     pub crypt: Crypt,
     /// How long a takeover waits for the previous owner's insert before it ends its connection.
     pub lock_wait: Duration,
+    /// What is broken on purpose; nothing but in tests.
+    pub sabotage: Sabotage,
 }
 
 impl StorageConfig {
@@ -63,6 +88,7 @@ impl StorageConfig {
             tenants: vec![(TenantId::MAIN, "main".to_owned())],
             crypt: Crypt::off(),
             lock_wait: limits::LOCK_WAIT,
+            sabotage: Sabotage::None,
         }
     }
 
@@ -97,6 +123,8 @@ impl fmt::Debug for StorageConfig {
 /// The opened storage: the ports over one database.
 pub struct Storage {
     db: Db,
+    history: Arc<SqlHistory>,
+    members: Arc<SqlMembers>,
 }
 
 impl fmt::Debug for Storage {
@@ -119,12 +147,46 @@ impl Storage {
         } else {
             migrate::check(&config).await?;
         }
-        let db = if config.is_postgres()? {
-            Db::Postgres(PostgresDb::open(&config).await?)
+        let (db, lanes) = if config.is_postgres()? {
+            let db = PostgresDb::open(&config).await?;
+            let lanes = postgres_lanes(&config, &db)?;
+            (Db::Postgres(db), lanes)
         } else {
-            Db::Sqlite(SqliteDb::open(&config).await?)
+            let db = SqliteDb::open(&config).await?;
+            let writer = SqliteWriter::new(db.clone());
+            (Db::Sqlite(db), vec![LaneHandle::start(0, writer, config.crypt.clone())])
         };
-        Ok(Self { db })
+        let reads = Reads { db: db.clone(), crypt: config.crypt };
+        let history = Arc::new(SqlHistory::new(lanes, reads));
+        let members = Arc::new(SqlMembers { db: db.clone() });
+        Ok(Self { db, history, members })
+    }
+
+    /// Rooms' logs.
+    #[must_use]
+    pub fn history(&self) -> Arc<dyn History> {
+        self.history.clone()
+    }
+
+    /// Rows of membership and read marks.
+    #[must_use]
+    pub fn members(&self) -> Arc<dyn Members> {
+        self.members.clone()
+    }
+
+    /// Settles everything, ends the lanes and gives every connection back.
+    pub async fn close(&self) {
+        self.history.close().await;
+        match &self.db {
+            Db::Postgres(db) => db.close().await,
+            Db::Sqlite(db) => db.close().await,
+        }
+    }
+
+    /// Ends the lanes as `kill -9` would: nobody hears of what was queued.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn kill(&self) {
+        self.history.kill();
     }
 
     /// The id of the cluster that the database belongs to; `proposed` becomes it if there is none.
@@ -142,6 +204,18 @@ impl Storage {
         rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.id(0)).map_err(failed())
     }
 
+    /// The id of the cluster that the database belongs to, if it belongs to one.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn known_cluster(&self) -> Result<Option<Uuid>, StorageError> {
+        const KNOWN: &str = "SELECT id FROM {g}.cluster";
+        let failed = || StorageError::during("reading the cluster's id");
+        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, KNOWN, Vec::new()).await;
+        let rows = rows.map_err(failed())?;
+        rows.first().map(|row| row.id(0)).transpose().map_err(failed())
+    }
+
     /// The highest epoch of any fence; a new cluster's epochs start above it.
     ///
     /// # Errors
@@ -154,4 +228,22 @@ impl Storage {
         let highest = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(failed())?;
         Ok(Epoch(u64::try_from(highest).unwrap_or_default()))
     }
+}
+
+fn postgres_lanes(
+    config: &StorageConfig,
+    db: &PostgresDb,
+) -> Result<Vec<LaneHandle>, StorageError> {
+    let count = config.lanes.unwrap_or(limits::LANES_POSTGRES);
+    if count == 0 || count > limits::LANES_MAX {
+        let most = limits::LANES_MAX;
+        return Err(StorageError::Config(format!("lanes is {count}; allowed are 1 to {most}")));
+    }
+    let nonce = Uuid::new_v4().as_fields().0;
+    let start = |number| {
+        let how = LaneConnection::new(config, number, nonce)?;
+        let writer = PostgresWriter::new(how, db.schemas.clone(), config.sabotage);
+        Ok(LaneHandle::start(number, writer, config.crypt.clone()))
+    };
+    (0..count).map(start).collect()
 }

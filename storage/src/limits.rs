@@ -36,6 +36,9 @@ pub const OPEN_WAIT: Duration = Duration::from_secs(10);
 /// How long closing waits for a database that is away before what waits is settled as failed.
 /// Below the domain's `DRAIN`.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(3);
+/// The newest events among which a sender's last message is looked for before an index on all of
+/// the sender's events is read.
+pub const LAST_MESSAGE_RECENT: u64 = 2_000;
 /// How long a health check may take.
 pub const HEALTH_WAIT: Duration = Duration::from_secs(2);
 /// How long SQLite waits for another process's lock.
@@ -44,7 +47,25 @@ pub const SQLITE_BUSY_WAIT: Duration = Duration::from_secs(5);
 pub const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(60);
 /// A node's name inside a connection's `application_name`, which PostgreSQL cuts at 63 bytes.
 pub const NODE_NAME_BYTES_MAX: usize = 32;
+/// How long a change of an account waits for another one of the same user, and how long one may
+/// pause between its statements. Each takes milliseconds; longer means that a node hangs.
+pub const ACCOUNT_LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Users that one statement looks up: a page of members. A power of two.
+pub const USERS_AT_ONCE_MAX: usize = 256;
+/// Rows that a sweep of the accounts' tables deletes in one statement: some milliseconds of
+/// SQLite's one writer.
+pub const SWEEP_ROWS_MAX: i64 = 1_000;
+/// Statements of one sweep for each table: a million rows. More is left for the next sweep.
+pub const SWEEP_BATCHES_MAX: usize = 1_000;
+/// Rows that resealing reads, and rewrites, at once: at most 16 MiB of bodies, and row locks
+/// or SQLite's writer for some milliseconds.
+pub const RESEAL_ROWS_MAX: i64 = 256;
+/// Walks over the history for rows that somebody else was changing in the one before.
+pub const RESEAL_PASSES_MAX: u32 = 3;
+/// Rows that do not open and are named in the result.
+pub const RESEAL_UNREADABLE_MAX: usize = 20;
 
 const _: () = assert!(LOCK_WAIT.as_millis() < STATEMENT_WAIT.as_millis());
 const _: () = assert!(CLOSE_WAIT.as_millis() < parlance_actors::limits::DRAIN.as_millis());
 const _: () = assert!(BACKOFF_MIN.as_millis() <= BACKOFF_MAX.as_millis());
+const _: () = assert!(USERS_AT_ONCE_MAX.is_power_of_two());

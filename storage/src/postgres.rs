@@ -3,6 +3,9 @@
 //! Statements of the ports are elsewhere: shared ones in `reads` and `members`, the append in
 //! `writer`.
 
+mod reseal;
+mod writer;
+
 use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -12,6 +15,8 @@ use crate::StorageConfig;
 use crate::error::{StorageError, redacted};
 use crate::limits;
 use crate::schema::{Schema, Schemas};
+
+pub(crate) use writer::PostgresWriter;
 
 /// The oldest server that is supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 150_000;

@@ -27,22 +27,50 @@ pub(crate) enum Arg {
     Int(i64),
     /// `uuid`
     Id(Uuid),
+    /// `integer`
+    Whole(i32),
+    /// `boolean`
+    Flag(bool),
+    /// `text`
+    Text(String),
+    /// `bytea`
+    Bytes(Vec<u8>),
+    /// `bigint` or null
+    MaybeInt(Option<i64>),
+    /// `uuid` or null
+    MaybeId(Option<Uuid>),
+    /// `text` or null
+    MaybeText(Option<String>),
 }
 
 impl Arg {
-    fn to_postgres(self, query: PgQuery<'_>) -> PgQuery<'_> {
+    fn bind_postgres(self, query: PgQuery<'_>) -> PgQuery<'_> {
         match self {
             Self::Small(value) => query.bind(value),
             Self::Int(value) => query.bind(value),
             Self::Id(value) => query.bind(value),
+            Self::Whole(value) => query.bind(value),
+            Self::Flag(value) => query.bind(value),
+            Self::Text(value) => query.bind(value),
+            Self::Bytes(value) => query.bind(value),
+            Self::MaybeInt(value) => query.bind(value),
+            Self::MaybeId(value) => query.bind(value),
+            Self::MaybeText(value) => query.bind(value),
         }
     }
 
-    fn to_sqlite(self, query: LiteQuery<'_>) -> LiteQuery<'_> {
+    fn bind_sqlite(self, query: LiteQuery<'_>) -> LiteQuery<'_> {
         match self {
             Self::Small(value) => query.bind(value),
             Self::Int(value) => query.bind(value),
             Self::Id(value) => query.bind(value),
+            Self::Whole(value) => query.bind(value),
+            Self::Flag(value) => query.bind(value),
+            Self::Text(value) => query.bind(value),
+            Self::Bytes(value) => query.bind(value),
+            Self::MaybeInt(value) => query.bind(value),
+            Self::MaybeId(value) => query.bind(value),
+            Self::MaybeText(value) => query.bind(value),
         }
     }
 }
@@ -78,6 +106,13 @@ impl Row {
         }
     }
 
+    pub(crate) fn whole(&self, place: usize) -> Result<i32, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(place),
+            Self::Sqlite(row) => row.try_get(place),
+        }
+    }
+
     pub(crate) fn maybe_whole(&self, place: usize) -> Result<Option<i32>, sqlx::Error> {
         match self {
             Self::Postgres(row) => row.try_get(place),
@@ -107,6 +142,20 @@ impl Row {
     }
 
     pub(crate) fn text(&self, place: usize) -> Result<String, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(place),
+            Self::Sqlite(row) => row.try_get(place),
+        }
+    }
+
+    pub(crate) fn maybe_text(&self, place: usize) -> Result<Option<String>, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(place),
+            Self::Sqlite(row) => row.try_get(place),
+        }
+    }
+
+    pub(crate) fn bytes(&self, place: usize) -> Result<Vec<u8>, sqlx::Error> {
         match self {
             Self::Postgres(row) => row.try_get(place),
             Self::Sqlite(row) => row.try_get(place),
@@ -191,11 +240,11 @@ impl Db {
 }
 
 fn postgres_query<'q>(schema: &Schema, sql: &str, args: Vec<Arg>) -> PgQuery<'q> {
-    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.to_postgres(query))
+    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.bind_postgres(query))
 }
 
 fn sqlite_query<'q>(schema: &Schema, sql: &str, args: Vec<Arg>) -> LiteQuery<'q> {
-    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.to_sqlite(query))
+    args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.bind_sqlite(query))
 }
 
 #[derive(Debug)]
@@ -217,7 +266,9 @@ impl Transaction {
         match self.open.as_mut().expect("open until it ends") {
             Open::Postgres(connection) => {
                 let begin = match purpose {
-                    For::Writing => "BEGIN",
+                    // Whatever the server's default is: after a lock, the next statement must see
+                    // what its last holder committed.
+                    For::Writing => "BEGIN ISOLATION LEVEL READ COMMITTED",
                     _ => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
                 };
                 sqlx::raw_sql(begin).execute(&mut **connection).await?;

@@ -1,6 +1,8 @@
 //! SQLite: a folder with one file a tenant. Each has one writing connection, which the lane and
 //! the other writers of this process take in turn, and a pool of readers.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use crate::StorageConfig;
 use crate::error::StorageError;
 use crate::limits;
 use crate::schema::Schema;
+
+pub(crate) use writer::SqliteWriter;
 
 /// One tenant's file.
 #[derive(Debug, Clone)]

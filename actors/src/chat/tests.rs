@@ -613,3 +613,16 @@ async fn sends_in_flight_behind_a_refused_one_are_refused_too() {
         assert_eq!(client.answer(id).await["seq"], id - 7);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn made_up_direct_conversations_wake_no_room() {
+    let node = Node::start().await;
+    let eve = node.user("eve").await;
+    let mut client = node.client(&eve);
+    for id in 0..20 {
+        let made_up = RoomId::direct(eve.tenant, eve.user, UserId::generate());
+        client.send(id, made_up, Key::generate(), "anybody?");
+        assert_eq!(client.answer(id).await["code"], "not_found");
+    }
+    assert_eq!(node.chat.rooms_awake(), 0);
+}

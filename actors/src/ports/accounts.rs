@@ -166,6 +166,9 @@ pub trait Accounts: Send + Sync + 'static {
     /// An account.
     async fn user(&self, tenant: TenantId, user: UserId) -> Result<Option<User>, AccountError>;
 
+    /// The accounts with these ids, in no order; ids that nobody has are left out.
+    async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError>;
+
     /// Accounts whose name starts with `prefix`, without regard to case, ascending by name.
     async fn find_users(
         &self,

@@ -78,10 +78,12 @@ impl Actor for SessionActor {
         match message {
             SessionMsg::Welcome { id } => session.welcome(id).await,
             SessionMsg::Request(Request { id, command }) => session.serve(id, command).await,
-            SessionMsg::LatePost(at, post) => match session.world.meta(at).await {
-                Ok(meta) => session.world.post(&meta, *post),
-                Err(refusal) => post.waiter.answer(Err(refusal)),
-            },
+            SessionMsg::LatePost(at, post) => {
+                match session.world.meta(&session.link.caller, at).await {
+                    Ok(meta) => session.world.post(&meta, *post),
+                    Err(refusal) => post.waiter.answer(Err(refusal)),
+                }
+            }
             SessionMsg::Mend(rooms) => {
                 rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));
             }

@@ -1,6 +1,6 @@
 //! Accounts in memory, for tests. One mutex makes every call atomic; nothing survives the value.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -113,6 +113,12 @@ impl Accounts for MemoryAccounts {
 
     async fn user(&self, tenant: TenantId, user: UserId) -> Result<Option<User>, AccountError> {
         Ok(self.state.lock().of(tenant, user).ok().map(|at| at.user.clone()))
+    }
+
+    async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError> {
+        let users: HashSet<_> = users.iter().collect();
+        let mut state = self.state.lock();
+        Ok(users.iter().filter_map(|id| Some(state.of(tenant, **id).ok()?.user.clone())).collect())
     }
 
     async fn find_users(

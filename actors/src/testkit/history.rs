@@ -145,6 +145,11 @@ impl MemoryHistory {
         self.database.lock().fences.insert(shard, (epoch, Turn(1)));
     }
 
+    /// Forgets every key, as a database whose unique index is gone: a repeat is added again.
+    pub fn forget_keys(&self) {
+        self.database.lock().rooms.values_mut().for_each(|log| log.keys.clear());
+    }
+
     /// Appends that wait for their commit.
     #[must_use]
     pub fn waiting(&self) -> usize {

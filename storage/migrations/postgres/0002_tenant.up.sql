@@ -3,7 +3,7 @@
 CREATE TABLE {t}."user" (
   id         uuid    PRIMARY KEY,
   username   text    NOT NULL,
-  folded     text    NOT NULL UNIQUE,
+  folded     text    COLLATE "C" NOT NULL UNIQUE, -- "C": one index for names, prefixes and their order
   email      text,
   password   text,
   admin      boolean NOT NULL DEFAULT false,
@@ -11,7 +11,7 @@ CREATE TABLE {t}."user" (
   rev        bigint  NOT NULL DEFAULT 0,
   created_at bigint  NOT NULL
 );
-CREATE INDEX user_prefix ON {t}."user" (folded text_pattern_ops);
+CREATE INDEX user_admin ON {t}."user" (id) WHERE admin;
 CREATE UNIQUE INDEX user_email ON {t}."user" (lower(email)) WHERE email IS NOT NULL;
 
 CREATE TABLE {t}.identity (

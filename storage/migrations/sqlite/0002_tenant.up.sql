@@ -10,7 +10,7 @@ CREATE TABLE "user" (
   rev        INTEGER  NOT NULL DEFAULT 0,
   created_at INTEGER  NOT NULL
 );
-CREATE INDEX user_prefix ON "user" (folded);
+CREATE INDEX user_admin ON "user" (id) WHERE admin;
 CREATE UNIQUE INDEX user_email ON "user" (lower(email)) WHERE email IS NOT NULL;
 
 CREATE TABLE identity (

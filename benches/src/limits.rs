@@ -1,0 +1,27 @@
+//! Every bound of the load generator, with its reason.
+
+use std::time::Duration;
+
+/// HTTP requests at the same time while accounts and rooms are made: password hashes are slow and
+/// bounded on the server, and more would only wait there.
+pub const SETUP_AT_ONCE: usize = 8;
+/// Sockets that are being opened at the same time.
+pub const CONNECTS_AT_ONCE: usize = 64;
+/// How long a socket may take to be ready: connect, upgrade, welcome and subscribe.
+pub const READY_WAIT: Duration = Duration::from_secs(30);
+/// How long the end of a run waits for answers and deliveries that are under way.
+pub const SETTLE_WAIT: Duration = Duration::from_secs(15);
+/// Repeats of a setup request that the server refuses for now.
+pub const SETUP_REPEATS_MAX: u32 = 20;
+/// The largest frame that the generator takes.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a receive buffer begins with: a few frames of chat.
+pub const BUFFER_BYTES: usize = 2 * 1024;
+/// A buffer that grew above this is given back after use.
+pub const BUFFER_KEEP_BYTES: usize = 64 * 1024;
+/// The longest latency that is told apart; longer ones count as this.
+pub const LATENCY_MAX: Duration = Duration::from_secs(120);
+/// A session says something this often when it has nothing to send.
+pub const PING_EVERY: Duration = Duration::from_secs(25);
+/// Locks that share the histograms between connections.
+pub const TALLY_SHARDS: usize = 8;

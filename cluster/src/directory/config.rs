@@ -1,0 +1,83 @@
+//! How the directory's Raft group keeps time, and what a start is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use openraft::{Config, SnapshotPolicy};
+use parlance_actors::vocab::Epoch;
+
+use super::error::OpenError;
+use super::identity::ClusterId;
+use crate::limits;
+
+/// How the group keeps time. An election takes longer than a heartbeat several times over, so that
+/// one late heartbeat elects nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftTiming {
+    /// How often the leader says that it is there.
+    pub heartbeat: Duration,
+    /// The shortest time without a leader before an election.
+    pub election_min: Duration,
+    /// The longest.
+    pub election_max: Duration,
+    /// A node asks whether it could win before it starts an election, so that one that was cut off
+    /// does not unseat a healthy leader when it comes back.
+    pub pre_vote: bool,
+}
+
+impl Default for RaftTiming {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(250),
+            election_min: Duration::from_secs(1),
+            election_max: Duration::from_secs(2),
+            pre_vote: true,
+        }
+    }
+}
+
+/// What a start of the directory is told.
+#[derive(Debug, Clone)]
+pub struct DirectoryOptions {
+    /// The node's data directory. It is made if it is not there.
+    pub data_dir: PathBuf,
+    /// The cluster that the database says it belongs to; `None` when it says nothing yet.
+    pub known_cluster: Option<ClusterId>,
+    /// The highest epoch in the database's fences. A first start counts its epochs from here; a
+    /// later start does not look at it.
+    pub epoch_floor: Epoch,
+    /// How Raft keeps time.
+    pub timing: RaftTiming,
+}
+
+impl DirectoryOptions {
+    /// A start in this data directory with a database that knows no cluster and has no fences.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            known_cluster: None,
+            epoch_floor: Epoch(0),
+            timing: RaftTiming::default(),
+        }
+    }
+}
+
+impl RaftTiming {
+    pub(super) fn to_raft(self, cluster: ClusterId) -> Result<Config, OpenError> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let config = Config {
+            cluster_name: cluster.to_string(),
+            heartbeat_interval: millis(self.heartbeat),
+            election_timeout_min: millis(self.election_min),
+            election_timeout_max: millis(self.election_max),
+            enable_pre_vote: Some(self.pre_vote),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(limits::SNAPSHOT_EVERY_ENTRIES),
+            max_in_snapshot_log_to_keep: limits::SNAPSHOT_KEEPS_ENTRIES,
+            purge_batch_size: limits::PURGE_BATCH_ENTRIES,
+            replication_lag_threshold: limits::PEER_LAG_ENTRIES,
+            ..Config::default()
+        };
+        config.validate().map_err(|error| OpenError::NotReady(error.to_string()))
+    }
+}

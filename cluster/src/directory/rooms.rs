@@ -1,0 +1,131 @@
+//! The rooms of the directory with every index over them. This struct alone changes them, so the
+//! indexes cannot drift apart. It decides nothing: names and keys are checked by the state.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parlance_actors::vocab::{Key, RoomId, RoomKind, RoomMeta, TenantId, UserId};
+
+use super::command::{FoldedName, ListedKind, RoomRecord};
+
+/// A room and the form of its name that is unique.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) meta: Arc<RoomMeta>,
+    pub(super) folded: Arc<str>,
+}
+
+/// Rooms by id, and the indexes: names in each tenant, creators' keys, public rooms in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Rooms {
+    by_id: BTreeMap<(TenantId, RoomId), Listed>,
+    by_name: HashMap<TenantId, HashMap<Arc<str>, RoomId>>,
+    by_key: HashMap<(TenantId, UserId, Key), RoomId>,
+    public: BTreeSet<(TenantId, RoomId)>,
+}
+
+impl Rooms {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn get(&self, tenant: TenantId, room: RoomId) -> Option<&Listed> {
+        self.by_id.get(&(tenant, room))
+    }
+
+    pub(super) fn named(&self, tenant: TenantId, folded: &str) -> Option<&Listed> {
+        let room = self.by_name.get(&tenant)?.get(folded)?;
+        self.get(tenant, *room)
+    }
+
+    pub(super) fn made_with(&self, tenant: TenantId, by: UserId, key: Key) -> Option<&Listed> {
+        self.get(tenant, *self.by_key.get(&(tenant, by, key))?)
+    }
+
+    /// Public rooms of a tenant ascending by id, after the given one.
+    pub(super) fn public_after(
+        &self,
+        tenant: TenantId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> Vec<Arc<RoomMeta>> {
+        let first = RoomId(uuid::Uuid::nil());
+        let last = RoomId(uuid::Uuid::max());
+        let from = match after {
+            Some(after) => Bound::Excluded((tenant, after)),
+            None => Bound::Included((tenant, first)),
+        };
+        if after == Some(last) {
+            return Vec::new();
+        }
+        let range = self.public.range((from, Bound::Included((tenant, last))));
+        range.take(limit).filter_map(|at| Some(self.by_id.get(at)?.meta.clone())).collect()
+    }
+
+    /// Puts a room in, or puts it in place of its former self.
+    pub(super) fn put(&mut self, listed: Listed) {
+        let Listed { meta, folded } = &listed;
+        let at = (meta.tenant, meta.id);
+        if let Some(former) = self.by_id.get(&at) {
+            let names = self.by_name.entry(meta.tenant).or_default();
+            names.remove(&former.folded);
+        }
+        self.by_name.entry(meta.tenant).or_default().insert(folded.clone(), meta.id);
+        self.by_key.insert((meta.tenant, meta.created_by, meta.key), meta.id);
+        if meta.kind == RoomKind::Public {
+            self.public.insert(at);
+        }
+        self.by_id.insert(at, listed);
+    }
+
+    /// Every room in the order of tenants and ids, as snapshots hold them.
+    pub(super) fn records(&self) -> Vec<RoomRecord> {
+        self.by_id.values().map(Listed::record).collect()
+    }
+
+    /// The rooms of a snapshot; `None` when two of them cannot be there together.
+    pub(super) fn from_records(records: Vec<RoomRecord>) -> Option<Self> {
+        let mut rooms = Self::default();
+        for record in records {
+            let taken = rooms.get(record.tenant, record.id).is_some()
+                || rooms.named(record.tenant, &record.name.folded).is_some()
+                || rooms.made_with(record.tenant, record.created_by, record.key).is_some();
+            if taken {
+                return None;
+            }
+            rooms.put(Listed::from(record));
+        }
+        Some(rooms)
+    }
+}
+
+impl Listed {
+    pub(super) fn record(&self) -> RoomRecord {
+        let meta = &self.meta;
+        let name = meta.name.clone().expect("listed rooms have a name");
+        RoomRecord {
+            tenant: meta.tenant,
+            id: meta.id,
+            kind: match meta.kind {
+                RoomKind::Public => ListedKind::Public,
+                _ => ListedKind::Private,
+            },
+            name: FoldedName { name, folded: self.folded.clone() },
+            topic: meta.topic.clone(),
+            slow_mode_seconds: meta.settings.slow_mode_seconds,
+            version: meta.version,
+            created_by: meta.created_by,
+            created_at: meta.created_at,
+            key: meta.key,
+            changed_by: meta.changed_by,
+        }
+    }
+}
+
+impl From<RoomRecord> for Listed {
+    fn from(record: RoomRecord) -> Self {
+        let folded = record.name.folded.clone();
+        Self { meta: Arc::new(record.into()), folded }
+    }
+}

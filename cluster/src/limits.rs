@@ -1,0 +1,35 @@
+//! Every bound of this crate, with its reason. What happens at a bound stands in its doc.
+
+use std::time::Duration;
+
+/// Writes that wait for the log's thread. One more makes Raft wait, which makes its clients wait.
+/// Each is at most one batch of appends, so this is far more than one disk falls behind.
+pub(crate) const LOG_QUEUE_MAX: usize = 1_024;
+/// Waiting writes that one commit of the log takes together: they share one fsync.
+pub(crate) const LOG_BATCH_MAX: usize = 256;
+/// Memory that redb may keep of the log's file. Entries are kept in memory by the log itself.
+pub(crate) const LOG_CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// Entries after which a snapshot is made. At about 300 bytes an entry the log stays under 2 MiB,
+/// and replaying that many at start takes some tens of milliseconds.
+pub(crate) const SNAPSHOT_EVERY_ENTRIES: u64 = 4_096;
+/// Entries before the last snapshot that stay in the log, so that a peer that was away for a
+/// moment catches up by entries instead of by a snapshot.
+pub(crate) const SNAPSHOT_KEEPS_ENTRIES: u64 = 1_024;
+/// Entries that are purged together.
+pub(crate) const PURGE_BATCH_ENTRIES: u64 = 256;
+/// A peer that is further behind than this gets a snapshot.
+pub(crate) const PEER_LAG_ENTRIES: u64 = SNAPSHOT_EVERY_ENTRIES + SNAPSHOT_KEEPS_ENTRIES;
+/// Changes that a slow receiver of `changes()` may fall behind before it loses the oldest. Rooms
+/// compare versions when they open, so a loss delays a rename and nothing else.
+pub(crate) const CHANGES_KEPT: usize = 4_096;
+/// How long a change of the directory waits before it is `Unavailable`. Longer than an election,
+/// shorter than a client's patience.
+pub(crate) const CHANGE_WAIT: Duration = Duration::from_secs(5);
+/// How long the health check waits for the leader.
+pub(crate) const HEALTH_WAIT: Duration = Duration::from_secs(1);
+/// How long a start waits for a leader and for its own log to be applied.
+pub(crate) const READY_WAIT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
+const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);
+const _: () = assert!(HEALTH_WAIT.as_millis() < CHANGE_WAIT.as_millis());

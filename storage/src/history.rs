@@ -1,0 +1,133 @@
+//! The history port over lanes and reads: an append goes to the lane of its shard, everything
+//! else is a read.
+
+use async_trait::async_trait;
+use parlance_actors::ports::HistoryError;
+use parlance_actors::ports::history::{
+    Append, History, LogPage, NotTaken, Opened, Range, TimelinePage,
+};
+use parlance_actors::vocab::{
+    Epoch, Event, Key, RoomRef, Seq, ShardId, TenantId, Timestamp, UserId,
+};
+
+use crate::lane::LaneHandle;
+use crate::limits;
+use crate::reads::Reads;
+use crate::sql::{Db, For};
+
+/// Rooms' logs in a database.
+#[derive(Debug)]
+pub(crate) struct SqlHistory {
+    lanes: Vec<LaneHandle>,
+    reads: Reads,
+}
+
+impl SqlHistory {
+    pub(crate) fn new(lanes: Vec<LaneHandle>, reads: Reads) -> Self {
+        Self { lanes, reads }
+    }
+
+    fn lane(&self, shard: ShardId) -> &LaneHandle {
+        &self.lanes[usize::from(shard.0) % self.lanes.len()]
+    }
+
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn kill(&self) {
+        for lane in &self.lanes {
+            lane.kill();
+        }
+    }
+
+    /// Whether the primary takes writes: it is no standby, and a file can be locked for writing.
+    async fn takes_writes(&self) -> Result<(), sqlx::Error> {
+        match &self.reads.db {
+            Db::Postgres(db) => {
+                let sql = "SELECT pg_is_in_recovery()
+                    OR current_setting('default_transaction_read_only')::boolean";
+                let refuses: bool = sqlx::query_scalar(sql).fetch_one(&db.primary).await?;
+                if refuses {
+                    return Err(sqlx::Error::Protocol("the server takes no writes".to_owned()));
+                }
+            }
+            Db::Sqlite(_) => {
+                let transaction = self.reads.db.begin(TenantId::MAIN, For::Writing).await?;
+                transaction.commit().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl History for SqlHistory {
+    fn append(&self, append: Append) -> Result<(), NotTaken> {
+        self.lane(append.room.shard()).append(append)
+    }
+
+    async fn open(
+        &self,
+        room: RoomRef,
+        epoch: Epoch,
+        ask: Option<(UserId, Key)>,
+    ) -> Result<Opened, HistoryError> {
+        self.lane(room.shard()).open(room, epoch).await?;
+        self.reads.opened(room, ask).await
+    }
+
+    async fn event(&self, room: RoomRef, seq: Seq) -> Result<Option<Event>, HistoryError> {
+        self.reads.event(room, seq).await
+    }
+
+    async fn key(
+        &self,
+        room: RoomRef,
+        sender: UserId,
+        key: Key,
+    ) -> Result<Option<(Seq, Timestamp)>, HistoryError> {
+        self.reads.key(room, sender, key).await
+    }
+
+    async fn last_message_at(
+        &self,
+        room: RoomRef,
+        sender: UserId,
+    ) -> Result<Option<Timestamp>, HistoryError> {
+        self.reads.last_message_at(room, sender).await
+    }
+
+    async fn log(&self, room: RoomRef, range: Range, limit: u16) -> Result<LogPage, HistoryError> {
+        self.reads.log(room, range, limit).await
+    }
+
+    async fn timeline(
+        &self,
+        room: RoomRef,
+        range: Range,
+        limit: u16,
+    ) -> Result<TimelinePage, HistoryError> {
+        self.reads.timeline(room, range, limit).await
+    }
+
+    async fn healthy(&self) -> Result<(), HistoryError> {
+        if self.lanes.iter().any(LaneHandle::is_away) {
+            let why = "a lane is connecting again".to_owned();
+            return Err(HistoryError::Unavailable(why));
+        }
+        match tokio::time::timeout(limits::HEALTH_WAIT, self.takes_writes()).await {
+            Ok(answer) => answer.map_err(|error| HistoryError::Unavailable(error.to_string())),
+            Err(_) => {
+                let why = format!("no answer in {:?}", limits::HEALTH_WAIT);
+                Err(HistoryError::Unavailable(why))
+            }
+        }
+    }
+
+    async fn close(&self) {
+        for lane in &self.lanes {
+            lane.begin_close();
+        }
+        for lane in &self.lanes {
+            lane.ended().await;
+        }
+    }
+}

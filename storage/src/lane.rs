@@ -1,0 +1,412 @@
+//! The lane: one task and one writing connection. It commits what has gathered since the last
+//! commit returned, one batch at a time, under the fences that it raised itself.
+//!
+//! It decides nothing about rooms, and never guesses whether a commit happened: when it does not
+//! know, it takes a new connection, raises every fence again and looks.
+
+mod batch;
+mod recover;
+mod writer;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use parlance_actors::limits as domain;
+use parlance_actors::ports::history::{Append, HistoryError, NotTaken, NotTakenWhy, Outcome};
+use parlance_actors::vocab::{Epoch, Pos, RoomRef, ShardId, TenantId, Turn};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::crypt::Crypt;
+use crate::limits;
+use batch::Work;
+
+pub(crate) use batch::column;
+pub(crate) use writer::{
+    Batch, Claim, EventRow, Lookup, Placed, Raised, WriteError, Writer, Written,
+};
+
+enum Request {
+    Append(Box<Append>),
+    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<(), HistoryError>> },
+}
+
+/// What a lane and its handle share.
+#[derive(Debug, Default)]
+struct State {
+    /// The database has been away for longer than [`limits::AWAY_GRACE`].
+    away: AtomicBool,
+    closing: CancellationToken,
+    /// When closing gives up on a database that is away.
+    deadline: OnceLock<Instant>,
+}
+
+impl State {
+    /// Returns when closing has waited long enough.
+    async fn given_up(&self) {
+        self.closing.cancelled().await;
+        let deadline = self.deadline.get().copied().unwrap_or_else(Instant::now);
+        tokio::time::sleep_until(deadline.into()).await;
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.deadline.get().is_some_and(|deadline| *deadline <= Instant::now())
+    }
+}
+
+/// The way to a lane.
+#[derive(Debug)]
+pub(crate) struct LaneHandle {
+    queue: mpsc::Sender<Request>,
+    state: Arc<State>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl LaneHandle {
+    /// Starts a lane. It connects by itself, and again whenever it must.
+    pub(crate) fn start<W: Writer>(number: usize, writer: W, crypt: Crypt) -> Self {
+        let (queue, requests) = mpsc::channel(domain::LANE_QUEUE_MAX);
+        let state = Arc::<State>::default();
+        let lane = Lane {
+            label: number.to_string(),
+            writer,
+            requests,
+            carried: None,
+            owned: HashMap::new(),
+            state: state.clone(),
+            crypt,
+        };
+        let task = Mutex::new(Some(tokio::spawn(lane.run())));
+        Self { queue, state, task }
+    }
+
+    pub(crate) fn append(&self, append: Append) -> Result<(), NotTaken> {
+        let not_taken = |append, why| NotTaken { append, why };
+        let append = Box::new(append);
+        if self.state.closing.is_cancelled() {
+            return Err(not_taken(append, NotTakenWhy::Closing));
+        }
+        if self.is_away() {
+            return Err(not_taken(append, NotTakenWhy::Away));
+        }
+        self.queue.try_send(Request::Append(append)).map_err(|refused| {
+            let (request, why) = match refused {
+                mpsc::error::TrySendError::Full(request) => (request, NotTakenWhy::Full),
+                mpsc::error::TrySendError::Closed(request) => (request, NotTakenWhy::Closing),
+            };
+            match request {
+                Request::Append(append) => not_taken(append, why),
+                Request::Open { .. } => unreachable!("an append was sent"),
+            }
+        })
+    }
+
+    /// Waits until everything queued before is settled, and the shard's fence is at `epoch`.
+    pub(crate) async fn open(&self, room: RoomRef, epoch: Epoch) -> Result<(), HistoryError> {
+        let unavailable = |why: &str| HistoryError::Unavailable(why.to_owned());
+        if self.state.closing.is_cancelled() {
+            return Err(unavailable("the lane is closing"));
+        }
+        if self.is_away() {
+            return Err(unavailable("the database is away; the lane is connecting again"));
+        }
+        let asked = async {
+            let (reply, answer) = oneshot::channel();
+            let request = Request::Open { room, epoch, reply };
+            self.queue.send(request).await.map_err(|_| unavailable("the lane is closing"))?;
+            answer.await.map_err(|_| unavailable("the lane is closing"))?
+        };
+        match tokio::time::timeout(limits::OPEN_WAIT, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(unavailable("the lane did not come round to it in time")),
+        }
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.state.away.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn begin_close(&self) {
+        self.state.deadline.get_or_init(|| Instant::now() + limits::CLOSE_WAIT);
+        self.state.closing.cancel();
+    }
+
+    /// Returns when the lane has settled everything and ended.
+    pub(crate) async fn ended(&self) {
+        let task = self.task.lock().take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "a lane panicked");
+        }
+    }
+
+    /// Ends the lane as `kill -9` would: nobody hears of what was queued.
+    pub(crate) fn kill(&self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for LaneHandle {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A shard under a fence that this lane raised.
+#[derive(Debug)]
+struct Owned {
+    epoch: Epoch,
+    turn: Turn,
+    /// The last position of each tenant's stream, as far as it was needed.
+    pos: HashMap<TenantId, Pos>,
+}
+
+struct Lane<W> {
+    /// The lane's number, for metrics and logs.
+    label: String,
+    writer: W,
+    requests: mpsc::Receiver<Request>,
+    /// Taken from the queue, and not fit for the batch before.
+    carried: Option<Request>,
+    owned: HashMap<(TenantId, ShardId), Owned>,
+    state: Arc<State>,
+    crypt: Crypt,
+}
+
+impl<W: Writer> Lane<W> {
+    async fn run(mut self) {
+        self.reconnect("starting").await;
+        while let Some(first) = self.next().await {
+            let (appends, opens) = self.gather(first);
+            if !appends.is_empty() {
+                self.commit(appends).await;
+            }
+            for (room, epoch, reply) in opens {
+                let answer = self.open(room, epoch).await;
+                // The asker may have gone; then nobody needs the answer.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// The next request; `None` when closing and everything is settled.
+    async fn next(&mut self) -> Option<Request> {
+        if let Some(carried) = self.carried.take() {
+            return Some(carried);
+        }
+        tokio::select! {
+            biased;
+            request = self.requests.recv() => return request,
+            () = self.state.closing.cancelled() => self.requests.close(),
+        }
+        self.requests.recv().await
+    }
+
+    /// What is there, up to the bounds of a batch and of one tenant.
+    fn gather(&mut self, first: Request) -> (Vec<Append>, Vec<Opening>) {
+        let (mut appends, mut opens) = (Vec::<Append>::new(), Vec::new());
+        let mut bytes = 0;
+        let mut request = Some(first);
+        while let Some(next) = request {
+            match next {
+                Request::Open { room, epoch, reply } => opens.push((room, epoch, reply)),
+                Request::Append(append) => {
+                    let other =
+                        appends.first().is_some_and(|a| a.room.tenant != append.room.tenant);
+                    bytes += batch::weight(&append);
+                    let heavy = !appends.is_empty() && bytes > domain::LANE_BATCH_BYTES_MAX;
+                    if other || heavy {
+                        self.carried = Some(Request::Append(append));
+                        break;
+                    }
+                    appends.push(*append);
+                }
+            }
+            if appends.len() == domain::LANE_BATCH_EVENTS_MAX {
+                break;
+            }
+            request = self.requests.try_recv().ok();
+        }
+        metrics::gauge!("parlance_lane_queue", "lane" => self.label.clone())
+            .set(self.requests.len() as f64);
+        (appends, opens)
+    }
+
+    /// Commits a batch, whatever it takes, and tells its rooms.
+    async fn commit(&mut self, appends: Vec<Append>) {
+        let begun = Instant::now();
+        let tenant = appends.first().map_or(TenantId::MAIN, |append| append.room.tenant);
+        let mut work = Work::new(tenant, appends);
+        metrics::histogram!("parlance_lane_batch_events").record(work.len() as f64);
+        let mut todo = VecDeque::from([work.places()]);
+        let mut collisions = 0;
+        while let Some(places) = todo.pop_front() {
+            if self.state.has_given_up() {
+                break;
+            }
+            let places = self.owned_places(&mut work, places);
+            if places.is_empty() {
+                continue;
+            }
+            match self.write(&mut work, &places).await {
+                Ok(()) => {}
+                Err(WriteError::Refused(why)) => take_apart(&mut work, places, why, &mut todo),
+                Err(WriteError::Collided(why)) if collisions == limits::COLLISIONS_MAX => {
+                    take_apart(&mut work, places, why, &mut todo);
+                }
+                Err(WriteError::Again(why)) => {
+                    tracing::warn!(lane = self.label, why, "a batch is tried again");
+                    tokio::time::sleep(limits::BACKOFF_MIN).await;
+                    todo.push_front(places);
+                }
+                Err(error @ (WriteError::Collided(_) | WriteError::Lost(_))) => {
+                    collisions += u32::from(matches!(error, WriteError::Collided(_)));
+                    let rest = self.recover(&mut work, places, error.why()).await;
+                    todo.push_front(rest);
+                }
+            }
+        }
+        metrics::histogram!("parlance_lane_commit_seconds").record(begun.elapsed().as_secs_f64());
+        work.tell(&Outcome::Failed {
+            why: "the lane is closing and the database did not answer; repeat it with the same key"
+                .to_owned(),
+        });
+    }
+
+    /// Settles what is under a fence that this lane does not hold; gives the rest.
+    fn owned_places(&self, work: &mut Work, places: Vec<usize>) -> Vec<usize> {
+        let fences = self.writer.fences_of(work.tenant);
+        let mut kept = Vec::with_capacity(places.len());
+        for place in places {
+            let append = work.append(place);
+            let owned = self.owned.get(&(fences, append.room.shard()));
+            if owned.is_some_and(|owned| owned.epoch == append.epoch) {
+                kept.push(place);
+            } else {
+                work.settle(place, Outcome::Fenced);
+            }
+        }
+        kept
+    }
+
+    /// One statement or transaction.
+    async fn write(&mut self, work: &mut Work, places: &[usize]) -> Written<()> {
+        let claims = self.claims(work, places).await?;
+        let batch = Batch { tenant: work.tenant, claims, rows: work.rows(places, &self.crypt) };
+        let appended = tokio::select! {
+            appended = self.writer.append(&batch) => appended?,
+            () = tokio::time::sleep(limits::STATEMENT_WAIT) => {
+                return Err(WriteError::Lost("the database did not answer in time".to_owned()));
+            }
+            () = self.state.given_up() => {
+                return Err(WriteError::Lost("the lane is closing".to_owned()));
+            }
+        };
+        let fences = self.writer.fences_of(work.tenant);
+        for (place, placed) in places.iter().zip(appended) {
+            let append = work.append(*place);
+            let shard = append.room.shard();
+            let outcome = match placed {
+                None => {
+                    self.owned.remove(&(fences, shard));
+                    Outcome::Fenced
+                }
+                Some(Placed { seq, before: Some(sent_at) }) => Outcome::Repeated { seq, sent_at },
+                Some(Placed { seq, before: None }) => {
+                    append.head.set(seq);
+                    let owned = self.owned.get_mut(&(fences, shard));
+                    if let Some(pos) = owned.and_then(|owned| owned.pos.get_mut(&work.tenant)) {
+                        pos.0 += 1;
+                    }
+                    Outcome::Committed { seq }
+                }
+            };
+            work.settle(*place, outcome);
+        }
+        Ok(())
+    }
+
+    /// One claim for each shard of these places.
+    async fn claims(&mut self, work: &Work, places: &[usize]) -> Written<Vec<Claim>> {
+        let fences = self.writer.fences_of(work.tenant);
+        let mut claims = BTreeMap::new();
+        for place in places {
+            let shard = work.append(*place).room.shard();
+            if claims.contains_key(&shard.0) {
+                continue;
+            }
+            let owned = self.owned.get_mut(&(fences, shard)).expect("only owned places are left");
+            let pos = match owned.pos.get(&work.tenant) {
+                Some(pos) => *pos,
+                None => {
+                    let pos = within(self.writer.last_pos(work.tenant, shard)).await?;
+                    owned.pos.insert(work.tenant, pos);
+                    pos
+                }
+            };
+            claims.insert(shard.0, Claim { shard, epoch: owned.epoch, turn: owned.turn, pos });
+        }
+        Ok(claims.into_values().collect())
+    }
+
+    /// Makes sure that the shard's fence is ours at this epoch.
+    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<(), HistoryError> {
+        let fences = self.writer.fences_of(room.tenant);
+        let place = (fences, room.shard());
+        loop {
+            match self.owned.get(&place) {
+                Some(owned) if owned.epoch == epoch => return Ok(()),
+                Some(owned) if owned.epoch > epoch => return Err(HistoryError::Fenced),
+                _ => {}
+            }
+            if self.state.has_given_up() {
+                return Err(HistoryError::Unavailable("the lane is closing".to_owned()));
+            }
+            match self.writer.raise(fences, room.shard(), epoch).await {
+                Ok(Raised::To(turn)) => {
+                    let owned = Owned { epoch, turn, pos: HashMap::new() };
+                    self.owned.insert(place, owned);
+                    return Ok(());
+                }
+                Ok(Raised::Fenced) => return Err(HistoryError::Fenced),
+                Err(WriteError::Lost(why)) => self.reconnect(&why).await,
+                Err(error) => return Err(HistoryError::Unavailable(error.why().to_owned())),
+            }
+        }
+    }
+}
+
+type Opening = (RoomRef, Epoch, oneshot::Sender<Result<(), HistoryError>>);
+
+/// A batch with a bad row is halved until the row is alone; only it fails.
+fn take_apart(
+    work: &mut Work,
+    mut places: Vec<usize>,
+    why: String,
+    todo: &mut VecDeque<Vec<usize>>,
+) {
+    if let [only] = places[..] {
+        tracing::error!(room = %work.append(only).room, why, "the database refuses an event");
+        work.settle(only, Outcome::Failed { why });
+        return;
+    }
+    let second = places.split_off(places.len() / 2);
+    todo.push_front(second);
+    todo.push_front(places);
+}
+
+/// A statement's answer, or that the connection is lost.
+async fn within<T>(statement: impl Future<Output = Written<T>>) -> Written<T> {
+    match tokio::time::timeout(limits::STATEMENT_WAIT, statement).await {
+        Ok(written) => written,
+        Err(_) => Err(WriteError::Lost("the database did not answer in time".to_owned())),
+    }
+}

@@ -1,0 +1,152 @@
+//! What a lane asks of a database, and the rows in between. PostgreSQL and SQLite implement it.
+
+use std::future::Future;
+
+use parlance_actors::vocab::{
+    Epoch, Key, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn, UserId,
+};
+use uuid::Uuid;
+
+/// A member event's change of a row of membership.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemberRow {
+    pub(crate) user: UserId,
+    /// The role from now on; `None` takes the row away.
+    pub(crate) role: Option<i16>,
+    /// A join, which sets `joined_at`; a change of role keeps it.
+    pub(crate) joined: bool,
+}
+
+/// One event to be appended, as the table has it.
+#[derive(Debug, Clone)]
+pub(crate) struct EventRow {
+    pub(crate) room: RoomId,
+    /// The room's last committed seq.
+    pub(crate) head: Seq,
+    pub(crate) kind: i16,
+    pub(crate) sender: UserId,
+    pub(crate) device: Option<Uuid>,
+    pub(crate) key: Key,
+    pub(crate) target: Option<i64>,
+    pub(crate) thread: Option<i64>,
+    pub(crate) enc: bool,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) crypt_key: Option<i32>,
+    pub(crate) body: Option<Vec<u8>>,
+    /// An edit whose message is deleted later in the same batch: it goes in without its body if
+    /// that delete goes in.
+    pub(crate) doomed: bool,
+    pub(crate) member: Option<MemberRow>,
+}
+
+/// The right to append to a shard, and where its stream stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) shard: ShardId,
+    pub(crate) epoch: Epoch,
+    pub(crate) turn: Turn,
+    pub(crate) pos: Pos,
+}
+
+/// What one statement or transaction commits. Keys are unique in it.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) tenant: TenantId,
+    /// One a shard, ascending.
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) rows: Vec<EventRow>,
+}
+
+/// Where an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) seq: Seq,
+    /// It was there before, sent at this time.
+    pub(crate) before: Option<Timestamp>,
+}
+
+/// A key to be looked up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup {
+    pub(crate) room: RoomId,
+    pub(crate) sender: UserId,
+    pub(crate) key: Key,
+}
+
+/// What raising a fence came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Raised {
+    /// It is ours, with this turn. Every older insert has ended.
+    To(Turn),
+    /// A later owner was here.
+    Fenced,
+}
+
+/// Why a write did not answer.
+#[derive(Debug, Clone)]
+pub(crate) enum WriteError {
+    /// Not committed: the database refuses a row for what is in it.
+    Refused(String),
+    /// Not committed: the same again may work.
+    Again(String),
+    /// Not committed: there are rows that the lane did not know of.
+    Collided(String),
+    /// Perhaps committed, and the connection is of no use any more.
+    Lost(String),
+}
+
+impl WriteError {
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Refused(why) | Self::Again(why) | Self::Collided(why) | Self::Lost(why) => why,
+        }
+    }
+}
+
+/// A result of a write.
+pub(crate) type Written<T> = Result<T, WriteError>;
+
+/// One connection that writes history. Every call may be dropped half-way; the writer then needs
+/// [`Writer::connect`] before it is used again, and says [`WriteError::Lost`] until then.
+pub(crate) trait Writer: Send + 'static {
+    /// Which fences a tenant's rooms are under: one set for all tenants, or one for each.
+    fn fences_of(&self, tenant: TenantId) -> TenantId;
+
+    /// Throws the connection away and makes a new one.
+    fn connect(&mut self) -> impl Future<Output = Written<()>> + Send;
+
+    /// Raises a shard's fence, after the end of every older insert.
+    fn raise(
+        &mut self,
+        fences: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+    ) -> impl Future<Output = Written<Raised>> + Send;
+
+    /// The last position in a shard's stream of a tenant. True only after the fence was raised.
+    fn last_pos(
+        &mut self,
+        tenant: TenantId,
+        shard: ShardId,
+    ) -> impl Future<Output = Written<Pos>> + Send;
+
+    /// Appends a batch, all of it or nothing; for each row its place, `None` where the shard is fenced.
+    fn append(
+        &mut self,
+        batch: &Batch,
+    ) -> impl Future<Output = Written<Vec<Option<Placed>>>> + Send;
+
+    /// Where the events with these keys are.
+    fn find(
+        &mut self,
+        tenant: TenantId,
+        keys: &[Lookup],
+    ) -> impl Future<Output = Written<Vec<Option<Placed>>>> + Send;
+
+    /// The last seq of these rooms.
+    fn heads(
+        &mut self,
+        tenant: TenantId,
+        rooms: &[RoomId],
+    ) -> impl Future<Output = Written<Vec<Seq>>> + Send;
+}

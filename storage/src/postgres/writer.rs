@@ -1,0 +1,265 @@
+//! A lane's connection to PostgreSQL: the append in one statement, and the fences.
+//!
+//! A result counts only when it is complete: `fetch_all` returns at `ReadyForQuery`, which the
+//! server sends after the commit, while rows and even `CommandComplete` may arrive before it.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use uuid::Uuid;
+
+use parlance_actors::vocab::{Epoch, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn};
+
+use super::LaneConnection;
+use crate::lane::{Batch, Lookup, Placed, Raised, WriteError, Writer, Written, column};
+use crate::limits;
+use crate::sabotage::Sabotage;
+use crate::schema::Schemas;
+
+const APPEND: &str = include_str!("../../queries/append.sql");
+const RAISE: &str = "INSERT INTO {g}.fence AS f (shard, epoch, turn, holder) VALUES ($1, $2, 1, $3)
+    ON CONFLICT (shard) DO UPDATE SET
+      turn = CASE WHEN f.epoch = EXCLUDED.epoch THEN f.turn + 1 ELSE 1 END,
+      epoch = EXCLUDED.epoch, holder = EXCLUDED.holder
+    WHERE f.epoch <= EXCLUDED.epoch
+    RETURNING turn";
+const END_HOLDER: &str = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+    JOIN {g}.fence f ON f.holder = a.application_name
+    WHERE f.shard = $1 AND a.pid <> pg_backend_pid() AND a.datname = current_database()";
+const LAST_POS: &str = "SELECT COALESCE((SELECT max(pos) FROM {t}.event WHERE shard = $1), 0)";
+const FIND: &str = "SELECT i.ord, e.seq, e.sent_at
+    FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::uuid[])
+         WITH ORDINALITY AS i(shard, room, sender, key, ord)
+    CROSS JOIN LATERAL (SELECT e.seq, e.sent_at FROM {t}.event e
+      WHERE e.shard = i.shard AND e.room = i.room AND e.sender = i.sender AND e.key = i.key
+      ORDER BY e.seq LIMIT 1) e";
+const HEADS: &str = "SELECT i.ord, COALESCE((SELECT max(e.seq) FROM {t}.event e
+      WHERE e.shard = i.shard AND e.room = i.room), 0)
+    FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS i(shard, room, ord)";
+
+/// The error that PostgreSQL gives when `lock_timeout` ends a wait.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// One lane's connection.
+#[derive(Debug)]
+pub(crate) struct PostgresWriter {
+    how: LaneConnection,
+    schemas: Schemas,
+    /// Taken while a statement runs, so that one that is dropped half-way takes it along.
+    connection: Option<PgConnection>,
+    sabotage: Sabotage,
+}
+
+impl PostgresWriter {
+    pub(crate) fn new(how: LaneConnection, schemas: Schemas, sabotage: Sabotage) -> Self {
+        Self { how, schemas, connection: None, sabotage }
+    }
+
+    fn sql(&self, tenant: TenantId, text: &str) -> Written<AssertSqlSafe<String>> {
+        Ok(self.schemas.of(tenant).map_err(|e| WriteError::Refused(e.to_string()))?.sql(text))
+    }
+
+    /// The fences belong to no tenant; any schema completes their SQL.
+    fn global_sql(&self, text: &str) -> Written<AssertSqlSafe<String>> {
+        let (_, schema) = self.schemas.iter().next().ok_or_else(WriteError::no_connection)?;
+        Ok(schema.sql(text))
+    }
+
+    /// Runs one statement with the connection, and keeps the connection unless it may be broken.
+    async fn with<T>(
+        &mut self,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Written<T> {
+        let mut connection = self.connection.take().ok_or_else(WriteError::no_connection)?;
+        let result = run(&mut connection).await.map_err(judge);
+        if !matches!(result, Err(WriteError::Lost(_))) {
+            self.connection = Some(connection);
+        }
+        result
+    }
+
+    async fn raise_once(&mut self, shard: ShardId, epoch: Epoch) -> Written<Raised> {
+        let sql = self.global_sql(RAISE)?;
+        let holder = self.how.name.clone();
+        let raising = self.with(async |connection| {
+            sqlx::query_as::<_, (i64,)>(sql)
+                .bind(i16::from(shard.0))
+                .bind(big(epoch.0))
+                .bind(holder)
+                .fetch_all(connection)
+                .await
+        });
+        let turns = match tokio::time::timeout(limits::STATEMENT_WAIT, raising).await {
+            Ok(turns) => turns?,
+            Err(_) => return Err(WriteError::Lost("raising a fence took too long".to_owned())),
+        };
+        Ok(turns.first().map_or(Raised::Fenced, |(turn,)| Raised::To(Turn(small(*turn)))))
+    }
+}
+
+impl Writer for PostgresWriter {
+    fn fences_of(&self, _tenant: TenantId) -> TenantId {
+        TenantId(0)
+    }
+
+    async fn connect(&mut self) -> Written<()> {
+        self.connection = None;
+        let connecting = self.how.options.connect();
+        let lost = |error: &dyn std::fmt::Display| WriteError::Lost(error.to_string());
+        match tokio::time::timeout(limits::CONNECT_WAIT, connecting).await {
+            Ok(Ok(connection)) => self.connection = Some(connection),
+            Ok(Err(error)) => return Err(lost(&error)),
+            Err(_) => return Err(lost(&"connecting took too long")),
+        }
+        Ok(())
+    }
+
+    async fn raise(&mut self, _: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {
+        let mut tries = 1;
+        loop {
+            match self.raise_once(shard, epoch).await {
+                Err(WriteError::Again(why)) if tries < limits::RAISE_TRIES => {
+                    tracing::warn!(%shard, %epoch, why, "a fence is held; ending its holder");
+                    let sql = self.global_sql(END_HOLDER)?;
+                    self.with(async |connection| {
+                        sqlx::query(sql).bind(i16::from(shard.0)).fetch_all(connection).await
+                    })
+                    .await?;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn last_pos(&mut self, tenant: TenantId, shard: ShardId) -> Written<Pos> {
+        let sql = self.sql(tenant, LAST_POS)?;
+        let (pos,): (i64,) = self
+            .with(async |connection| {
+                let rows =
+                    sqlx::query_as(sql).bind(i16::from(shard.0)).fetch_all(connection).await?;
+                rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+            })
+            .await?;
+        Ok(Pos(small(pos)))
+    }
+
+    async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
+        let sql = self.sql(batch.tenant, &self.sabotage.of_append(APPEND))?;
+        type Answer = (Uuid, Uuid, Uuid, i64, Option<i64>);
+        let rows: Vec<Answer> =
+            self.with(async |connection| bound(sql, batch).fetch_all(connection).await).await?;
+        let mut placed: HashMap<(Uuid, Uuid, Uuid), Placed> = HashMap::with_capacity(rows.len());
+        for (room, sender, key, seq, before) in rows {
+            let place = Placed { seq: Seq(small(seq)), before: before.map(Timestamp) };
+            placed.insert((room, sender, key), place);
+        }
+        let place = |row: &crate::lane::EventRow| {
+            placed.get(&(row.room.0, row.sender.0, row.key.0)).copied()
+        };
+        Ok(batch.rows.iter().map(place).collect())
+    }
+
+    async fn find(&mut self, tenant: TenantId, keys: &[Lookup]) -> Written<Vec<Option<Placed>>> {
+        let sql = self.sql(tenant, FIND)?;
+        let rows: Vec<(i64, i64, i64)> = self
+            .with(async |connection| {
+                sqlx::query_as(sql)
+                    .bind(keys.iter().map(|k| i16::from(k.room.shard().0)).collect::<Vec<_>>())
+                    .bind(keys.iter().map(|k| k.room.0).collect::<Vec<_>>())
+                    .bind(keys.iter().map(|k| k.sender.0).collect::<Vec<_>>())
+                    .bind(keys.iter().map(|k| k.key.0).collect::<Vec<_>>())
+                    .fetch_all(connection)
+                    .await
+            })
+            .await?;
+        let mut found = vec![None; keys.len()];
+        for (ord, seq, sent_at) in rows {
+            let place = Placed { seq: Seq(small(seq)), before: Some(Timestamp(sent_at)) };
+            found[ordinal(ord)] = Some(place);
+        }
+        Ok(found)
+    }
+
+    async fn heads(&mut self, tenant: TenantId, rooms: &[RoomId]) -> Written<Vec<Seq>> {
+        let sql = self.sql(tenant, HEADS)?;
+        let rows: Vec<(i64, i64)> = self
+            .with(async |connection| {
+                sqlx::query_as(sql)
+                    .bind(rooms.iter().map(|room| i16::from(room.shard().0)).collect::<Vec<_>>())
+                    .bind(rooms.iter().map(|room| room.0).collect::<Vec<_>>())
+                    .fetch_all(connection)
+                    .await
+            })
+            .await?;
+        let mut heads = vec![Seq(0); rooms.len()];
+        for (ord, head) in rows {
+            heads[ordinal(ord)] = Seq(small(head));
+        }
+        Ok(heads)
+    }
+}
+
+type Answers<'q, T> = sqlx::query::QueryAs<'q, sqlx::Postgres, T, sqlx::postgres::PgArguments>;
+
+/// The append with its arrays.
+fn bound<'q, T>(sql: AssertSqlSafe<String>, batch: &'q Batch) -> Answers<'q, T>
+where
+    T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+{
+    let (claims, rows) = (&batch.claims, &batch.rows);
+    sqlx::query_as(sql)
+        .bind(claims.iter().map(|c| i16::from(c.shard.0)).collect::<Vec<_>>())
+        .bind(claims.iter().map(|c| big(c.epoch.0)).collect::<Vec<_>>())
+        .bind(claims.iter().map(|c| big(c.turn.0)).collect::<Vec<_>>())
+        .bind(claims.iter().map(|c| big(c.pos.0)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| i16::from(r.room.shard().0)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.room.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| column(r.head)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.kind).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.sender.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.device).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.key.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.target).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.thread).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.enc).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.sent_at.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.crypt_key).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.body.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.doomed).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.member.map(|m| m.user.0)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.member.and_then(|m| m.role)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|r| r.member.is_some_and(|m| m.joined)).collect::<Vec<_>>())
+}
+
+/// What an error says about the commit. Only errors that PostgreSQL raises before it, about the
+/// statement itself, count as "not committed"; a session that was ended may have committed.
+fn judge(error: sqlx::Error) -> WriteError {
+    let why = error.to_string();
+    if let sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) = error {
+        return WriteError::Refused(why);
+    }
+    let Some(database) = error.as_database_error() else { return WriteError::Lost(why) };
+    let code = database.code().unwrap_or_default().into_owned();
+    match (&code[..code.len().min(2)], code.as_str()) {
+        (_, "23505") => WriteError::Collided(why),
+        (_, LOCK_NOT_AVAILABLE | "40001" | "40P01") => WriteError::Again(why),
+        // Data, constraints, a raised exception, with check option, limits of the program.
+        ("22" | "23" | "P0" | "44" | "54", _) => WriteError::Refused(why),
+        _ => WriteError::Lost(why),
+    }
+}
+
+fn big(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn small(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+/// PostgreSQL counts from one.
+fn ordinal(ord: i64) -> usize {
+    usize::try_from(ord - 1).expect("ordinality begins at one")
+}
