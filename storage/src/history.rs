@@ -31,7 +31,7 @@ impl SqlHistory {
         &self.lanes[usize::from(shard.0) % self.lanes.len()]
     }
 
-    #[cfg(feature = "testkit")]
+    #[cfg(any(test, feature = "testkit"))]
     pub(crate) fn kill(&self) {
         for lane in &self.lanes {
             lane.kill();

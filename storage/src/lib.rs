@@ -19,6 +19,10 @@ mod sabotage;
 mod schema;
 mod sql;
 mod sqlite;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod throwaway;
 
@@ -180,7 +184,7 @@ impl Storage {
     }
 
     /// Ends the lanes as `kill -9` would: nobody hears of what was queued.
-    #[cfg(feature = "testkit")]
+    #[cfg(any(test, feature = "testkit"))]
     pub fn kill(&self) {
         self.history.kill();
     }

@@ -10,13 +10,13 @@ pub enum Sabotage {
     #[default]
     None,
     /// The fence is neither matched nor locked.
-    #[cfg(feature = "sabotage")]
+    #[cfg(any(test, feature = "sabotage"))]
     NoFence,
     /// The fence is locked in a mode that a takeover does not wait for.
-    #[cfg(feature = "sabotage")]
+    #[cfg(any(test, feature = "sabotage"))]
     KeyShare,
     /// Keys are not probed.
-    #[cfg(feature = "sabotage")]
+    #[cfg(any(test, feature = "sabotage"))]
     NoDedupe,
 }
 
@@ -25,22 +25,22 @@ impl Sabotage {
     pub(crate) fn of_append(self, append: &'static str) -> Cow<'static, str> {
         match self {
             Self::None => append.into(),
-            #[cfg(feature = "sabotage")]
+            #[cfg(any(test, feature = "sabotage"))]
             Self::NoFence => broken(
                 &broken(append, " AND f.epoch = w.epoch AND f.turn = w.turn", ""),
                 "FOR SHARE OF f",
                 "",
             )
             .into(),
-            #[cfg(feature = "sabotage")]
+            #[cfg(any(test, feature = "sabotage"))]
             Self::KeyShare => broken(append, "FOR SHARE OF f", "FOR KEY SHARE OF f").into(),
-            #[cfg(feature = "sabotage")]
+            #[cfg(any(test, feature = "sabotage"))]
             Self::NoDedupe => broken(append, "AND e.key = i.key) AS", "AND false) AS").into(),
         }
     }
 }
 
-#[cfg(feature = "sabotage")]
+#[cfg(any(test, feature = "sabotage"))]
 fn broken(append: &str, good: &str, bad: &str) -> String {
     assert!(append.contains(good), "the append no longer holds {good:?}");
     append.replace(good, bad)

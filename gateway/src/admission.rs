@@ -1,0 +1,197 @@
+//! How much one address may do: a token bucket for requests, and a count of connections.
+//! With IPv6 an address is its /64, because that is what one customer gets. Limits that must hold
+//! across nodes (sign-ins) are in the database instead.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use parlance_actors::vocab::{Code, Refusal};
+use tokio::time::Instant;
+
+use crate::config::{GatewayConfig, Rates};
+use crate::limits::ADDRESSES_MAX;
+
+/// The address that limits count: IPv4 as it is, IPv6 without its last 64 bits.
+#[must_use]
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let prefix = u128::from(v6) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(prefix))
+        }
+        v4 => v4,
+    }
+}
+
+/// Token buckets of addresses. A full table forgets the address that was seen least recently.
+pub(crate) struct Buckets {
+    per_second: f64,
+    burst: f64,
+    buckets: Option<Mutex<LruCache<IpAddr, Bucket>>>,
+}
+
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Buckets {
+    pub(crate) fn new(rates: Rates) -> Self {
+        let places = NonZeroUsize::new(ADDRESSES_MAX).expect("more than none");
+        Self {
+            per_second: rates.http_per_second.into(),
+            burst: rates.http_burst.into(),
+            buckets: (rates.http_per_second > 0).then(|| Mutex::new(LruCache::new(places))),
+        }
+    }
+
+    /// Takes a token of the address, or says when there is one.
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
+        let Some(buckets) = &self.buckets else { return Ok(()) };
+        let mut buckets = buckets.lock();
+        let fresh = || Bucket { tokens: self.burst, at: now };
+        let bucket = buckets.get_or_insert_mut(network(address), fresh);
+        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
+        bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.burst);
+        bucket.at = now;
+        if bucket.tokens >= 1.0 {
+            bucket.tokens -= 1.0;
+            return Ok(());
+        }
+        let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
+        let detail = format!("more than {} requests a second from this address", self.per_second);
+        Err(Refusal::new(Code::RateLimited, detail).retry_after(wait))
+    }
+}
+
+/// Open connections, in all and by address.
+pub(crate) struct Connections {
+    max: usize,
+    per_address_max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One open connection; dropping it makes room.
+pub(crate) struct Admitted {
+    connections: Arc<Connections>,
+    /// `None` for a trusted proxy, which brings many clients.
+    counted: Option<IpAddr>,
+    counts_in_all: bool,
+}
+
+impl Connections {
+    pub(crate) fn new(config: &GatewayConfig) -> Arc<Self> {
+        let unbounded = |max: usize| if max == 0 { usize::MAX } else { max };
+        Arc::new(Self {
+            max: unbounded(config.connections_max),
+            per_address_max: unbounded(config.connections_per_address_max),
+            open: Mutex::default(),
+        })
+    }
+
+    /// Admits a TCP connection.
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Option<Admitted> {
+        self.count((!is_proxy).then(|| network(peer)), true)
+    }
+
+    /// Admits a socket whose client is behind a trusted proxy.
+    pub(crate) fn admit_behind_proxy(self: &Arc<Self>, client: IpAddr) -> Option<Admitted> {
+        self.count(Some(network(client)), false)
+    }
+
+    /// How many TCP connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.lock().all
+    }
+
+    fn count(self: &Arc<Self>, counted: Option<IpAddr>, counts_in_all: bool) -> Option<Admitted> {
+        let mut open = self.open.lock();
+        if counts_in_all && open.all >= self.max {
+            return None;
+        }
+        if let Some(address) = counted {
+            let of_address = open.by_address.entry(address).or_default();
+            if *of_address >= self.per_address_max {
+                return None;
+            }
+            *of_address += 1;
+        }
+        open.all += usize::from(counts_in_all);
+        drop(open);
+        Some(Admitted { connections: self.clone(), counted, counts_in_all })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock();
+        open.all -= usize::from(self.counts_in_all);
+        let Some(address) = self.counted else { return };
+        if let Some(of_address) = open.by_address.get_mut(&address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_is_served_and_then_the_rate() {
+        let rates = Rates { http_per_second: 2, http_burst: 3, ..Rates::default() };
+        let buckets = Buckets::new(rates);
+        let take = || buckets.take(address("10.0.0.1"), Instant::now());
+        for _ in 0..3 {
+            take().expect("within the burst");
+        }
+        let wait = take().expect_err("over it").retry_after.expect("says when");
+        buckets.take(address("10.0.0.2"), Instant::now()).expect("another address");
+        tokio::time::advance(wait).await;
+        take().expect("one more after the wait");
+        take().expect_err("and only one");
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_address_and_a_mapped_ipv4_is_ipv4() {
+        assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::ffff:1")));
+        assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:1::1")));
+        assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
+    }
+
+    #[test]
+    fn connections_are_counted_by_address_and_in_all() {
+        let config = GatewayConfig {
+            connections_max: 3,
+            connections_per_address_max: 1,
+            ..GatewayConfig::default()
+        };
+        let connections = Connections::new(&config);
+        let first = connections.admit(address("10.0.0.1"), false).expect("the first");
+        assert!(connections.admit(address("10.0.0.1"), false).is_none());
+        let _proxy = connections.admit(address("10.0.0.9"), true).expect("proxies are exempt");
+        let _other = connections.admit(address("10.0.0.9"), true).expect("proxies are exempt");
+        assert!(connections.admit(address("10.0.0.2"), false).is_none(), "three in all");
+        drop(first);
+        connections.admit(address("10.0.0.1"), false).expect("there is room again");
+        assert_eq!(connections.open(), 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! What every handler can reach, and the parts that a node hands over.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use parlance_actors::chat::Chat;
+use parlance_actors::ports::{Accounts, Directory, History};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::{Buckets, Connections};
+use crate::auth::{Auth, ClusterSecret};
+use crate::config::GatewayConfig;
+use crate::frames::JsonFrames;
+use crate::http::health::Ready;
+use crate::proxies::Proxies;
+
+/// What a gateway is put together from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The domain.
+    pub chat: Arc<Chat>,
+    /// Users and what signing in needs.
+    pub accounts: Arc<dyn Accounts>,
+    /// Asked for its health.
+    pub directory: Arc<dyn Directory>,
+    /// Asked for its health.
+    pub history: Arc<dyn History>,
+    /// Seals the signing keys.
+    pub secret: ClusterSecret,
+    /// What `/metrics` renders; without it the path does not exist.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// The state behind the router.
+pub(crate) struct App {
+    pub(crate) config: GatewayConfig,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) auth: Auth,
+    pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) frames: JsonFrames,
+    pub(crate) proxies: Proxies,
+    pub(crate) buckets: Buckets,
+    pub(crate) connections: Arc<Connections>,
+    /// Upgraded sockets: one task each.
+    pub(crate) sockets: TaskTracker,
+    /// Ends what is still there when the time to stop is up.
+    pub(crate) kill: CancellationToken,
+    pub(crate) draining: AtomicBool,
+    pub(crate) ready: Mutex<Option<Ready>>,
+}

@@ -1,0 +1,177 @@
+//! What handlers take from a request: the caller, JSON, path ids, query values and keys. Each
+//! failure becomes a refusal that names what is wrong and what is allowed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use parlance_actors::vocab::{Code, Key, Refusal};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::Bearer;
+use crate::error::ApiError;
+use crate::limits::HTTP_BODY_BYTES_MAX;
+
+/// The signed-in caller.
+pub(crate) struct Signed(pub(crate) Bearer);
+
+impl FromRequestParts<Arc<App>> for Signed {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Some(token) = bearer_token(&parts.headers)? else {
+            let detail = "this needs a sign-in: Authorization: Bearer <access_token>";
+            return Err(Refusal::new(Code::Unauthenticated, detail).into());
+        };
+        Ok(Self(app.auth.bearer(token).await?))
+    }
+}
+
+/// The token of an `Authorization` header, if there is one.
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    token.map(Some).ok_or_else(|| {
+        Refusal::new(Code::Unauthenticated, "Authorization must be: Bearer <access_token>")
+    })
+}
+
+/// A body of JSON, still as text: its type may borrow from it.
+pub(crate) struct JsonText(Bytes);
+
+impl JsonText {
+    /// Reads the text as a `T`.
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Refusal> {
+        let text = std::str::from_utf8(&self.0).map_err(|error| {
+            let at = error.valid_up_to();
+            Refusal::bad_request(format!("the body is not UTF-8 from byte {at} on"))
+        })?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let inner = error.inner();
+            let what = if inner.is_data() { "" } else { "the body is not JSON: " };
+            let at = if path == "." { String::new() } else { format!("{path}: ") };
+            Refusal::bad_request(shortened(&format!("{what}{at}{inner}")))
+        })?;
+        json.end().map_err(|error| {
+            Refusal::bad_request(format!("the body is more than one JSON value: {error}"))
+        })?;
+        Ok(value)
+    }
+
+    /// There is no body at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromRequest<Arc<App>> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = whole_body(request.into_body(), app.config.deadlines.body).await?;
+        if !is_json && !bytes.is_empty() {
+            let detail = "the body must be JSON: Content-Type: application/json";
+            return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+async fn whole_body(body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
+    let reading = Limited::new(body, HTTP_BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(deadline, reading).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
+            Code::TooLarge,
+            format!("the body is over {HTTP_BODY_BYTES_MAX} bytes"),
+        )),
+        Ok(Err(_)) => Err(Refusal::bad_request("the body ended too early")),
+        Err(_) => {
+            let detail = format!("the body was not there within {} s", deadline.as_secs_f32());
+            Err(Refusal::new(Code::Timeout, detail))
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split(';').next())
+        .map(|essence| essence.trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| {
+        essence == "application/json"
+            || (essence.starts_with("application/") && essence.ends_with("+json"))
+    })
+}
+
+/// Ids in the path.
+pub(crate) struct Ids<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Ids<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        match Path::<T>::from_request_parts(parts, app).await {
+            Ok(Path(ids)) => Ok(Self(ids)),
+            Err(rejection) => Err(Refusal::bad_request(shortened(&rejection.body_text())).into()),
+        }
+    }
+}
+
+/// Values of the query.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        match Query::<T>::from_request_parts(parts, app).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(rejection) => Err(Refusal::bad_request(shortened(&rejection.body_text())).into()),
+        }
+    }
+}
+
+/// The key of a change: of the body, or of `Idempotency-Key`, or a new one.
+pub(crate) fn key(headers: &HeaderMap, of_body: Option<Uuid>) -> Result<Key, Refusal> {
+    let of_header = match headers.get("idempotency-key") {
+        None => None,
+        Some(value) => {
+            Some(value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                Refusal::bad_request(
+                    "Idempotency-Key is not a UUID; write it as 8-4-4-4-12 hexadecimal digits",
+                )
+            })?)
+        }
+    };
+    match (of_body.map(Key), of_header) {
+        (Some(body), Some(header)) if body != header => {
+            Err(Refusal::bad_request("key and Idempotency-Key differ; give one of them"))
+        }
+        (body, header) => Ok(body.or(header).unwrap_or_else(Key::generate)),
+    }
+}
+
+/// Errors quote what the client sent; a hostile one must not get it back at full length.
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

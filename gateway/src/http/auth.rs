@@ -1,0 +1,104 @@
+//! `/api/auth/…`: registering, signing in and out, tickets, and changing a password.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use parlance_actors::vocab::TenantId;
+use parlance_protocol::http::{Credentials, Refresh, Ticket, Tokens};
+use parlance_protocol::{Text, User};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::auth::Pair;
+use crate::error::ApiError;
+use crate::extract::{JsonText, Signed};
+use crate::proxies::Client;
+
+/// Tenants by host name come with the front door; until then everybody is in the main one.
+const TENANT: TenantId = TenantId::MAIN;
+
+pub(super) async fn register(
+    State(app): State<Arc<App>>,
+    Extension(client): Extension<Client>,
+    body: JsonText,
+) -> Result<Response, ApiError> {
+    let Credentials { username, password } = body.read()?;
+    let password = secret(&password);
+    let user = app.auth.register(TENANT, client.address, &username, password).await?;
+    let user = User { id: user.id.0, username: user.username.as_str().into() };
+    Ok((StatusCode::CREATED, Json(user)).into_response())
+}
+
+pub(super) async fn login(
+    State(app): State<Arc<App>>,
+    Extension(client): Extension<Client>,
+    body: JsonText,
+) -> Result<Response, ApiError> {
+    let Credentials { username, password } = body.read()?;
+    let password = secret(&password);
+    Ok(tokens(&app.auth.login(TENANT, client.address, &username, password).await?))
+}
+
+pub(super) async fn refresh(
+    State(app): State<Arc<App>>,
+    body: JsonText,
+) -> Result<Response, ApiError> {
+    let Refresh { refresh_token } = body.read()?;
+    Ok(tokens(&app.auth.refresh(&refresh_token).await?))
+}
+
+pub(super) async fn logout(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+) -> Result<StatusCode, ApiError> {
+    app.auth.logout(&bearer).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn ticket(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+) -> Result<Response, ApiError> {
+    let (ticket, lasts) = app.auth.ticket(&bearer).await?;
+    let answer = Ticket { ticket: ticket.as_str().into(), expires_in: lasts.as_secs() };
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// `PUT /api/auth/password`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangePassword<'a> {
+    #[serde(borrow)]
+    old_password: Text<'a>,
+    #[serde(borrow)]
+    new_password: Text<'a>,
+}
+
+pub(super) async fn password(
+    State(app): State<Arc<App>>,
+    Extension(client): Extension<Client>,
+    Signed(bearer): Signed,
+    body: JsonText,
+) -> Result<Response, ApiError> {
+    let ChangePassword { old_password, new_password } = body.read()?;
+    let (old, new) = (secret(&old_password), secret(&new_password));
+    Ok(tokens(&app.auth.change_password(&bearer, client.address, old, new).await?))
+}
+
+fn secret(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+fn tokens(pair: &Pair) -> Response {
+    let tokens = Tokens {
+        access_token: pair.access.as_str().into(),
+        token_type: "bearer".into(),
+        expires_in: pair.expires_in.as_secs(),
+        refresh_token: pair.refresh.as_str().into(),
+    };
+    Json(tokens).into_response()
+}

@@ -1,0 +1,59 @@
+//! Every bound of the gateway, with its reason. The domain's own bounds are in `parlance_actors::limits`.
+
+use std::time::Duration;
+
+use parlance_actors::limits::{
+    BODY_BYTES_MAX, ENC_BODY_BYTES_MAX, HEARTBEAT, HISTORY_FRAME_BYTES_MAX, SESSION_IDLE,
+};
+
+/// A request body. A message of 16 KiB takes up to six times as much when every character is
+/// escaped; an encrypted one of 64 KiB is base64 and takes no escapes. Over it: `too_large`.
+pub const HTTP_BODY_BYTES_MAX: usize = 128 * 1024;
+/// A client frame, its fragments together. The same reasoning; over it: `too_large`, then 4002.
+pub const FRAME_BYTES_MAX: usize = HTTP_BODY_BYTES_MAX;
+/// The request line and all headers. Over it hyper answers 431 and closes.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// What a socket reads at once: frames are small, and every idle socket pays for this.
+pub const SOCKET_READ_BYTES: usize = 1024;
+/// A socket's frames are gathered up to this before they are written in the middle of a wake-up.
+pub const SOCKET_WRITE_BYTES: usize = 8 * 1024;
+/// What may wait in a socket's write buffer: the largest frame, behind what was gathered.
+pub const SOCKET_WRITE_BYTES_MAX: usize = HISTORY_FRAME_BYTES_MAX + 2 * SOCKET_WRITE_BYTES;
+/// Malformed frames in a row after which a socket is closed with 4002: a client that does not
+/// speak the protocol at all, and not one with a slip.
+pub const MALFORMED_FRAMES_MAX: u32 = 10;
+/// How long a closed socket is drained, so that the close frame is not lost to a reset.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// How much of it is drained.
+pub const LINGER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+/// Addresses whose rate is remembered; the least recently seen gives way (and starts anew).
+pub const ADDRESSES_MAX: usize = 65_536;
+/// Sign-ins whose state is remembered for [`SIGN_IN_CACHE`]; the least recently seen gives way.
+pub const SIGN_INS_MAX: usize = 65_536;
+/// For how long a sign-in is taken to live without asking the database: after a logout on
+/// another node its access tokens work at most this long.
+pub const SIGN_IN_CACHE: Duration = Duration::from_secs(10);
+/// A correlation id that a client sends.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// A name in a sign-in or look-up. Directory services have longer ones than registration allows.
+pub const NAME_BYTES_MAX: usize = 256;
+/// A token or ticket in a request: far above the longest that is given out.
+pub const TOKEN_BYTES_MAX: usize = 2_048;
+/// A password, in characters.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// A password, in characters: enough for a pass phrase; argon2 hashes it whole.
+pub const PASSWORD_CHARS_MAX: usize = 128;
+/// Pause after an accept that failed for want of a resource, so that the loop does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long one readiness answer holds, so that probes do not load the database.
+pub const READY_CACHE: Duration = Duration::from_millis(500);
+/// How long one readiness check may take before it counts as failed.
+pub const READY_CHECK: Duration = Duration::from_secs(2);
+/// Users that one look-up returns.
+pub const USERS_MAX: u16 = 50;
+
+const _: () = assert!(6 * BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
+const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
+const _: () = assert!(SOCKET_WRITE_BYTES < SOCKET_WRITE_BYTES_MAX);
+const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
+const _: () = assert!(SIGN_IN_CACHE.as_secs() <= 10);

@@ -1,0 +1,7 @@
+//! WebSockets: the upgrade, the hello, and the one task of each socket that reads frames and
+//! drains its session's outbox. What a frame does is the session's business.
+
+mod commands;
+mod line;
+mod task;
+pub(crate) mod upgrade;

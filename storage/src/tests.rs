@@ -1,0 +1,89 @@
+//! Tests against real databases: throwaway PostgreSQL servers and SQLite files.
+
+mod conformance;
+mod migrations;
+mod opening;
+mod outages;
+mod takeovers;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parlance_actors::ports::{History, Members};
+use parlance_actors::testkit::history_suite::Store;
+use parlance_actors::vocab::{TenantId, UserId};
+use sqlx::{Connection, PgConnection};
+
+use crate::sql::Db;
+use crate::{Storage, StorageConfig};
+
+/// One process's storage, and how to open another.
+struct Process {
+    storage: Storage,
+    config: StorageConfig,
+}
+
+impl Process {
+    async fn open(config: &StorageConfig) -> Self {
+        let storage = Storage::open(config.clone()).await.expect("storage opens");
+        Self { storage, config: config.clone() }
+    }
+}
+
+#[async_trait]
+impl Store for Process {
+    fn history(&self) -> Arc<dyn History> {
+        self.storage.history()
+    }
+
+    fn members(&self) -> Arc<dyn Members> {
+        self.storage.members()
+    }
+
+    async fn add_user(&self, user: UserId, username: &str) {
+        let sql = "INSERT INTO {t}.\"user\" (id, username, folded, created_at)
+            VALUES ($1, $2, lower($2), 0)";
+        match &self.storage.db {
+            Db::Postgres(db) => {
+                let schema = db.schemas.of(TenantId::MAIN).expect("main is there");
+                let query = sqlx::query(schema.sql(sql)).bind(user.0).bind(username);
+                query.execute(&db.primary).await.expect("a user");
+            }
+            Db::Sqlite(db) => {
+                let file = db.file(TenantId::MAIN).expect("main is there");
+                let query = sqlx::query(file.schema.sql(sql)).bind(user.0).bind(username);
+                query.execute(&file.writer).await.expect("a user");
+            }
+        }
+    }
+
+    async fn another_process(&self) -> Box<dyn Store> {
+        Box::new(Self::open(&self.config).await)
+    }
+}
+
+/// An operator's connection.
+async fn operator(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("the server answers")
+}
+
+async fn execute(connection: &mut PgConnection, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(connection).await.expect(sql);
+}
+
+/// Proves from the database alone that no epoch goes back along a room's seq, that no room has a
+/// hole or a repeat, that no shard's stream has one, and that no key is there twice.
+const AUDIT: &str = "SELECT
+    (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER (PARTITION BY room ORDER BY seq) AS back
+       FROM main.event) e WHERE back)
+  + (SELECT count(*) FROM (SELECT count(*) AS n, max(seq) AS high FROM main.event
+       GROUP BY shard, room) r WHERE n <> high)
+  + (SELECT count(*) FROM (SELECT count(*) AS n, count(DISTINCT pos) AS d, max(pos) AS high
+       FROM main.event GROUP BY shard) s WHERE n <> high OR d <> n)
+  + (SELECT count(*) FROM (SELECT 1 FROM main.event
+       GROUP BY shard, room, sender, key HAVING count(*) > 1) k)";
+
+async fn audit(url: &str) -> i64 {
+    let mut connection = operator(url).await;
+    sqlx::query_scalar(AUDIT).fetch_one(&mut connection).await.expect("the audit runs")
+}
