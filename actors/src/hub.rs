@@ -363,17 +363,18 @@ impl FeedState {
         let session = follower.session;
         self.followers.insert(Following { follower, cut_from });
         let Self { ring, followers, .. } = self;
-        let mut gone = false;
         for recent in ring.iter_mut().filter(|recent| recent.event.seq > head) {
             let following = followers.get_mut(session).expect("inserted above");
             let output = Output::Event { room: room.room, r#gen, event: &recent.event };
             following.push(&mut recent.frames, encoder, room, recent.event.seq, &output);
-            gone |= matches!(recent.event.content,
+            let is_gone = matches!(recent.event.content,
                 Content::Member { user: who, change: MemberChange::Left | MemberChange::Kicked, .. }
                     if who == user);
-        }
-        if gone {
-            followers.remove(session);
+            if is_gone {
+                // As live: their own end is the last thing that they hear.
+                followers.remove(session);
+                break;
+            }
         }
         Joined::Live
     }

@@ -153,6 +153,23 @@ async fn a_kicked_user_hears_of_it_and_of_nothing_after() {
 }
 
 #[tokio::test]
+async fn one_who_was_kicked_between_the_question_and_the_join_hears_of_nothing_after() {
+    let hub = Hub::new(Arc::new(Plain));
+    let room = room();
+    let kicked = follower(UserId::generate());
+    let joining = hub.prepare(room);
+    hub.publish(room, GEN, &message(2));
+    let change = MemberChange::Kicked;
+    let kick = Content::Member { user: kicked.user, username: "k".into(), change };
+    hub.publish(room, GEN, &event(3, kick));
+    hub.publish(room, GEN, &message(4));
+    // The room had answered head 1.
+    assert_eq!(joining.join(kicked.clone(), GEN, Seq(1), None), Joined::Live);
+    hub.publish(room, GEN, &message(5));
+    assert_eq!(frames(&kicked).await, ["event 2", "event 3"]);
+}
+
+#[tokio::test]
 async fn a_deleted_message_is_blank_for_one_who_joins_late() {
     let hub = Hub::new(Arc::new(Plain));
     let room = room();
