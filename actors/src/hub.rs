@@ -157,6 +157,15 @@ impl Hub {
         }
     }
 
+    /// A room opened with this head, after it published what it could read of the events that
+    /// its followers here missed. Those that it could not become a gap, and who asked its
+    /// predecessor for the head and joins only now is told to ask again.
+    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) {
+        if let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) {
+            feed.state.lock().opened(&*self.frames, room, r#gen, head);
+        }
+    }
+
     /// The last event that the followers here were told of, if anybody follows or is about to.
     #[must_use]
     pub fn last(&self, room: RoomRef) -> Option<Seq> {
@@ -301,6 +310,19 @@ impl FeedState {
         metrics::counter!("parlance_deliveries_total").increment(self.followers.list.len() as u64);
         self.keep(Recent { event: event.clone(), frames });
         self.end_feeds_of_the_gone(event)
+    }
+
+    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) {
+        if r#gen != self.r#gen {
+            self.r#gen = r#gen;
+            self.ring.clear();
+        } else if let Some(last) = self.last {
+            if last >= head {
+                return;
+            }
+            self.mark_hole(encoder, room, last.next(), head);
+        }
+        self.last = Some(head);
     }
 
     fn keep(&mut self, recent: Recent) {

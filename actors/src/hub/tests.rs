@@ -113,6 +113,28 @@ async fn a_repeat_is_dropped_and_a_hole_is_marked() {
 }
 
 #[tokio::test]
+async fn a_room_that_opens_again_leaves_no_hole_even_if_nothing_more_happens() {
+    let hub = Hub::new(Arc::new(Plain));
+    let (room, follower) = (room(), follower(UserId::generate()));
+    join_at(&hub, room, &follower, 1);
+    hub.opened(room, GEN, Seq(3));
+    hub.opened(room, GEN, Seq(3));
+    hub.publish(room, GEN, &message(4));
+    assert_eq!(frames(&follower).await, ["gap 2 3", "event 4"]);
+}
+
+#[tokio::test]
+async fn a_join_at_a_head_that_the_rooms_predecessor_answered_is_told_to_ask_again() {
+    let hub = Hub::new(Arc::new(Plain));
+    let (room, follower) = (room(), follower(UserId::generate()));
+    let joining = hub.prepare(room);
+    // The room answered head 4, crashed while event 5 was being committed, and opened again.
+    hub.opened(room, GEN, Seq(5));
+    assert_eq!(joining.join(follower.clone(), GEN, Seq(4), None), Joined::TooLate);
+    assert_eq!(joining.join(follower.clone(), GEN, Seq(5), None), Joined::Live);
+}
+
+#[tokio::test]
 async fn a_slow_reader_is_cut_and_gets_a_gap_while_others_get_everything() {
     let hub = Hub::new(Arc::new(Huge));
     let room = room();
