@@ -222,6 +222,12 @@ impl Hub {
     }
 
     fn forget_if_unused(&self, room: RoomRef) {
+        // The feed is asked first without holding its part of the table: a fan-out to very many
+        // may be going on, and rooms beside it must not wait for that.
+        let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
+        if !feed.state.lock().followers.list.is_empty() {
+            return;
+        }
         self.feeds.remove_if(&room, |_, feed| {
             if feed.joining.load(Ordering::Acquire) > 0 {
                 return false;

@@ -226,6 +226,43 @@ async fn a_room_without_followers_costs_nothing() {
     assert!(!hub.is_followed(room) && hub.feeds.is_empty());
 }
 
+#[test]
+fn other_rooms_do_not_wait_when_somebody_leaves_a_busy_one() {
+    struct Slow(std::sync::Barrier, std::sync::Barrier);
+    impl Frames for Slow {
+        fn encode(&self, _: Dialect, _: &Output<'_>) -> Option<Bytes> {
+            self.0.wait();
+            self.1.wait();
+            Some(Bytes::from_static(b"frame"))
+        }
+    }
+    let encoder = Arc::new(Slow(std::sync::Barrier::new(2), std::sync::Barrier::new(2)));
+    let hub = Hub::new(encoder.clone());
+    let busy = room();
+    let (stays, leaves) = (follower(UserId::generate()), follower(UserId::generate()));
+    join_at(&hub, busy, &stays, 0);
+    let joining = hub.prepare(busy);
+    std::thread::scope(|scope| {
+        scope.spawn(|| hub.publish(busy, GEN, &message(1)));
+        encoder.0.wait();
+        // The busy room is in the middle of a fan-out.
+        scope.spawn(|| hub.leave(busy, leaves.session));
+        scope.spawn(|| drop(joining));
+        // Until both have come as far as they can; without it the test proves less, never fails.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let (done, others) = std::sync::mpsc::channel();
+        let hub = &hub;
+        // As many as it takes to meet every part of the table.
+        scope.spawn(move || {
+            (0..1_000).for_each(|_| drop(hub.prepare(room())));
+            let _ = done.send(());
+        });
+        let waited = others.recv_timeout(std::time::Duration::from_secs(5));
+        encoder.1.wait();
+        assert!(waited.is_ok(), "other rooms waited for the busy one");
+    });
+}
+
 #[tokio::test]
 async fn ten_thousand_followers_share_one_encoding() {
     struct Counting(std::sync::atomic::AtomicUsize);
