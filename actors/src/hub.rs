@@ -157,6 +157,15 @@ impl Hub {
         }
     }
 
+    /// A room opened with this head, after it published what it could read of the events that
+    /// its followers here missed. Those that it could not become a gap, and who asked its
+    /// predecessor for the head and joins only now is told to ask again.
+    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) {
+        if let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) {
+            feed.state.lock().opened(&*self.frames, room, r#gen, head);
+        }
+    }
+
     /// The last event that the followers here were told of, if anybody follows or is about to.
     #[must_use]
     pub fn last(&self, room: RoomRef) -> Option<Seq> {
@@ -213,6 +222,12 @@ impl Hub {
     }
 
     fn forget_if_unused(&self, room: RoomRef) {
+        // The feed is asked first without holding its part of the table: a fan-out to very many
+        // may be going on, and rooms beside it must not wait for that.
+        let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
+        if !feed.state.lock().followers.list.is_empty() {
+            return;
+        }
         self.feeds.remove_if(&room, |_, feed| {
             if feed.joining.load(Ordering::Acquire) > 0 {
                 return false;
@@ -303,6 +318,19 @@ impl FeedState {
         self.end_feeds_of_the_gone(event)
     }
 
+    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) {
+        if r#gen != self.r#gen {
+            self.r#gen = r#gen;
+            self.ring.clear();
+        } else if let Some(last) = self.last {
+            if last >= head {
+                return;
+            }
+            self.mark_hole(encoder, room, last.next(), head);
+        }
+        self.last = Some(head);
+    }
+
     fn keep(&mut self, recent: Recent) {
         if self.ring.len() == limits::FEED_RING_EVENTS_MAX {
             self.ring.pop_front();
@@ -363,17 +391,18 @@ impl FeedState {
         let session = follower.session;
         self.followers.insert(Following { follower, cut_from });
         let Self { ring, followers, .. } = self;
-        let mut gone = false;
         for recent in ring.iter_mut().filter(|recent| recent.event.seq > head) {
             let following = followers.get_mut(session).expect("inserted above");
             let output = Output::Event { room: room.room, r#gen, event: &recent.event };
             following.push(&mut recent.frames, encoder, room, recent.event.seq, &output);
-            gone |= matches!(recent.event.content,
+            let is_gone = matches!(recent.event.content,
                 Content::Member { user: who, change: MemberChange::Left | MemberChange::Kicked, .. }
                     if who == user);
-        }
-        if gone {
-            followers.remove(session);
+            if is_gone {
+                // As live: their own end is the last thing that they hear.
+                followers.remove(session);
+                break;
+            }
         }
         Joined::Live
     }

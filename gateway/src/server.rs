@@ -8,7 +8,6 @@ mod tls;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -89,7 +88,7 @@ impl Gateway {
             connections: Connections::new(&config),
             sockets: TaskTracker::new(),
             kill: CancellationToken::new(),
-            draining: AtomicBool::new(false),
+            closing: CancellationToken::new(),
             ready: Mutex::new(None),
             config,
         });
@@ -118,7 +117,7 @@ impl Gateway {
         let door = Door { tls, router, app: app.clone(), stop: stop.clone() };
         door.accept(&listener, &connections).await;
         drop(listener);
-        app.draining.store(true, Ordering::Release);
+        app.closing.cancel();
         connections.close();
         app.sockets.close();
         let ended = async {

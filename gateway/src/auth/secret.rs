@@ -188,7 +188,7 @@ mod tests {
             ("changeme", "placeholder"),
             ("ChangeMeChangeMeChangeMeChangeMeChangeMeChangeMe", "placeholder"),
             ("!!", "neither"),
-            ("AAAA", "3 bytes"),
+            ("QUJD", "3 bytes"),
             (&"0".repeat(64), "not random"),
             (&"ab".repeat(32), "not random"),
             (&"0123456789abcdef".repeat(4), "not random"),

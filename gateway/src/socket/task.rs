@@ -90,7 +90,15 @@ async fn serve(app: Arc<App>, on_upgrade: OnUpgrade, speaks: Speaks) {
         Speaks::Simple { .. } => Dialect::Simple,
     };
     let greeted = match speaks {
-        Speaks::V1 { bearer } => Box::pin(greet(&app, &mut line, bearer, deadline)).await,
+        Speaks::V1 { bearer } => {
+            let greeting = Box::pin(greet(&app, &mut line, bearer, deadline));
+            tokio::select! {
+                greeted = greeting => greeted,
+                () = app.closing.cancelled() => {
+                    Err(NotGreeted::Closed(CloseCode::GoingAway, going_away()))
+                }
+            }
+        }
         Speaks::Simple { bearer } => Ok(Greeted { bearer, dialect, hello: None, previous: None }),
     };
     let opened = greeted.and_then(|greeted| {
@@ -381,6 +389,10 @@ impl Talk {
         }
         Turn::On
     }
+}
+
+fn going_away() -> Refusal {
+    Refusal::unavailable("the node is going away; connect again")
 }
 
 fn signed_out() -> Refusal {

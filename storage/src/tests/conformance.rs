@@ -1,6 +1,9 @@
 //! The ports' suites on both databases, and the reads again through PgBouncer.
 
+use parlance_actors::ports::HistoryError;
+use parlance_actors::ports::history::Range;
 use parlance_actors::testkit::{history_suite, members_suite};
+use parlance_actors::vocab::Seq;
 
 use super::{Process, audit};
 use crate::StorageConfig;
@@ -36,5 +39,11 @@ async fn reads_go_through_a_pooler_in_transaction_mode() {
     let process = Process::open(&config).await;
     members_suite::all(&process).await;
     history_suite::all(&process).await;
+    // Pages did come through the pooler, and what decides did not.
+    drop(pooler);
+    let (history, room) = (process.storage.history(), history_suite::new_room());
+    let page = history.log(room, Range::Latest, 1).await;
+    assert!(matches!(page, Err(HistoryError::Unavailable(_))), "{page:?}");
+    assert_eq!(history.event(room, Seq(1)).await.expect("from the primary"), None);
     process.storage.close().await;
 }

@@ -1,1 +1,200 @@
-//! To come.
+//! A restart or takeover over an insert that is still held, in one fixed interleaving: a trigger
+//! on an advisory lock keeps the old process's insert from ending until the test lets it. The
+//! append as it is passes; each broken build is caught.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parlance_actors::ports::history::{History, Outcome};
+use parlance_actors::testkit::history_room::{TestRoom, draft, keyed, message};
+use parlance_actors::testkit::history_suite::new_room;
+use parlance_actors::vocab::{Epoch, Key, Seq, UserId};
+use sqlx::PgConnection;
+
+use super::{Process, audit, execute, operator};
+use crate::testkit::PostgresServer;
+use crate::{Sabotage, StorageConfig};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(10);
+
+const HOLD: &str = "
+    CREATE FUNCTION main.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      IF NEW.body = 'held'::bytea THEN PERFORM pg_advisory_xact_lock(4242); END IF;
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER hold BEFORE INSERT ON main.event FOR EACH ROW EXECUTE FUNCTION main.hold();
+    SELECT pg_advisory_lock(4242)";
+const HELD: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+/// Waits for a fence: for its row's owner, or behind another who waits for it.
+const RAISING: &str = "SELECT count(*) FROM pg_locks
+    WHERE locktype IN ('transactionid', 'tuple') AND NOT granted";
+const APPENDING: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%probed AS MATERIALIZED%'";
+
+async fn count(connection: &mut PgConnection, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(connection).await.expect(sql)
+}
+
+/// Polls until the count is above zero, or zero.
+async fn until(connection: &mut PgConnection, sql: &'static str, some: bool) {
+    while (count(connection, sql).await > 0) != some {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// One process dies with an insert under way, the next opens the room. What it learns must be
+/// what the log holds once the old insert has ended.
+async fn open_over_a_held_insert(
+    sabotage: Sabotage,
+    epoch: Epoch,
+    lock_wait: Duration,
+) -> Result<u64, String> {
+    let server = PostgresServer::start(false).await;
+    let mut config = StorageConfig::new(server.url());
+    (config.lanes, config.sabotage, config.lock_wait) = (Some(1), sabotage, LONG);
+    let old = Process::open(&config).await;
+    let mut room =
+        TestRoom::open(&old.storage.history(), new_room(), Epoch(1)).await.expect("opens");
+    let (user, key) = (UserId::generate(), Key::generate());
+    let first = room.settle(draft(user, message("first"))).await;
+    assert_eq!(first, Outcome::Committed { seq: Seq(1) });
+
+    let mut holder = operator(&server.url()).await;
+    execute(&mut holder, HOLD).await;
+    room.post(keyed(user, key, message("held"))).expect("taken");
+    until(&mut holder, HELD, true).await;
+    old.storage.kill();
+
+    config.lock_wait = lock_wait;
+    let new = Process::open(&config).await;
+    let history: Arc<dyn History> = new.storage.history();
+    let (opener, at) = (history.clone(), room.at);
+    let opening = tokio::spawn(async move { opener.open(at, epoch, Some((user, key))).await });
+    // Until the open waits for the held insert, or has returned without waiting.
+    while !opening.is_finished() && count(&mut holder, RAISING).await == 0 {
+        tokio::time::sleep(POLL).await;
+    }
+    if lock_wait == LONG {
+        execute(&mut holder, "SELECT pg_advisory_unlock(4242)").await;
+    }
+    let opened = opening.await.expect("no panic").expect("opens");
+    execute(&mut holder, "SELECT pg_advisory_unlock_all()").await;
+    until(&mut holder, APPENDING, false).await;
+
+    let head: i64 = sqlx::query_scalar("SELECT max(seq) FROM main.event")
+        .fetch_one(&mut holder)
+        .await
+        .expect("a head");
+    let there = history.key(at, user, key).await.expect("answered").map(|(seq, _)| seq);
+    if opened.head.0 != head.unsigned_abs() || opened.asked != there {
+        return Err(format!(
+            "opened at {} with the key at {:?}, but the log ends at {head} with it at {there:?}",
+            opened.head, opened.asked
+        ));
+    }
+    let mut room = TestRoom::open(&history, at, epoch).await.expect("opens");
+    let repeat = room.settle(keyed(user, key, message("held"))).await;
+    match (there, &repeat) {
+        (Some(seq), Outcome::Repeated { seq: again, .. }) if seq == *again => {}
+        (None, Outcome::Committed { seq }) if seq.0 == opened.head.0 + 1 => {}
+        _ => return Err(format!("the repeat is answered with {repeat:?}")),
+    }
+    new.storage.close().await;
+    assert_eq!(audit(&server.url()).await, 0);
+    Ok(opened.head.0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_waits_for_the_insert_of_the_process_before() {
+    assert_eq!(open_over_a_held_insert(Sabotage::None, Epoch(1), LONG).await, Ok(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_waits_for_the_insert_of_the_owner_before() {
+    assert_eq!(open_over_a_held_insert(Sabotage::None, Epoch(2), LONG).await, Ok(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_insert_that_does_not_end_is_ended() {
+    assert_eq!(open_over_a_held_insert(Sabotage::None, Epoch(1), SHORT).await, Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_without_the_fence_is_caught() {
+    let caught = open_over_a_held_insert(Sabotage::NoFence, Epoch(1), LONG).await;
+    assert!(caught.as_ref().is_err_and(|why| why.starts_with("opened at 1")), "{caught:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_with_for_key_share_is_caught() {
+    let caught = open_over_a_held_insert(Sabotage::KeyShare, Epoch(2), LONG).await;
+    assert!(caught.as_ref().is_err_and(|why| why.starts_with("opened at 1")), "{caught:?}");
+}
+
+/// The same key in two batches, with the second barrier, the unique constraint, taken away.
+async fn repeat_without_the_constraint(sabotage: Sabotage) -> (Outcome, i64) {
+    let server = PostgresServer::start(false).await;
+    let mut config = StorageConfig::new(server.url());
+    config.sabotage = sabotage;
+    let process = Process::open(&config).await;
+    let mut connection = operator(&server.url()).await;
+    let drop = "ALTER TABLE main.event DROP CONSTRAINT event_shard_room_sender_key_key";
+    execute(&mut connection, drop).await;
+    let mut room =
+        TestRoom::open(&process.storage.history(), new_room(), Epoch(1)).await.expect("opens");
+    let draft = draft(UserId::generate(), message("once"));
+    room.settle(draft.clone()).await;
+    let repeat = room.settle(draft).await;
+    process.storage.close().await;
+    (repeat, audit(&server.url()).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_without_dedupe_is_caught() {
+    let (good, faults) = repeat_without_the_constraint(Sabotage::None).await;
+    assert!(matches!(good, Outcome::Repeated { seq: Seq(1), .. }), "{good:?}");
+    assert_eq!(faults, 0);
+    let (bad, faults) = repeat_without_the_constraint(Sabotage::NoDedupe).await;
+    assert_eq!(bad, Outcome::Committed { seq: Seq(2) });
+    assert_eq!(faults, 1, "the audit finds the key twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fenced_shard_does_not_hurt_the_rest_of_its_batch() {
+    let server = PostgresServer::start(false).await;
+    let mut config = StorageConfig::new(server.url());
+    (config.lanes, config.lock_wait) = (Some(1), LONG);
+    let process = Process::open(&config).await;
+    let history = process.storage.history();
+    let user = UserId::generate();
+    let mut rooms = Vec::new();
+    while rooms.len() < 3 {
+        let at = new_room();
+        if rooms.iter().all(|room: &TestRoom| room.at.shard() != at.shard()) {
+            rooms.push(TestRoom::open(&history, at, Epoch(1)).await.expect("opens"));
+        }
+    }
+    let mut holder = operator(&server.url()).await;
+    execute(&mut holder, HOLD).await;
+    rooms[0].post(draft(user, message("held"))).expect("taken");
+    until(&mut holder, HELD, true).await;
+    for n in 0..10 {
+        for room in &mut rooms {
+            room.post(draft(user, message(&n.to_string()))).expect("taken");
+        }
+    }
+    let other = Process::open(&config).await;
+    other.storage.history().open(rooms[1].at, Epoch(2), None).await.expect("opens");
+    execute(&mut holder, "SELECT pg_advisory_unlock(4242)").await;
+    for (place, first) in [(0, 1), (2, 1)] {
+        for (ticket, outcome) in rooms[place].outcomes().await {
+            assert_eq!(outcome, Outcome::Committed { seq: Seq(ticket + first) });
+        }
+    }
+    assert!(rooms[1].outcomes().await.iter().all(|(_, outcome)| *outcome == Outcome::Fenced));
+    process.storage.close().await;
+    other.storage.close().await;
+    assert_eq!(audit(&server.url()).await, 0);
+}
