@@ -650,6 +650,11 @@ impl<W, F> RoomState<W, F> {
         }
         match self.permit(now, post) {
             Ok(Ok(content)) => Verdict::Append(content),
+            // What is refused now may be done already: a repeat of an old key has the first seq
+            // for its answer, whatever happened since. Deleting twice is the plainest case.
+            Ok(Err(refusal)) if !key_checked && depends_on_the_log(refusal.code) => {
+                Verdict::Need(Fact::Key(post.key))
+            }
             Ok(Err(refusal)) => Verdict::Refuse(refusal),
             Err(fact) => Verdict::Need(fact),
         }
@@ -709,6 +714,11 @@ impl<W, F> RoomState<W, F> {
             .retry_after(Duration::from_millis(wait.unsigned_abs()))
         }))
     }
+}
+
+/// Whether a change that is refused with this may have been allowed before.
+const fn depends_on_the_log(code: Code) -> bool {
+    !matches!(code, Code::BadRequest | Code::TooLarge)
 }
 
 const fn is_about_members(change: &Change) -> bool {

@@ -182,6 +182,13 @@ impl World {
         }
     }
 
+    /// The room is read from the database again, as after a restart.
+    fn reopen(&mut self, kind: RoomKind) {
+        let head = Seq(self.log.len() as u64);
+        let opened = Opened { head, first: Seq(1), members: 1, asked: None };
+        self.state = State::new(meta(kind), Gen(1), &opened);
+    }
+
     fn seq_of(&self, waiter: u64) -> Seq {
         self.answers[&waiter].as_ref().expect("posted").seq
     }
@@ -284,14 +291,34 @@ fn a_repeated_old_join_key_makes_nobody_a_member_again() {
     world.post(1, 6, kick);
     world.settle();
     // The room forgets its window, as after a restart.
-    let opened =
-        Opened { head: Seq(world.log.len() as u64), first: Seq(1), members: 1, asked: None };
-    world.state = State::new(meta(RoomKind::Public), Gen(1), &opened);
+    world.reopen(RoomKind::Public);
     let again = world.post(2, 5, Change::Join);
     let send = world.post(2, 7, say("still here?"));
     world.settle();
     assert_eq!(world.seq_of(again), world.seq_of(join));
     assert_eq!(world.code_of(send), Code::Forbidden);
+}
+
+#[test]
+fn a_repeat_is_answered_with_the_first_seq_whatever_happened_since() {
+    let mut world = World::new(RoomKind::Public, 1);
+    world.post(2, 1, Change::Join);
+    world.settle();
+    let send = world.post(2, 2, say("mine"));
+    world.settle();
+    let target = world.seq_of(send);
+    let delete = world.post(2, 3, Change::Delete { target });
+    world.settle();
+    world.post(1, 4, Change::Kick { user: user(2), username: "user2".into() });
+    world.settle();
+    world.reopen(RoomKind::Public);
+    let send_again = world.post(2, 2, say("mine"));
+    let delete_again = world.post(2, 3, Change::Delete { target });
+    let new = world.post(2, 5, say("no longer"));
+    world.settle();
+    assert_eq!(world.seq_of(send_again), target);
+    assert_eq!(world.seq_of(delete_again), world.seq_of(delete));
+    assert_eq!(world.code_of(new), Code::Forbidden);
 }
 
 #[test]
