@@ -316,11 +316,12 @@ impl<W, F> RoomState<W, F> {
 
     fn remember(&mut self, asker: UserId, fact: Fact, known: Known, front: Option<&mut Ask<W, F>>) {
         match (fact, known) {
+            // What a commit has told meanwhile is newer than what was read.
             (Fact::Role(user), Known::Role(role)) => {
-                self.roles.put(user, role);
+                self.roles.get_or_insert(user, || role);
             }
             (Fact::Target(seq), Known::Target(event)) => {
-                self.targets.put(seq, event.as_ref().map(Target::of));
+                self.targets.get_or_insert(seq, || event.as_ref().map(Target::of));
             }
             (Fact::LastMessage, Known::LastMessage(at)) => {
                 self.last_messages.put(asker, at);
@@ -514,9 +515,9 @@ impl<W, F> RoomState<W, F> {
             Content::Delete { target } => {
                 self.deleting.remove(target);
                 self.ring.blank(*target);
-                if let Some(Some(known)) = self.targets.get_mut(target) {
-                    known.deleted = true;
-                }
+                // Whosever it was; a look at it that is still being read must not bring it back.
+                let deleted = Target { sender: event.sender.id, is_message: true, deleted: true };
+                self.targets.put(*target, Some(deleted));
             }
             _ => {}
         }

@@ -322,6 +322,46 @@ fn a_repeat_is_answered_with_the_first_seq_whatever_happened_since() {
 }
 
 #[test]
+fn a_role_that_was_read_before_a_kick_is_not_believed_after_it() {
+    let mut world = World::new(RoomKind::Private, 1);
+    world.roles.insert(user(2), Role::Member);
+    let look = world.look(2, None);
+    // Its answer is on the way: it was true when it was read.
+    let late = world.loads.pop_front().expect("the role of the one who looks");
+    world.post(1, 1, Change::Kick { user: user(2), username: "user2".into() });
+    world.settle();
+    let known = Ok(Known::Role(Some(Role::Member)));
+    let effects = world.state.learn(world.now, late.0, late.1, known);
+    world.perform(effects);
+    let send = world.post(2, 2, say("still here?"));
+    world.settle();
+    assert_eq!(world.looks[&look], Err(Refusal::no_such_room()));
+    assert_eq!(world.code_of(send), Code::NotFound);
+}
+
+#[test]
+fn a_message_that_was_read_before_its_delete_is_not_edited_after_it() {
+    let mut world = World::new(RoomKind::Private, 1);
+    world.post(1, 1, say("mine"));
+    world.settle();
+    // So many more that the ring forgets the message while its delete is on its way.
+    for number in 0..limits::RING_EVENTS_MAX as u128 {
+        world.post(1, 100 + number, say("more"));
+    }
+    world.post(1, 2, Change::Delete { target: Seq(1) });
+    world.commit(limits::RING_EVENTS_MAX);
+    let edit = Change::Edit { target: Seq(1), body: "late".into(), enc: false };
+    let edit = world.post(1, 3, edit);
+    let late = world.loads.pop_front().expect("the target");
+    let before = world.event(Seq(1));
+    world.commit(1);
+    let effects = world.state.learn(world.now, late.0, late.1, Ok(Known::Target(before)));
+    world.perform(effects);
+    world.settle();
+    assert_eq!(world.code_of(edit), Code::NotFound);
+}
+
+#[test]
 fn a_full_lane_changes_nothing() {
     let mut world = World::new(RoomKind::Private, 1);
     world.lane_takes = false;
