@@ -195,8 +195,8 @@ pub struct RoomState<W, F> {
     ring: Ring,
     window: Window,
     roles: LruCache<UserId, Option<Role>>,
-    /// Roles as they will be once what is in flight is committed, and how many changes that is.
-    roles_ahead: HashMap<UserId, (Option<Role>, u32)>,
+    /// Roles as they will be once what is in flight is committed, by ticket: the last one counts.
+    roles_ahead: HashMap<UserId, Vec<(u64, Option<Role>)>>,
     targets: LruCache<Seq, Option<Target>>,
     deleting: HashSet<Seq>,
     last_messages: LruCache<UserId, Option<Timestamp>>,
@@ -395,7 +395,7 @@ impl<W, F> RoomState<W, F> {
     ) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.foresee(now, &sender, &content);
+        self.foresee(now, ticket, &sender, &content);
         self.tickets.insert((sender.id, key), ticket);
         let waiters = waiter.into_iter().collect();
         self.in_flight.insert(ticket, InFlight { sender: sender.id, key, since: now, waiters });
@@ -407,11 +407,10 @@ impl<W, F> RoomState<W, F> {
     }
 
     /// What is decided counts as done for later decisions.
-    fn foresee(&mut self, now: Timestamp, sender: &Sender, content: &Content) {
+    fn foresee(&mut self, now: Timestamp, ticket: u64, sender: &Sender, content: &Content) {
         match content {
             Content::Member { user, change, .. } => {
-                let ahead = self.roles_ahead.entry(*user).or_insert((None, 0));
-                *ahead = (change.role(), ahead.1 + 1);
+                self.roles_ahead.entry(*user).or_default().push((ticket, change.role()));
             }
             Content::Delete { target } => {
                 self.deleting.insert(*target);
@@ -427,7 +426,7 @@ impl<W, F> RoomState<W, F> {
     pub fn not_taken(&mut self, ticket: u64, draft: &Draft, why: &Refusal) -> Effects<W, F> {
         let mut effects = Vec::new();
         let Some(in_flight) = self.take_in_flight(ticket) else { return effects };
-        self.unforesee(&draft.content);
+        self.unforesee(ticket, &draft.content);
         if matches!(draft.content, Content::Message { .. }) {
             self.last_messages.pop(&draft.sender.id);
         }
@@ -437,11 +436,11 @@ impl<W, F> RoomState<W, F> {
         effects
     }
 
-    fn unforesee(&mut self, content: &Content) {
+    fn unforesee(&mut self, ticket: u64, content: &Content) {
         match content {
             Content::Member { user, .. } => {
                 self.roles.pop(user);
-                self.role_settled(*user);
+                self.role_settled(ticket, *user);
             }
             Content::Delete { target } => {
                 self.deleting.remove(target);
@@ -450,10 +449,10 @@ impl<W, F> RoomState<W, F> {
         }
     }
 
-    fn role_settled(&mut self, user: UserId) {
+    fn role_settled(&mut self, ticket: u64, user: UserId) {
         if let hash_map::Entry::Occupied(mut ahead) = self.roles_ahead.entry(user) {
-            ahead.get_mut().1 -= 1;
-            if ahead.get().1 == 0 {
+            ahead.get_mut().retain(|(other, _)| *other != ticket);
+            if ahead.get().is_empty() {
                 ahead.remove();
             }
         }
@@ -476,11 +475,11 @@ impl<W, F> RoomState<W, F> {
                         effects.push(Effect::Stop("a commit did not follow the room's head"));
                     }
                     let sent_at = draft.sent_at;
-                    self.committed(draft.at(seq), &mut effects);
+                    self.committed(ticket, draft.at(seq), &mut effects);
                     Ok(Posted { seq, sent_at, repeated: false })
                 }
                 Outcome::Repeated { seq, sent_at } => {
-                    self.unforesee(&draft.content);
+                    self.unforesee(ticket, &draft.content);
                     self.window.put(draft.sender.id, draft.key, (seq, sent_at));
                     Ok(Posted { seq, sent_at, repeated: true })
                 }
@@ -502,14 +501,14 @@ impl<W, F> RoomState<W, F> {
         effects
     }
 
-    fn committed(&mut self, event: Event, effects: &mut Effects<W, F>) {
+    fn committed(&mut self, ticket: u64, event: Event, effects: &mut Effects<W, F>) {
         self.head = event.seq;
         self.window.put(event.sender.id, event.key, (event.seq, event.sent_at));
         match &event.content {
             Content::Member { user, change, .. } => {
                 let (user, role) = (*user, change.role());
                 self.roles.put(user, role);
-                self.role_settled(user);
+                self.role_settled(ticket, user);
                 effects.push(Effect::Membership { user, role });
             }
             Content::Delete { target } => {
@@ -598,7 +597,7 @@ impl<W, F> RoomState<W, F> {
             let admin = caller.user == user && caller.admin;
             return Ok(Some(if admin { Role::Owner } else { Role::Member }));
         }
-        if let Some((role, _)) = self.roles_ahead.get(&user) {
+        if let Some((_, role)) = self.roles_ahead.get(&user).and_then(|ahead| ahead.last()) {
             return Ok(*role);
         }
         self.roles.get(&user).copied().ok_or(Fact::Role(user))

@@ -362,6 +362,26 @@ fn a_message_that_was_read_before_its_delete_is_not_edited_after_it() {
 }
 
 #[test]
+fn a_member_change_that_the_lane_did_not_take_leaves_the_one_before_it_in_force() {
+    let mut world = World::new(RoomKind::Private, 1);
+    world.roles.insert(user(2), Role::Member);
+    world.post(1, 1, Change::Kick { user: user(2), username: "user2".into() });
+    while !world.loads.is_empty() {
+        world.learn_one();
+    }
+    assert_eq!(world.lane.len(), 1, "the kick is in flight");
+    world.lane_takes = false;
+    let add = Change::Add { user: user(2), username: "user2".into(), role: Role::Member };
+    let add = world.post(1, 2, add);
+    world.learn_one();
+    assert_eq!(world.code_of(add), Code::Busy);
+    world.lane_takes = true;
+    let send = world.post(2, 3, say("behind the kick"));
+    world.settle();
+    assert_eq!(world.code_of(send), Code::NotFound);
+}
+
+#[test]
 fn a_full_lane_changes_nothing() {
     let mut world = World::new(RoomKind::Private, 1);
     world.lane_takes = false;
