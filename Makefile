@@ -47,9 +47,9 @@ soak:
 	@.ci/check soak $(WITHOUT)
 
 clean-data:
-	@if [ -e "$(DATA_DIR)/lock" ] && ! flock --nonblock "$(DATA_DIR)/lock" true; then \
+	@if [ -e "$(DATA_DIR)/parlance.lock" ] && ! flock --nonblock "$(DATA_DIR)/parlance.lock" true; then \
 	    echo "a node is running on $(DATA_DIR): stop it first"; exit 1; fi
-	@if [ -e "$(DATA_DIR)" ] && [ ! -e "$(DATA_DIR)/lock" ]; then \
+	@if [ -e "$(DATA_DIR)" ] && [ ! -e "$(DATA_DIR)/parlance.lock" ]; then \
 	    echo "$(DATA_DIR) is not the data directory of a node: nothing removed"; exit 1; fi
 	@rm -rf -- "$(DATA_DIR)"
 	@echo "$(DATA_DIR) is removed"

@@ -55,6 +55,8 @@ struct FeedState {
     r#gen: Gen,
     last: Option<Seq>,
     ring: VecDeque<Recent>,
+    /// The weight of what the ring holds.
+    ring_bytes: usize,
     followers: Followers,
 }
 
@@ -157,6 +159,15 @@ impl Hub {
         }
     }
 
+    /// A room opened with this head, after it published what it could read of the events that
+    /// its followers here missed. Those that it could not become a gap, and who asked its
+    /// predecessor for the head and joins only now is told to ask again.
+    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) {
+        if let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) {
+            feed.state.lock().opened(&*self.frames, room, r#gen, head);
+        }
+    }
+
     /// The last event that the followers here were told of, if anybody follows or is about to.
     #[must_use]
     pub fn last(&self, room: RoomRef) -> Option<Seq> {
@@ -213,6 +224,12 @@ impl Hub {
     }
 
     fn forget_if_unused(&self, room: RoomRef) {
+        // The feed is asked first without holding its part of the table: a fan-out to very many
+        // may be going on, and rooms beside it must not wait for that.
+        let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
+        if !feed.state.lock().followers.list.is_empty() {
+            return;
+        }
         self.feeds.remove_if(&room, |_, feed| {
             if feed.joining.load(Ordering::Acquire) > 0 {
                 return false;
@@ -252,6 +269,7 @@ impl Feed {
             r#gen: Gen(0),
             last: None,
             ring: VecDeque::new(),
+            ring_bytes: 0,
             followers: Followers::default(),
         };
         Self { state: Mutex::new(state), joining: AtomicUsize::new(0) }
@@ -280,7 +298,7 @@ impl FeedState {
     ) -> bool {
         if r#gen != self.r#gen {
             self.r#gen = r#gen;
-            self.ring.clear();
+            self.clear_ring();
         } else if let Some(last) = self.last {
             if event.seq <= last {
                 return false;
@@ -303,16 +321,39 @@ impl FeedState {
         self.end_feeds_of_the_gone(event)
     }
 
-    fn keep(&mut self, recent: Recent) {
-        if self.ring.len() == limits::FEED_RING_EVENTS_MAX {
-            self.ring.pop_front();
+    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) {
+        if r#gen != self.r#gen {
+            self.r#gen = r#gen;
+            self.clear_ring();
+        } else if let Some(last) = self.last {
+            if last >= head {
+                return;
+            }
+            self.mark_hole(encoder, room, last.next(), head);
         }
+        self.last = Some(head);
+    }
+
+    fn keep(&mut self, recent: Recent) {
+        self.ring_bytes += recent.event.content.weight();
         self.ring.push_back(recent);
+        while self.ring.len() > limits::FEED_RING_EVENTS_MAX
+            || self.ring_bytes > limits::FEED_RING_BYTES_MAX
+        {
+            let oldest = self.ring.pop_front().expect("over a bound, so not empty");
+            self.ring_bytes -= oldest.event.content.weight();
+        }
+    }
+
+    fn clear_ring(&mut self) {
+        self.ring.clear();
+        self.ring_bytes = 0;
     }
 
     fn blank(&mut self, target: Seq) {
         let blanked = self.ring.iter_mut().filter(|r| r.event.is_blanked_by_delete_of(target));
         for recent in blanked {
+            self.ring_bytes -= recent.event.content.weight();
             recent.event = Arc::new(recent.event.blanked());
             recent.frames = [const { None }; Dialect::COUNT];
         }
@@ -321,7 +362,7 @@ impl FeedState {
     /// Events that were never published here. It takes a crash between commit and publish, and a
     /// room that could not read them again.
     fn mark_hole(&mut self, encoder: &dyn Frames, room: RoomRef, from: Seq, to: Seq) {
-        self.ring.clear();
+        self.clear_ring();
         for following in &self.followers.list {
             if following.cut_from.is_none() {
                 following.push_gap(encoder, room, from, to);
@@ -356,24 +397,25 @@ impl FeedState {
         }
         if self.last.is_none() || self.r#gen != r#gen {
             self.r#gen = r#gen;
-            self.ring.clear();
+            self.clear_ring();
             self.last = Some(head);
         }
         let user = follower.user;
         let session = follower.session;
         self.followers.insert(Following { follower, cut_from });
         let Self { ring, followers, .. } = self;
-        let mut gone = false;
         for recent in ring.iter_mut().filter(|recent| recent.event.seq > head) {
             let following = followers.get_mut(session).expect("inserted above");
             let output = Output::Event { room: room.room, r#gen, event: &recent.event };
             following.push(&mut recent.frames, encoder, room, recent.event.seq, &output);
-            gone |= matches!(recent.event.content,
+            let is_gone = matches!(recent.event.content,
                 Content::Member { user: who, change: MemberChange::Left | MemberChange::Kicked, .. }
                     if who == user);
-        }
-        if gone {
-            followers.remove(session);
+            if is_gone {
+                // As live: their own end is the last thing that they hear.
+                followers.remove(session);
+                break;
+            }
         }
         Joined::Live
     }

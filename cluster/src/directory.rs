@@ -74,8 +74,9 @@ impl RaftDirectory {
     /// awaits this: call it on the control runtime. The directory itself may be used from any.
     ///
     /// # Errors
-    /// [`OpenError`]; it names the file, and nothing that was there was changed.
+    /// [`OpenError`]; it names the file, and nothing was removed or begun anew.
     pub async fn open(options: DirectoryOptions) -> Result<Self, OpenError> {
+        let mut config = options.timing.to_raft()?;
         let folder = options.data_dir.join(FOLDER);
         let prepare = {
             let (options, folder) = (options.clone(), folder.clone());
@@ -87,13 +88,22 @@ impl RaftDirectory {
 
         let machine = Machine::new(snapshots, restored);
         let view = machine.view();
-        let config = Arc::new(options.timing.to_raft(identity.cluster)?);
-        let raft = Raft::new(identity.node.0, config, NoPeers, log.clone(), machine).await;
-        let raft = raft.map_err(|error| OpenError::NotReady(error.to_string()))?;
+        config.cluster_name = identity.cluster.to_string();
+        let raft =
+            Raft::new(identity.node.0, Arc::new(config), NoPeers, log.clone(), machine).await;
+        let raft = match raft {
+            Ok(raft) => raft,
+            Err(error) => {
+                drop(log);
+                // The next attempt must find the files closed.
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+                return Err(OpenError::NotReady(error.to_string()));
+            }
+        };
         let held = Mutex::new(Some((thread, lock)));
         let mut directory = Self { identity, raft, view, log, held };
         if let Err(error) = directory.become_ready(&options, &folder).await {
-            // Whatever went wrong, the next attempt must find the lock free.
+            // The next attempt must find the files closed and the lock free.
             directory.close().await;
             return Err(error);
         }
@@ -301,7 +311,12 @@ fn prepare(options: &DirectoryOptions, folder: &Path) -> Result<Prepared, OpenEr
     }
     let (snapshots, restored) = Snapshots::open(folder)?;
     let (log, thread) = Log::open(folder, identity)?;
-    check_reach(folder, identity, &log, restored.as_ref())?;
+    if let Err(error) = check_reach(folder, identity, &log, restored.as_ref()) {
+        drop(log);
+        // It has nothing to write and ends at once; the next attempt must find the file closed.
+        let _ = thread.join();
+        return Err(error);
+    }
     Ok(Prepared { lock, identity, log, thread, snapshots, restored })
 }
 

@@ -1,7 +1,6 @@
 //! What every handler can reach, and the parts that a node hands over.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
@@ -51,6 +50,7 @@ pub(crate) struct App {
     pub(crate) sockets: TaskTracker,
     /// Ends what is still there when the time to stop is up.
     pub(crate) kill: CancellationToken,
-    pub(crate) draining: AtomicBool,
+    /// Cancelled when the server begins to stop.
+    pub(crate) closing: CancellationToken,
     pub(crate) ready: Mutex<Option<Ready>>,
 }

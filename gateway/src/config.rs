@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parlance_actors::ports::accounts::LockoutRule;
 
+use crate::limits::SIGN_IN_CACHE_MAX;
+
 /// All settings of the gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -68,7 +70,8 @@ pub struct Deadlines {
     pub write: Duration,
     /// A socket whose client says nothing, not even a pong, is closed.
     pub idle: Duration,
-    /// How often an open socket's sign-in is looked up again. Logouts on this node are told at once.
+    /// How often an open socket's sign-in is looked up again: two small reads for each socket. What
+    /// this node revokes is told to its sockets at once.
     pub recheck: Duration,
     /// Requests in flight when the server stops.
     pub shutdown: Duration,
@@ -117,6 +120,9 @@ pub struct Lifetimes {
     pub key_ahead: Duration,
     /// Signing keys are read again this often.
     pub key_reload: Duration,
+    /// For how long a sign-in is taken to live without asking the database, at most
+    /// [`SIGN_IN_CACHE_MAX`]: after a logout on another node its tokens work this long.
+    pub sign_in_cache: Duration,
 }
 
 impl Default for GatewayConfig {
@@ -189,6 +195,7 @@ impl Default for Lifetimes {
             signing_key: Duration::from_secs(7 * 24 * 60 * 60),
             key_ahead: Duration::from_secs(10 * 60),
             key_reload: Duration::from_secs(60),
+            sign_in_cache: SIGN_IN_CACHE_MAX,
         }
     }
 }
@@ -241,6 +248,10 @@ impl GatewayConfig {
         need(
             life.key_ahead >= 2 * life.key_reload && !life.key_reload.is_zero(),
             "lifetimes.key_ahead must be at least twice lifetimes.key_reload, so that every node knows a key before it signs",
+        );
+        need(
+            life.sign_in_cache <= SIGN_IN_CACHE_MAX,
+            "lifetimes.sign_in_cache is over 10 seconds, for which a revoked sign-in would go on",
         );
         need(self.lockout.failures > 0, "lockout.failures is 0, which would lock everybody out");
         for origin in &self.allowed_origins {

@@ -57,6 +57,11 @@ impl JsonText {
             let at = error.valid_up_to();
             Refusal::bad_request(format!("the body is not UTF-8 from byte {at} on"))
         })?;
+        // serde would take an array of the fields' values as well.
+        let is_object = text.trim_ascii_start().starts_with('{');
+        if !is_object && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+            return Err(Refusal::bad_request("the body must be a JSON object"));
+        }
         let mut json = serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();

@@ -22,17 +22,18 @@ pub const SOCKET_WRITE_BYTES_MAX: usize = HISTORY_FRAME_BYTES_MAX + 2 * SOCKET_W
 /// Malformed frames in a row after which a socket is closed with 4002: a client that does not
 /// speak the protocol at all, and not one with a slip.
 pub const MALFORMED_FRAMES_MAX: u32 = 10;
-/// How long a closed socket is drained, so that the close frame is not lost to a reset.
+/// How long an end in good order may take: a closed socket is drained for so long, that its close
+/// frame is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// How much of it is drained.
 pub const LINGER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 /// Addresses whose rate is remembered; the least recently seen gives way (and starts anew).
 pub const ADDRESSES_MAX: usize = 65_536;
-/// Sign-ins whose state is remembered for [`SIGN_IN_CACHE`]; the least recently seen gives way.
+/// Sign-ins whose state is remembered for a few seconds; the least recently seen gives way.
 pub const SIGN_INS_MAX: usize = 65_536;
-/// For how long a sign-in is taken to live without asking the database: after a logout on
-/// another node its access tokens work at most this long.
-pub const SIGN_IN_CACHE: Duration = Duration::from_secs(10);
+/// The longest that a sign-in may be taken to live without asking the database: after a logout
+/// on another node its access tokens work at most this long.
+pub const SIGN_IN_CACHE_MAX: Duration = Duration::from_secs(10);
 /// A correlation id that a client sends.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// A name in a sign-in or look-up. Directory services have longer ones than registration allows.
@@ -56,4 +57,4 @@ const _: () = assert!(6 * BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(SOCKET_WRITE_BYTES < SOCKET_WRITE_BYTES_MAX);
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
-const _: () = assert!(SIGN_IN_CACHE.as_secs() <= 10);
+const _: () = assert!(SIGN_IN_CACHE_MAX.as_secs() <= 10);

@@ -1,25 +1,245 @@
 //! The one place where concrete types meet: settings become the parts of a node, and each part's
 //! errors become a message with what to do.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use parlance_storage::{StorageConfig, StorageError};
+use ipnet::IpNet;
+use parlance_actors::chat::{self, Chat};
+use parlance_actors::ports::History;
+use parlance_actors::ports::accounts::LockoutRule;
+use parlance_cluster::directory::{ClusterId, DirectoryOptions, OpenError, RaftDirectory};
+use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
+use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
+use parlance_storage::{Crypt, Storage, StorageConfig, StorageError};
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
+use crate::{first_admin, telemetry};
+
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+const MIB: u64 = 1024 * 1024;
+/// Password hashes at once, where nobody says how many: one a core, and never more than this,
+/// because each takes its memory.
+const ARGON2_AT_ONCE_MAX: usize = 8;
+
+/// A running node.
+pub(crate) struct Node {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    pub(crate) gateway: Front,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) directory: Arc<RaftDirectory>,
+    /// Tidies the metrics; ends with the node.
+    _upkeep: JoinSet<()>,
+}
+
+/// Starts every part, from the ground up. What fails leaves nothing running but what was started
+/// before it, and the process ends.
+pub(crate) async fn start(
+    config: &Config,
+    data_dir: &DataDir,
+    control: &Handle,
+) -> Result<Node, Failure> {
+    let secret = secret(config, data_dir)?;
+    refuse_a_lost_file(config, data_dir)?;
+    let storage = open_storage(config, Some(&data_dir.database())).await?;
+    let directory = open_directory(&storage, data_dir, control).await?;
+    data_dir.explain(config)?;
+    first_admin::ensure(&*storage.accounts(), password_cost(config)).await?;
+
+    let metrics = if config.metrics.enabled { Some(telemetry::metrics()?) } else { None };
+    let mut upkeep = JoinSet::new();
+    if let Some(handle) = metrics.clone() {
+        upkeep.spawn(telemetry::upkeep(handle));
+    }
+    let history = storage.history();
+    let chat = Chat::start(chat::Parts {
+        history: history.clone(),
+        members: storage.members(),
+        accounts: storage.accounts(),
+        directory: directory.clone(),
+        frames: Arc::new(JsonFrames),
+    });
+    let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
+    let gateway = Gateway::bind(
+        gateway_config(config, data_dir.path()),
+        parlance_gateway::Parts {
+            chat: chat.clone(),
+            accounts: storage.accounts(),
+            directory: directory.clone(),
+            history: history.clone(),
+            secret,
+            metrics,
+        },
+    );
+    let gateway = gateway.await.map_err(|error| gateway_failure(&error, config))?;
+    let address = gateway.address();
+    Ok(Node { address, gateway: Front::run(gateway), chat, history, directory, _upkeep: upkeep })
+}
+
+/// The database with its schema up to date.
+pub(crate) async fn open_storage(
+    config: &Config,
+    folder: Option<&Path>,
+) -> Result<Storage, Failure> {
+    Storage::open(storage_config(config, folder)?).await.map_err(storage_failure)
+}
+
+/// The directory of this data directory, which must belong to the database's cluster. A database
+/// without a cluster becomes this one's.
+async fn open_directory(
+    storage: &Storage,
+    data_dir: &DataDir,
+    control: &Handle,
+) -> Result<Arc<RaftDirectory>, Failure> {
+    let known = storage.known_cluster().await.map_err(storage_failure)?;
+    if let (None, Some(cluster)) = (known, data_dir.cluster()?) {
+        let what = format!(
+            "the database is empty, but {} has used one of cluster {cluster}: put that database \
+             back, or start with a new data directory",
+            data_dir.path().display()
+        );
+        return Err(Failure::new(Cause::Database, what));
+    }
+    let options = DirectoryOptions {
+        known_cluster: known.map(ClusterId),
+        epoch_floor: storage.highest_epoch().await.map_err(storage_failure)?,
+        ..DirectoryOptions::new(data_dir.path())
+    };
+    // Its tasks run where it was opened.
+    let opened = control.spawn(RaftDirectory::open(options)).await;
+    let opened =
+        opened.map_err(|error| Failure::new(Cause::Other, format!("the directory: {error}")))?;
+    let directory = opened.map_err(|error| directory_failure(&error))?;
+    let own = directory.cluster_id();
+    let claimed = storage.cluster_id(own.0).await.map_err(storage_failure)?;
+    if claimed != own.0 {
+        let what = format!(
+            "the database belongs to cluster {claimed}, and {} to cluster {own}; \
+             pair each data directory with the database that it was started with",
+            data_dir.path().display()
+        );
+        return Err(Failure::new(Cause::Database, what));
+    }
+    data_dir.remember(claimed)?;
+    Ok(Arc::new(directory))
+}
+
+/// Looks before SQLite would make a missing file anew.
+fn refuse_a_lost_file(config: &Config, data_dir: &DataDir) -> Result<(), Failure> {
+    let file = data_dir.database().join("main.db");
+    if config.database.url.is_some() || file.exists() || data_dir.cluster()?.is_none() {
+        return Ok(());
+    }
+    let what = format!(
+        "{} is missing, and it holds what was acknowledged: put it back from a backup, or start \
+         with a new data directory",
+        file.display()
+    );
+    Err(Failure::new(Cause::Database, what))
+}
+
+fn secret(config: &Config, data_dir: &DataDir) -> Result<ClusterSecret, Failure> {
+    let text = match &config.auth.cluster_secret {
+        Some(secret) => secret.clone(),
+        None => {
+            let generate = || format!("{}\n", *ClusterSecret::generate().to_text());
+            data_dir.cluster_secret(config.auth.cluster_secret_file.as_deref(), generate)?
+        }
+    };
+    check_secret(text.reveal()).map_err(|why| Failure::new(Cause::Configuration, why))
+}
+
+/// A configured secret, if it is one at all.
+pub(crate) fn check_secret(text: &str) -> Result<ClusterSecret, String> {
+    ClusterSecret::parse(text).map_err(|weak| weak.to_string())
+}
 
 /// How to open the database: PostgreSQL where a URL is set, else SQLite in `folder`.
-pub(crate) fn storage_config(config: &Config, folder: Option<&Path>) -> StorageConfig {
+pub(crate) fn storage_config(
+    config: &Config,
+    folder: Option<&Path>,
+) -> Result<StorageConfig, Failure> {
     let url = match (&config.database.url, folder) {
         (Some(url), _) => url.reveal().to_owned(),
         (None, folder) => format!("sqlite:{}", folder.unwrap_or(Path::new("")).display()),
     };
-    StorageConfig {
+    let crypt = match &config.crypt.keyring {
+        Some(ring) => Crypt::from_file(ring)
+            .map_err(|error| Failure::new(Cause::Configuration, error.to_string()))?,
+        None => Crypt::off(),
+    };
+    Ok(StorageConfig {
         read_url: config.database.read_url.as_ref().map(|url| url.reveal().to_owned()),
         lanes: Some(config.database.lanes as usize),
         read_connections: config.database.pool_size,
+        crypt,
         ..StorageConfig::new(url)
+    })
+}
+
+/// What a password hash costs.
+pub(crate) fn password_cost(config: &Config) -> PasswordCost {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let at_once = match config.auth.argon2_at_once {
+        0 => cores.min(ARGON2_AT_ONCE_MAX),
+        n => n as usize,
+    };
+    PasswordCost {
+        memory_kib: config.auth.argon2_memory_kib,
+        passes: config.auth.argon2_iterations,
+        at_once,
+        ..PasswordCost::default()
     }
+}
+
+fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
+    let (http, auth) = (&config.http, &config.auth);
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    let tls = http.tls_cert.clone().zip(http.tls_key.clone());
+    GatewayConfig {
+        listen: http.listen,
+        tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+        trusted_proxies: http.trusted_proxies.iter().filter_map(|text| network(text)).collect(),
+        allowed_origins: http.allowed_origins.clone(),
+        registration: auth.registration,
+        simple_chat: config.chat.simple_chat,
+        connections_max: http.max_connections as usize,
+        connections_per_address_max: http.max_connections_per_address as usize,
+        rates: Rates {
+            register_per_minute: auth.register_per_minute,
+            login_per_minute: auth.login_per_minute,
+            http_per_second: http.requests_per_second,
+            http_burst: http.requests_burst,
+        },
+        passwords: password_cost(config),
+        lifetimes: Lifetimes {
+            access: seconds(auth.access_token_seconds),
+            refresh: Duration::from_secs(u64::from(auth.refresh_token_days) * SECONDS_A_DAY),
+            ..Lifetimes::default()
+        },
+        lockout: LockoutRule {
+            failures: auth.lockout_failures,
+            window: seconds(auth.lockout_window_seconds),
+            rest: seconds(auth.lockout_rest_seconds),
+        },
+        data_dir: Some(data_dir.to_owned()),
+        disk_free_min: u64::from(http.disk_free_min_mib) * MIB,
+        ..GatewayConfig::default()
+    }
+}
+
+/// An address is a network of itself. The check of the configuration let nothing else through.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// A database that does not open, with what to do.
@@ -29,7 +249,75 @@ pub(crate) fn storage_failure(error: StorageError) -> Failure {
             "; check that it runs, and database.url with `parlance config show`"
         }
         StorageError::Altered { .. } => "; run the version of parlance that applied it",
-        StorageError::Config(_) | StorageError::Behind { .. } | StorageError::Database { .. } => "",
+        _ => "",
     };
     Failure::new(Cause::Database, format!("{error}{hint}"))
+}
+
+fn directory_failure(error: &OpenError) -> Failure {
+    let cause = match error {
+        OpenError::OtherCluster { .. } | OpenError::DirectoryLost { .. } => Cause::Database,
+        OpenError::NotReady(_) => Cause::Other,
+        _ => Cause::DataDirectory,
+    };
+    Failure::new(cause, error.to_string())
+}
+
+fn gateway_failure(error: &GatewayError, config: &Config) -> Failure {
+    match error {
+        GatewayError::Listen(address, why) => {
+            let port = address.port();
+            let hint = match why.kind() {
+                std::io::ErrorKind::AddrInUse => format!(
+                    "; something else listens on port {port}: end it, or choose another address \
+                     with --listen (port 0 takes a free one)"
+                ),
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("; port {port} needs more rights: choose one above 1023")
+                }
+                std::io::ErrorKind::AddrNotAvailable => {
+                    "; this machine does not have that address".to_owned()
+                }
+                _ => String::new(),
+            };
+            Failure::new(Cause::Address, format!("{error}{hint}"))
+        }
+        GatewayError::Config(_) | GatewayError::Tls(_) => {
+            Failure::new(Cause::Configuration, error.to_string())
+        }
+        GatewayError::Keys(_) => {
+            let source = match (&config.auth.cluster_secret, &config.auth.cluster_secret_file) {
+                (Some(_), _) => "auth.cluster_secret",
+                (None, Some(_)) => "the file of auth.cluster_secret_file",
+                (None, None) => "cluster.secret in the data directory",
+            };
+            Failure::new(Cause::Database, format!("{error}; the secret in use is {source}"))
+        }
+    }
+}
+
+/// The gateway while it runs.
+pub(crate) struct Front {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Front {
+    fn run(gateway: Gateway) -> Self {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(gateway.run(stop.clone()));
+        Self { stop, running }
+    }
+
+    /// No new connection, and no new request on those that are open. Returns at once.
+    pub(crate) fn stop_accepting(&self) {
+        self.stop.cancel();
+    }
+
+    /// Returns when every connection has ended.
+    pub(crate) async fn closed(self) {
+        if let Err(error) = self.running.await {
+            tracing::error!(%error, "the gateway ended badly");
+        }
+    }
 }

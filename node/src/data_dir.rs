@@ -8,11 +8,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::Secret;
+use uuid::Uuid;
+
+use crate::config::{Config, Secret};
 use crate::failure::{Cause, Failure};
 
 /// Marks a folder as a data directory, and is locked while a process uses it.
-const LOCK: &str = "lock";
+const LOCK: &str = "parlance.lock";
+/// Holds the id of the cluster, once the node has used its database.
+const CLUSTER: &str = "cluster.id";
 /// What an operator may have put there before the first start.
 const MAY_BE_THERE_BEFORE: [&str; 3] = ["node.toml", "cluster.secret", "lost+found"];
 /// A secret or id file that is larger is not one.
@@ -38,14 +42,9 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    /// The directory's log, snapshots and votes.
-    pub(crate) fn directory(&self) -> PathBuf {
-        self.path.join("directory")
-    }
-
     /// The folder of SQLite's files, one a tenant.
     pub(crate) fn database(&self) -> PathBuf {
-        database_in(&self.path)
+        self.path.join("database")
     }
 
     /// The folder itself.
@@ -53,12 +52,17 @@ impl DataDir {
         &self.path
     }
 
-    /// The cluster secret: from `configured`, else from the file here, which the first start makes.
-    pub(crate) fn cluster_secret(&self, configured: Option<&Path>) -> Result<Secret, Failure> {
+    /// The cluster secret: from the file `configured`, else from the one here, which the first
+    /// start generates.
+    pub(crate) fn cluster_secret(
+        &self,
+        configured: Option<&Path>,
+        generate: impl FnOnce() -> String,
+    ) -> Result<Secret, Failure> {
         let here = self.path.join("cluster.secret");
         let file = configured.unwrap_or(&here);
         if configured.is_none() && !file.exists() {
-            create_private(&here, format!("{}\n", random_text()?).as_bytes())?;
+            create_private(&here, generate().as_bytes())?;
         }
         let mode = std::fs::metadata(file).map_err(|e| failed(file, "cannot be read", &e))?.mode();
         if mode & 0o077 != 0 {
@@ -82,32 +86,63 @@ impl DataDir {
         }
     }
 
+    /// The cluster whose database this node has used, once it has used one.
+    pub(crate) fn cluster(&self) -> Result<Option<Uuid>, Failure> {
+        let file = self.path.join(CLUSTER);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let damaged = |_| {
+            let what = format!(
+                "{} is damaged: it should hold one UUID; put it back from a backup",
+                file.display()
+            );
+            Failure::new(Cause::DataDirectory, what)
+        };
+        Uuid::try_parse(read_small(&file)?.trim()).map(Some).map_err(damaged)
+    }
+
+    /// Remembers the cluster, after its database was claimed: from now on an empty database is a
+    /// lost one.
+    pub(crate) fn remember(&self, cluster: Uuid) -> Result<(), Failure> {
+        if self.cluster()? == Some(cluster) {
+            return Ok(());
+        }
+        create_private(&self.path.join(CLUSTER), format!("{cluster}\n").as_bytes())
+    }
+
     /// Writes what is where, for whoever opens the folder.
-    pub(crate) fn explain(&self, history: &str, secret: &str) -> Result<(), Failure> {
+    pub(crate) fn explain(&self, config: &Config) -> Result<(), Failure> {
+        let history = match &config.database.url {
+            Some(url) => format!("in PostgreSQL: {url}"),
+            None => "database/, one SQLite file a tenant".to_owned(),
+        };
+        let secret = match (&config.auth.cluster_secret, &config.auth.cluster_secret_file) {
+            (Some(_), _) => "in the configuration: auth.cluster_secret".to_owned(),
+            (None, Some(file)) => format!("in {}", file.display()),
+            (None, None) => "cluster.secret".to_owned(),
+        };
         let file = self.path.join("README.txt");
         let text = format!(
             "This folder belongs to a Parlance node. Keep it private, and back it up as a whole while\n\
              the node is stopped.\n\
              \n\
-             directory/      who this node is; rooms, tenants and shards: the Raft log and its snapshots\n\
              history         {history}\n\
+             directory/      rooms, tenants and shards: the Raft log and its snapshots\n\
+             node.json       which node of which cluster this is\n\
+             cluster.id      the cluster whose database this node has used\n\
              cluster secret  {secret}\n\
-             node.toml       the configuration, if you put one here; `parlance config example` prints one\n\
-             lock            held by the node while it runs\n\
+             node.toml       the configuration, if you put one here: `parlance config example`\n\
+             lock files      held by the node while it runs\n\
              \n\
-             The first administrator's password is nowhere in here. If it is lost:\n\
-             stop the node and run `parlance admin reset-password NAME`.\n"
+             The first administrator's password is nowhere in here. If it is lost, stop the node and run\n\
+             `parlance admin reset-password NAME`.\n"
         );
         if std::fs::read_to_string(&file).is_ok_and(|there| there == text) {
             return Ok(());
         }
         std::fs::write(&file, text).map_err(|error| failed(&file, "cannot be written", &error))
     }
-}
-
-/// The folder of SQLite's files in a data directory.
-pub(crate) fn database_in(data_dir: &Path) -> PathBuf {
-    data_dir.join("database")
 }
 
 /// Makes the folder unreadable for others; refuses where that would hit somebody else's folder.
@@ -187,15 +222,6 @@ fn read_small(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// 256 random bits as text.
-fn random_text() -> Result<String, Failure> {
-    use base64::Engine as _;
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Failure::new(Cause::Other, "the system gives no random numbers"))?;
-    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
-}
-
 fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "; check who owns it",
@@ -223,10 +249,11 @@ mod tests {
         let path = dir.path().join("a/b");
         let data = DataDir::open(&path).expect("it is made");
         assert_eq!(mode(&path), 0o700);
-        let secret = data.cluster_secret(None).expect("it is made");
+        let secret = data.cluster_secret(None, || "made".to_owned()).expect("it is made");
         assert_eq!(mode(&path.join("cluster.secret")), 0o600);
-        assert_eq!(secret, data.cluster_secret(None).expect("it is read again"));
-        assert_eq!(secret.reveal().len(), 43);
+        let again = data.cluster_secret(None, || "again".to_owned()).expect("it is read");
+        assert_eq!(secret, again);
+        assert_eq!(secret.reveal(), "made");
     }
 
     #[test]
@@ -258,10 +285,10 @@ mod tests {
     fn a_secret_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().expect("a folder");
         let data = DataDir::open(dir.path()).expect("it is free");
-        data.cluster_secret(None).expect("it is made");
+        data.cluster_secret(None, || "made".to_owned()).expect("it is made");
         let file = data.path().join("cluster.secret");
         set_mode(&file, 0o644);
-        let failure = data.cluster_secret(None).expect_err("it is open");
+        let failure = data.cluster_secret(None, String::new).expect_err("it is open");
         assert!(failure.to_string().contains("chmod 600"), "{failure}");
     }
 }

@@ -6,6 +6,9 @@ mod commands;
 mod config;
 mod data_dir;
 mod failure;
+mod first_admin;
+mod shutdown;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +30,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a node. SIGTERM or SIGINT end it in order, a second one at once.
+    Serve(commands::serve::Arguments),
     /// Print the version.
     Version,
     /// Look at the configuration without starting anything.
@@ -35,6 +40,12 @@ enum Command {
     /// The database's schema.
     #[command(subcommand)]
     Migrate(commands::migrate::Action),
+    /// The key ring that message bodies are encrypted with.
+    #[command(subcommand)]
+    Keys(commands::keys::Action),
+    /// Administrators and lost passwords.
+    #[command(subcommand)]
+    Admin(commands::admin::Action),
 }
 
 /// Where the configuration comes from, for every command that needs it.
@@ -80,10 +91,15 @@ impl Settings {
 }
 
 fn main() -> ExitCode {
+    // Whatever this process makes is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
     let done = match CommandLine::parse().command {
         Command::Version => commands::print(&format!("parlance {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Config(action) => commands::config::run(&action),
         Command::Migrate(action) => commands::migrate::run(&action),
+        Command::Keys(action) => commands::keys::run(&action),
+        Command::Admin(action) => commands::admin::run(&action),
+        Command::Serve(arguments) => commands::serve::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

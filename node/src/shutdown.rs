@@ -40,16 +40,21 @@ impl Signals {
     }
 }
 
+/// Ends the process without any order, as the signal would have by itself.
+pub(crate) fn end_at_once(signal: SignalKind) -> ! {
+    std::process::exit(128 + signal.as_raw_value())
+}
+
 /// Ends the node in order. Every step may take what is left of the whole time; one that takes
 /// longer is left behind, because the rest must still happen.
 pub(crate) async fn shut_down(node: Node) {
     let begun = Instant::now();
     // No new connection and no new request.
-    step(begun, "stop accepting", node.gateway.stop_accepting()).await;
+    node.gateway.stop_accepting();
     // What is in flight is answered or refused, and every session is told `bye` with 4005.
     step(begun, "drain the chat", node.chat.drain()).await;
     // The sockets have written what was said to them.
-    step(begun, "close connections", node.gateway.close()).await;
+    step(begun, "close connections", node.gateway.closed()).await;
     // Nothing appends any more: the lanes settle what waits and end.
     step(begun, "close the lanes", node.history.close()).await;
     // Nothing asks who owns what any more.

@@ -23,8 +23,6 @@ mod sqlite;
 pub mod testkit;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod throwaway;
 
 use std::fmt;
 use std::sync::Arc;

@@ -278,4 +278,6 @@ impl Pass<'_> {
 }
 
 #[cfg(test)]
+mod beside_a_server;
+#[cfg(test)]
 mod tests;

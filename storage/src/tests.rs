@@ -5,6 +5,7 @@ mod migrations;
 mod opening;
 mod outages;
 mod restarts;
+mod sealed;
 mod takeovers;
 
 use std::sync::Arc;

@@ -14,6 +14,8 @@ use crate::testkit::directory::MemoryDirectory;
 use crate::testkit::history::MemoryHistory;
 use crate::vocab::{Content, NodeId, TenantId, Username};
 
+mod races;
+
 /// Frames as JSON that a test can take apart.
 struct Json;
 

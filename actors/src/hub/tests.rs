@@ -113,6 +113,28 @@ async fn a_repeat_is_dropped_and_a_hole_is_marked() {
 }
 
 #[tokio::test]
+async fn a_room_that_opens_again_leaves_no_hole_even_if_nothing_more_happens() {
+    let hub = Hub::new(Arc::new(Plain));
+    let (room, follower) = (room(), follower(UserId::generate()));
+    join_at(&hub, room, &follower, 1);
+    hub.opened(room, GEN, Seq(3));
+    hub.opened(room, GEN, Seq(3));
+    hub.publish(room, GEN, &message(4));
+    assert_eq!(frames(&follower).await, ["gap 2 3", "event 4"]);
+}
+
+#[tokio::test]
+async fn a_join_at_a_head_that_the_rooms_predecessor_answered_is_told_to_ask_again() {
+    let hub = Hub::new(Arc::new(Plain));
+    let (room, follower) = (room(), follower(UserId::generate()));
+    let joining = hub.prepare(room);
+    // The room answered head 4, crashed while event 5 was being committed, and opened again.
+    hub.opened(room, GEN, Seq(5));
+    assert_eq!(joining.join(follower.clone(), GEN, Seq(4), None), Joined::TooLate);
+    assert_eq!(joining.join(follower.clone(), GEN, Seq(5), None), Joined::Live);
+}
+
+#[tokio::test]
 async fn a_slow_reader_is_cut_and_gets_a_gap_while_others_get_everything() {
     let hub = Hub::new(Arc::new(Huge));
     let room = room();
@@ -153,6 +175,23 @@ async fn a_kicked_user_hears_of_it_and_of_nothing_after() {
 }
 
 #[tokio::test]
+async fn one_who_was_kicked_between_the_question_and_the_join_hears_of_nothing_after() {
+    let hub = Hub::new(Arc::new(Plain));
+    let room = room();
+    let kicked = follower(UserId::generate());
+    let joining = hub.prepare(room);
+    hub.publish(room, GEN, &message(2));
+    let change = MemberChange::Kicked;
+    let kick = Content::Member { user: kicked.user, username: "k".into(), change };
+    hub.publish(room, GEN, &event(3, kick));
+    hub.publish(room, GEN, &message(4));
+    // The room had answered head 1.
+    assert_eq!(joining.join(kicked.clone(), GEN, Seq(1), None), Joined::Live);
+    hub.publish(room, GEN, &message(5));
+    assert_eq!(frames(&kicked).await, ["event 2", "event 3"]);
+}
+
+#[tokio::test]
 async fn a_deleted_message_is_blank_for_one_who_joins_late() {
     let hub = Hub::new(Arc::new(Plain));
     let room = room();
@@ -178,6 +217,26 @@ async fn typing_reaches_the_others_and_only_from_a_follower() {
 }
 
 #[tokio::test]
+async fn what_a_feed_keeps_is_bounded_by_size_too() {
+    let hub = Hub::new(Arc::new(Plain));
+    let (room, follower) = (room(), follower(UserId::generate()));
+    join_at(&hub, room, &follower, 0);
+    let body: Arc<str> = "x".repeat(limits::ENC_BODY_BYTES_MAX).into();
+    for seq in 1..=10 {
+        let content =
+            Content::Message { body: body.clone(), reply_to: None, thread: None, enc: true };
+        hub.publish(room, GEN, &event(seq, content));
+    }
+    let feed = hub.feeds.get(&room).expect("followed").clone();
+    let kept = |feed: &Feed| -> usize {
+        feed.state.lock().ring.iter().map(|recent| recent.event.content.weight()).sum()
+    };
+    assert!((1..=limits::FEED_RING_BYTES_MAX).contains(&kept(&feed)), "{}", kept(&feed));
+    hub.publish(room, GEN, &event(11, Content::Delete { target: Seq(10) }));
+    assert_eq!(kept(&feed), feed.state.lock().ring_bytes);
+}
+
+#[tokio::test]
 async fn a_room_without_followers_costs_nothing() {
     let hub = Hub::new(Arc::new(Plain));
     let (room, follower) = (room(), follower(UserId::generate()));
@@ -185,6 +244,43 @@ async fn a_room_without_followers_costs_nothing() {
     assert!(hub.is_followed(room));
     hub.leave(room, follower.session);
     assert!(!hub.is_followed(room) && hub.feeds.is_empty());
+}
+
+#[test]
+fn other_rooms_do_not_wait_when_somebody_leaves_a_busy_one() {
+    struct Slow(std::sync::Barrier, std::sync::Barrier);
+    impl Frames for Slow {
+        fn encode(&self, _: Dialect, _: &Output<'_>) -> Option<Bytes> {
+            self.0.wait();
+            self.1.wait();
+            Some(Bytes::from_static(b"frame"))
+        }
+    }
+    let encoder = Arc::new(Slow(std::sync::Barrier::new(2), std::sync::Barrier::new(2)));
+    let hub = Hub::new(encoder.clone());
+    let busy = room();
+    let (stays, leaves) = (follower(UserId::generate()), follower(UserId::generate()));
+    join_at(&hub, busy, &stays, 0);
+    let joining = hub.prepare(busy);
+    std::thread::scope(|scope| {
+        scope.spawn(|| hub.publish(busy, GEN, &message(1)));
+        encoder.0.wait();
+        // The busy room is in the middle of a fan-out.
+        scope.spawn(|| hub.leave(busy, leaves.session));
+        scope.spawn(|| drop(joining));
+        // Until both have come as far as they can; without it the test proves less, never fails.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let (done, others) = std::sync::mpsc::channel();
+        let hub = &hub;
+        // As many as it takes to meet every part of the table.
+        scope.spawn(move || {
+            (0..1_000).for_each(|_| drop(hub.prepare(room())));
+            let _ = done.send(());
+        });
+        let waited = others.recv_timeout(std::time::Duration::from_secs(5));
+        encoder.1.wait();
+        assert!(waited.is_ok(), "other rooms waited for the busy one");
+    });
 }
 
 #[tokio::test]

@@ -181,6 +181,7 @@ impl Room {
         for event in missed {
             self.args.world.hub.publish(self.at, self.args.r#gen, &Arc::new(event));
         }
+        self.args.world.hub.opened(self.at, self.args.r#gen, opened.head);
         let mut state = RoomState::new(self.args.meta.clone(), self.args.r#gen, &opened);
         let mut effects = Vec::new();
         if let Some((creator, changer)) = names {

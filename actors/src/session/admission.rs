@@ -48,6 +48,8 @@ impl Bucket {
 struct Stall {
     room: RoomId,
     key: Key,
+    /// Where it was among the session's changes. Those before it do not wait for it.
+    place: u64,
     until: Duration,
     refusal: Refusal,
 }
@@ -60,6 +62,7 @@ pub(super) struct Admission {
     in_flight: u32,
     requests: u32,
     refused_in_a_row: u32,
+    next_place: u64,
     stalls: Vec<Stall>,
 }
 
@@ -74,19 +77,23 @@ impl Admission {
             in_flight: 0,
             requests: 0,
             refused_in_a_row: 0,
+            next_place: 0,
             stalls: Vec::new(),
         }
     }
 
-    /// Admits a change, or says why not. An admitted one must be settled once.
+    /// Admits a change and gives its place among the session's changes, or says why not. An
+    /// admitted one must be settled once.
     pub(super) fn admit_change(
         &mut self,
         now: Duration,
         room: RoomId,
         key: Key,
         is_send: bool,
-    ) -> Result<(), Refusal> {
-        if is_send && let Some(refusal) = self.stalled(now, room, key) {
+    ) -> Result<u64, Refusal> {
+        let place = self.next_place;
+        self.next_place += 1;
+        if is_send && let Some(refusal) = self.stalled(now, room, key, place) {
             return Err(refusal);
         }
         let refusal = if self.in_flight >= limits::SESSION_IN_FLIGHT_MAX {
@@ -96,10 +103,10 @@ impl Admission {
                 .retry_after(wait)
         } else {
             self.in_flight += 1;
-            return Ok(());
+            return Ok(place);
         };
         if is_send {
-            self.stall(now, room, key, &refusal);
+            self.stall(now, room, (key, place), &refusal);
         }
         Err(refusal)
     }
@@ -109,38 +116,50 @@ impl Admission {
         &mut self,
         now: Duration,
         room: RoomId,
-        key: Key,
+        (key, place): (Key, u64),
         is_send: bool,
         refusal: Option<&Refusal>,
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match refusal {
             Some(refusal) if is_send && refusal.retry_after.is_some() => {
-                self.stall(now, room, key, refusal);
+                self.stall(now, room, (key, place), refusal);
             }
             _ => self.stalls.retain(|stall| stall.room != room || stall.key != key),
         }
     }
 
-    /// Why a send may not go yet: an earlier one of this room was refused and not repeated.
-    pub(super) fn stalled(&mut self, now: Duration, room: RoomId, key: Key) -> Option<Refusal> {
+    /// Why the send at `place` may not go yet: an earlier one of this room was refused and not
+    /// repeated.
+    pub(super) fn stalled(
+        &mut self,
+        now: Duration,
+        room: RoomId,
+        key: Key,
+        place: u64,
+    ) -> Option<Refusal> {
         self.stalls.retain(|stall| stall.until > now);
         let stall = self.stalls.iter().find(|stall| stall.room == room)?;
-        (stall.key != key).then(|| stall.refusal.clone())
+        (stall.key != key && stall.place < place).then(|| stall.refusal.clone())
     }
 
-    fn stall(&mut self, now: Duration, room: RoomId, key: Key, refusal: &Refusal) {
+    fn stall(&mut self, now: Duration, room: RoomId, (key, place): (Key, u64), refusal: &Refusal) {
+        let until = now + STALL;
         if let Some(stall) = self.stalls.iter_mut().find(|stall| stall.room == room) {
-            // The first refused one leads; its own repeat that is refused again keeps the lead.
+            // The earliest refused one leads, in whichever order they are refused (a room that
+            // ends lets go of its mailbox before its queues); its own repeat that is refused
+            // again keeps the lead.
             if stall.key == key {
-                stall.until = now + STALL;
+                stall.until = until;
+            } else if place < stall.place {
+                *stall = Stall { room, key, place, until, refusal: refusal.clone() };
             }
             return;
         }
         if self.stalls.len() == STALLS_MAX {
             self.stalls.remove(0);
         }
-        self.stalls.push(Stall { room, key, until: now + STALL, refusal: refusal.clone() });
+        self.stalls.push(Stall { room, key, place, until, refusal: refusal.clone() });
     }
 
     /// Admits a request that is no change. An admitted one must be settled once.
@@ -197,13 +216,13 @@ mod tests {
         let mut admission = Admission::new();
         let room = RoomId::generate();
         let (first, second) = (Key::generate(), Key::generate());
-        admission.admit_change(NOW, room, first, true).expect("admitted");
+        let place = admission.admit_change(NOW, room, first, true).expect("admitted");
         let busy = Refusal::busy("full");
-        admission.settle_change(NOW, room, first, true, Some(&busy));
+        admission.settle_change(NOW, room, (first, place), true, Some(&busy));
         assert_eq!(admission.admit_change(NOW, room, second, true), Err(busy));
         admission.admit_change(NOW, RoomId::generate(), second, true).expect("another room");
-        admission.admit_change(NOW, room, first, true).expect("the repeat leads");
-        admission.settle_change(NOW, room, first, true, None);
+        let place = admission.admit_change(NOW, room, first, true).expect("the repeat leads");
+        admission.settle_change(NOW, room, (first, place), true, None);
         admission.admit_change(NOW, room, second, true).expect("in order again");
     }
 
@@ -211,11 +230,29 @@ mod tests {
     fn a_stall_ends_by_itself() {
         let mut admission = Admission::new();
         let room = RoomId::generate();
-        let busy = Refusal::busy("full");
-        admission.settle_change(NOW, room, Key::generate(), true, Some(&busy));
+        let (key, busy) = (Key::generate(), Refusal::busy("full"));
+        let place = admission.admit_change(NOW, room, key, true).expect("admitted");
+        admission.settle_change(NOW, room, (key, place), true, Some(&busy));
         assert!(admission.admit_change(NOW, room, Key::generate(), true).is_err());
         let later = NOW + STALL;
-        assert_eq!(admission.admit_change(later, room, Key::generate(), true), Ok(()));
+        assert!(admission.admit_change(later, room, Key::generate(), true).is_ok());
+    }
+
+    #[test]
+    fn the_earliest_refused_send_leads_in_whichever_order_they_are_refused() {
+        let mut admission = Admission::new();
+        let room = RoomId::generate();
+        let keys: Vec<Key> = (0..3).map(|_| Key::generate()).collect();
+        let mut admit =
+            |key: &Key| admission.admit_change(NOW, room, *key, true).expect("admitted");
+        let places: Vec<u64> = keys.iter().map(&mut admit).collect();
+        let busy = Refusal::busy("full");
+        admission.settle_change(NOW, room, (keys[1], places[1]), true, Some(&busy));
+        assert_eq!(admission.stalled(NOW, room, keys[0], places[0]), None, "it was before");
+        assert_eq!(admission.stalled(NOW, room, keys[2], places[2]), Some(busy.clone()));
+        admission.settle_change(NOW, room, (keys[0], places[0]), true, Some(&busy));
+        assert_eq!(admission.admit_change(NOW, room, keys[1], true), Err(busy));
+        admission.admit_change(NOW, room, keys[0], true).expect("it leads");
     }
 
     #[test]

@@ -83,10 +83,11 @@ impl SessionHandle {
 
     fn post(&self, id: Option<u64>, command: Command) {
         let Command::Post { room, key, change } = command else { return };
-        if let Err(refusal) = self.link.admit_change(room, key, &change) {
-            return self.link.answer(id, Err(&refusal));
-        }
-        let waiter = Waiter::session(self.link.clone(), id, room, key, &change);
+        let place = match self.link.admit_change(room, key, &change) {
+            Ok(place) => place,
+            Err(refusal) => return self.link.answer(id, Err(&refusal)),
+        };
+        let waiter = Waiter::session(self.link.clone(), id, room, (key, place), &change);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
         let at = self.at(room);
         match self.world.meta_here(at) {

@@ -83,29 +83,30 @@ impl SessionLink {
         self.outbox.close(Closing { code, refusal }, bye);
     }
 
+    /// Admits a change and gives its place among the session's changes.
     pub(crate) fn admit_change(
         &self,
         room: RoomId,
         key: Key,
         change: &Change,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u64, Refusal> {
         self.admission.lock().admit_change(self.now(), room, key, is_send(change))
     }
 
     pub(crate) fn settle_change(
         &self,
         id: Option<u64>,
-        (room, key, is_send): (RoomId, Key, bool),
+        (room, key, place, is_send): (RoomId, Key, u64, bool),
         result: Result<Posted, Refusal>,
     ) {
         let refusal = result.as_ref().err();
-        self.admission.lock().settle_change(self.now(), room, key, is_send, refusal);
+        self.admission.lock().settle_change(self.now(), room, (key, place), is_send, refusal);
         self.answer(id, result.map(Answer::Posted).as_ref());
     }
 
     /// Why a send may not go yet, although it was admitted.
-    pub(crate) fn stalled(&self, room: RoomId, key: Key) -> Option<Refusal> {
-        self.admission.lock().stalled(self.now(), room, key)
+    pub(crate) fn stalled(&self, room: RoomId, key: Key, place: u64) -> Option<Refusal> {
+        self.admission.lock().stalled(self.now(), room, key, place)
     }
 
     pub(crate) fn admit_request(&self) -> Result<(), Refusal> {

@@ -53,21 +53,22 @@ pub(crate) struct SessionWaiter {
     id: Option<u64>,
     room: RoomId,
     key: Key,
+    place: u64,
     is_send: bool,
     answered: bool,
 }
 
 impl Waiter {
-    /// A session's change, already admitted.
+    /// A session's change, already admitted with its place among the session's changes.
     pub(crate) fn session(
         link: Arc<SessionLink>,
         id: Option<u64>,
         room: RoomId,
-        key: Key,
+        (key, place): (Key, u64),
         change: &Change,
     ) -> Self {
         let is_send = is_send(change);
-        Self::Session(SessionWaiter { link, id, room, key, is_send, answered: false })
+        Self::Session(SessionWaiter { link, id, room, key, place, is_send, answered: false })
     }
 
     pub(crate) fn answer(self, result: Result<Posted, Refusal>) {
@@ -80,7 +81,9 @@ impl Waiter {
     /// Why this change may not go yet: an earlier one of the session was refused in the room.
     pub(crate) fn stalled(&self, key: Key, change: &Change) -> Option<Refusal> {
         match self {
-            Self::Session(waiter) if is_send(change) => waiter.link.stalled(waiter.room, key),
+            Self::Session(waiter) if is_send(change) => {
+                waiter.link.stalled(waiter.room, key, waiter.place)
+            }
             _ => None,
         }
     }
@@ -89,7 +92,8 @@ impl Waiter {
 impl SessionWaiter {
     fn settle(&mut self, result: Result<Posted, Refusal>) {
         self.answered = true;
-        self.link.settle_change(self.id, (self.room, self.key, self.is_send), result);
+        let change = (self.room, self.key, self.place, self.is_send);
+        self.link.settle_change(self.id, change, result);
     }
 }
 

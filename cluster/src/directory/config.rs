@@ -64,10 +64,9 @@ impl DirectoryOptions {
 }
 
 impl RaftTiming {
-    pub(super) fn to_raft(self, cluster: ClusterId) -> Result<Config, OpenError> {
+    pub(super) fn to_raft(self) -> Result<Config, OpenError> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
-            cluster_name: cluster.to_string(),
             heartbeat_interval: millis(self.heartbeat),
             election_timeout_min: millis(self.election_min),
             election_timeout_max: millis(self.election_max),
@@ -79,5 +78,25 @@ impl RaftTiming {
             ..Config::default()
         };
         config.validate().map_err(|error| OpenError::NotReady(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_timing_is_the_designs() {
+        let config = RaftTiming::default().to_raft().expect("valid");
+        assert_eq!(config.heartbeat_interval, 250);
+        assert_eq!((config.election_timeout_min, config.election_timeout_max), (1_000, 2_000));
+        assert_eq!(config.enable_pre_vote, Some(true));
+    }
+
+    #[test]
+    fn elections_that_do_not_wait_for_a_heartbeat_are_refused() {
+        let timing = RaftTiming { heartbeat: Duration::from_secs(3), ..RaftTiming::default() };
+        let error = timing.to_raft().expect_err("refused");
+        assert!(matches!(error, OpenError::NotReady(_)), "{error}");
     }
 }

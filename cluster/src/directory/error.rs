@@ -1,5 +1,6 @@
-//! Why a directory does not open. Each error names the file and says what to do. None of them
-//! changed anything that was there before.
+//! Why a directory does not open. Each error names the file and says what to do. Nothing was
+//! removed or begun anew; only redb may have gone on with a repair of its own file, and the next
+//! start refuses that file as well.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub enum OpenError {
     /// A file is missing, cut or altered. Trying again does not help.
     #[error(
         "{} is damaged: {why}. The node does not start, because it would forget what it has \
-         promised. Put the whole data directory back from a backup; the file is as it was found",
+         promised. Put the whole data directory back from a backup",
         path.display()
     )]
     Damaged {
@@ -42,6 +43,18 @@ pub enum OpenError {
         found: u32,
         /// The format that this version reads and writes.
         known: u32,
+    },
+    /// A file is sound and holds something that this version does not know. The version that wrote
+    /// it, or a later one, opens it.
+    #[error(
+        "{} holds something that this version does not know ({what}); start the version that wrote it",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
     },
     /// The data directory and the database belong to different clusters. Trying again does not help.
     #[error(

@@ -101,6 +101,9 @@ impl Log {
         let handle = handle.map_err(OpenError::io("start the thread of", &path))?;
         let tail = result.recv();
         let tail = tail.map_err(|_| OpenError::damaged(&path, "reading it failed"))??;
+        let term = tail.vote.map_or(0, |vote| vote.leader_id.term);
+        metrics::gauge!("parlance_raft_term").set(term as f64);
+        metrics::gauge!("parlance_raft_log_entries").set(tail.entries.len() as f64);
         let log = Self { tail: Arc::new(Mutex::new(tail)), writes };
         Ok((log, LogThread { handle }))
     }

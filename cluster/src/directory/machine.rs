@@ -70,6 +70,14 @@ impl Machine {
         self.applied = restored.meta.last_log_id;
         self.membership = restored.meta.last_membership;
         *self.view.state.write() = restored.state;
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let last = self.applied.map_or(0, |last| last.index);
+        metrics::gauge!("parlance_raft_last_applied").set(last as f64);
+        let rooms = self.view.state.read().room_count();
+        metrics::gauge!("parlance_directory_rooms").set(rooms as f64);
     }
 }
 
@@ -101,10 +109,7 @@ impl RaftStateMachine<Types> for Machine {
                 responder.send(response);
             }
         }
-        let last = self.applied.map_or(0, |last| last.index);
-        metrics::gauge!("parlance_raft_last_applied").set(last as f64);
-        let rooms = self.view.state.read().room_count();
-        metrics::gauge!("parlance_directory_rooms").set(rooms as f64);
+        self.measure();
         Ok(())
     }
 

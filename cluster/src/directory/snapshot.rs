@@ -180,8 +180,12 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Restored, OpenError> {
     if format != FORMAT {
         return Err(OpenError::Version { path: path.to_owned(), found: format, known: FORMAT });
     }
-    let Body { last_log_id, membership, state } = postcard::from_bytes(body)
-        .map_err(|error| damaged(format!("its body does not parse ({error})")))?;
+    // The checksum vouches for the body: what does not parse was never damaged.
+    let unknown = |error: postcard::Error| OpenError::Newer {
+        path: path.to_owned(),
+        what: format!("its state, {error}"),
+    };
+    let Body { last_log_id, membership, state } = postcard::from_bytes(body).map_err(unknown)?;
     let state = State::from_record(state).map_err(|why| damaged(why.into()))?;
     Ok(Restored { meta: SnapshotMeta { last_log_id, last_membership: membership }, state })
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::tokens::SignIn;
 use crate::error::account_refusal;
-use crate::limits::{SIGN_IN_CACHE, SIGN_INS_MAX};
+use crate::limits::SIGN_INS_MAX;
 
 /// Who shows a credential: the caller for the domain, and the sign-in it comes from.
 #[derive(Debug, Clone)]
@@ -84,13 +85,15 @@ struct Known {
 pub(super) struct SignIns {
     accounts: Arc<dyn Accounts>,
     known: Mutex<LruCache<(TenantId, Uuid), Known>>,
+    /// For how long an answer of the database holds.
+    remember: Duration,
     open: Open,
 }
 
 impl SignIns {
-    pub(super) fn new(accounts: Arc<dyn Accounts>) -> Self {
+    pub(super) fn new(accounts: Arc<dyn Accounts>, remember: Duration) -> Self {
         let places = NonZeroUsize::new(SIGN_INS_MAX).expect("more than none");
-        Self { accounts, known: Mutex::new(LruCache::new(places)), open: Open::default() }
+        Self { accounts, known: Mutex::new(LruCache::new(places)), remember, open: Open::default() }
     }
 
     pub(super) fn watch(&self, bearer: &Bearer) -> Watched {
@@ -145,7 +148,7 @@ impl SignIns {
     fn remembered(&self, who: SignIn) -> Option<Option<Arc<User>>> {
         let mut known = self.known.lock();
         let known = known.get(&(who.tenant, who.family))?;
-        (known.of == who.user && known.at.elapsed() < SIGN_IN_CACHE).then(|| known.user.clone())
+        (known.of == who.user && known.at.elapsed() < self.remember).then(|| known.user.clone())
     }
 
     async fn ask(&self, who: SignIn) -> Result<Option<Arc<User>>, Refusal> {

@@ -57,7 +57,7 @@ impl Auth {
         Ok(Self {
             keys: Keys::open(accounts.clone(), secret, config.lifetimes).await?,
             passwords: Passwords::new(config.passwords).await,
-            sign_ins: SignIns::new(accounts.clone()),
+            sign_ins: SignIns::new(accounts.clone(), config.lifetimes.sign_in_cache),
             lockout: Lockout::new(accounts.clone(), config.lockout),
             lifetimes: config.lifetimes,
             rates: config.rates,
@@ -81,10 +81,11 @@ impl Auth {
         if !self.registration {
             return Err(Refusal::forbidden("registration is switched off; ask an administrator"));
         }
-        let now = Timestamp::now();
-        self.limit("register", from, self.rates.register_per_minute, now).await?;
+        // What breaks a rule is told for free, so that a slip does not cost one of a few tries.
         let username = Username::register(username)?;
         check_rules(&password)?;
+        let now = Timestamp::now();
+        self.limit("register", from, self.rates.register_per_minute, now).await?;
         let password = self.passwords.hash(password).await?;
         let id = UserId::generate();
         let new = NewUser { tenant, id, username, password: Some(password), admin: false, at: now };
@@ -98,9 +99,9 @@ impl Auth {
         username: &str,
         password: Zeroizing<String>,
     ) -> Result<Pair, Refusal> {
+        check_name(username)?;
         let now = Timestamp::now();
         self.limit("login", from, self.rates.login_per_minute, now).await?;
-        check_name(username)?;
         if password.chars().count() > PASSWORD_CHARS_MAX {
             return Err(wrong());
         }
@@ -186,8 +187,8 @@ impl Auth {
     ) -> Result<Pair, Refusal> {
         let (tenant, now) = (bearer.caller.tenant, Timestamp::now());
         let name = &bearer.caller.username;
-        self.limit("login", from, self.rates.login_per_minute, now).await?;
         check_rules(&new)?;
+        self.limit("login", from, self.rates.login_per_minute, now).await?;
         let attempt = self.lockout.admit(tenant, name, from, now).await?;
         let found = self.accounts.credential(tenant, name).await.map_err(account_refusal)?;
         let found = found.filter(|found| found.user.id == bearer.caller.user).ok_or_else(over)?;

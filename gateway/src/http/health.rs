@@ -4,7 +4,6 @@
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
@@ -63,7 +62,7 @@ impl Check {
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     // Draining is told at once, and not only when the cached answer is old.
-    let draining = app.draining.load(Ordering::Acquire);
+    let draining = app.closing.is_cancelled();
     let known = app.ready.lock().clone().filter(|ready| ready.at.elapsed() < READY_CACHE);
     let mut report = match known {
         Some(ready) => ready.report,

@@ -23,8 +23,8 @@ use crate::limits::HEADER_BYTES_MAX;
 
 /// What a connection over the caps gets.
 pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/json\r\ncontent-length: 81\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
-    {\"code\":\"busy\",\"detail\":\"too many connections; try again\",\"retry_after_ms\":1000}  ";
+    content-type: application/json\r\ncontent-length: 80\r\nretry-after: 1\r\nconnection: close\r\n\r\n\
+    {\"code\":\"busy\",\"detail\":\"too many connections; try again\",\"retry_after_ms\":1000}";
 
 pub(super) struct Open {
     pub(super) admitted: Arc<Admitted>,

@@ -90,7 +90,15 @@ async fn serve(app: Arc<App>, on_upgrade: OnUpgrade, speaks: Speaks) {
         Speaks::Simple { .. } => Dialect::Simple,
     };
     let greeted = match speaks {
-        Speaks::V1 { bearer } => Box::pin(greet(&app, &mut line, bearer, deadline)).await,
+        Speaks::V1 { bearer } => {
+            let greeting = Box::pin(greet(&app, &mut line, bearer, deadline));
+            tokio::select! {
+                greeted = greeting => greeted,
+                () = app.closing.cancelled() => {
+                    Err(NotGreeted::Closed(CloseCode::GoingAway, going_away()))
+                }
+            }
+        }
         Speaks::Simple { bearer } => Ok(Greeted { bearer, dialect, hello: None, previous: None }),
     };
     let opened = greeted.and_then(|greeted| {
@@ -214,7 +222,9 @@ impl Talk {
         let OpenSession { session, outbox } = open;
         let now = Instant::now();
         let watched = app.auth.watch(&bearer);
-        let recheck_at = now + app.config.deadlines.recheck;
+        // Sockets that came at the same time, after a restart, are not looked up at the same time.
+        let spread = f32::from(session.id().0.as_bytes()[15]) / 512.0;
+        let recheck_at = now + app.config.deadlines.recheck.mul_f32(1.0 - spread);
         Self {
             app,
             line,
@@ -381,6 +391,10 @@ impl Talk {
         }
         Turn::On
     }
+}
+
+fn going_away() -> Refusal {
+    Refusal::unavailable("the node is going away; connect again")
 }
 
 fn signed_out() -> Refusal {

@@ -3,7 +3,7 @@
 
 use clap::Subcommand;
 use parlance_actors::vocab::Timestamp;
-use parlance_storage::{MigrationStatus, StorageConfig};
+use parlance_storage::MigrationStatus;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::print;
 use crate::Settings;
 use crate::assemble;
-use crate::config::{self, Config};
+use crate::config;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
 
@@ -51,7 +51,8 @@ pub(crate) fn run(action: &Action) -> Result<(), Failure> {
         None => Some(DataDir::open(&config.data_dir)?),
         Some(_) => None,
     };
-    let storage = storage(&config, data_dir.as_ref());
+    let folder = data_dir.as_ref().map(DataDir::database);
+    let storage = assemble::storage_config(&config, folder.as_deref())?;
     let runtime = super::small_runtime()?;
     let status = runtime.block_on(async {
         match action {
@@ -61,11 +62,6 @@ pub(crate) fn run(action: &Action) -> Result<(), Failure> {
         }
     });
     print(&table(&status.map_err(assemble::storage_failure)?))
-}
-
-fn storage(config: &Config, data_dir: Option<&DataDir>) -> StorageConfig {
-    let folder = data_dir.map(DataDir::database);
-    assemble::storage_config(config, folder.as_deref())
 }
 
 fn table(status: &[MigrationStatus]) -> String {

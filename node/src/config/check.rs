@@ -190,8 +190,7 @@ fn fits(kind: Kind, value: &Value) -> Result<(), String> {
         }),
         Kind::Origins => each(value, "an origin such as https://chat.example.com", is_origin),
         Kind::Secret => match value.as_str() {
-            Some(text) if !text.is_empty() => Ok(()),
-            Some(_) => Err("is empty".to_owned()),
+            Some(text) => crate::assemble::check_secret(text).map(drop),
             None => Err("must be a text".to_owned()),
         },
         Kind::DatabaseUrl => database_url(value),

@@ -140,7 +140,7 @@ mod tests {
                 Kind::Directory => "/nowhere",
                 Kind::Networks => "10.0.0.0/8, ::1",
                 Kind::Origins => "https://a.example,http://b.example:81",
-                Kind::Secret => "correct-horse-battery-staple-0123456789",
+                Kind::Secret => "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=",
                 Kind::DatabaseUrl => "postgres://u:p@h/d",
                 Kind::File => continue,
             };

@@ -7,7 +7,7 @@ mod talk;
 mod town;
 
 pub(crate) use node::Node;
-pub(crate) use talk::{Listener, Talk, Talker};
+pub(crate) use talk::{Talk, Talker};
 pub(crate) use town::{Person, Town};
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use parlance_actors::testkit::accounts_suite;
 use parlance_actors::vocab::TenantId;
 
 use crate::sql::{Arg, Db, For};
-use crate::throwaway::Server;
+use crate::testkit::PostgresServer;
 use crate::{Storage, StorageConfig};
 
 async fn on_sqlite() -> (tempfile::TempDir, Storage) {
@@ -14,8 +14,8 @@ async fn on_sqlite() -> (tempfile::TempDir, Storage) {
     (folder, storage)
 }
 
-async fn on_postgres() -> (Server, Storage) {
-    let server = Server::start().await;
+async fn on_postgres() -> (PostgresServer, Storage) {
+    let server = PostgresServer::start(false).await;
     let storage = Storage::open(StorageConfig::new(server.url())).await.expect("opened");
     (server, storage)
 }

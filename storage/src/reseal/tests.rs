@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::Storage;
 use crate::keyring::REMOVAL_REST;
-use crate::throwaway::Server;
+use crate::testkit::PostgresServer;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const TENANT: TenantId = TenantId::MAIN;
@@ -209,7 +209,7 @@ async fn resealing_on_sqlite_changes_keys_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resealing_on_postgres_changes_keys_and_nothing_else() {
-    let server = Server::start().await;
+    let server = PostgresServer::start(false).await;
     resealing_keeps_its_promises(StorageConfig::new(server.url())).await;
 }
 
@@ -223,7 +223,7 @@ async fn a_delete_beside_resealing_is_never_undone_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delete_beside_resealing_is_never_undone_on_postgres() {
-    let server = Server::start().await;
+    let server = PostgresServer::start(false).await;
     let storage = Storage::open(StorageConfig::new(server.url())).await.expect("opened");
     a_delete_between_reading_and_writing_wins(&storage.db).await;
 }

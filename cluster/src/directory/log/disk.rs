@@ -310,9 +310,10 @@ fn decode(path: &Path, index: u64, sealed: &[u8]) -> Result<Entry, OpenError> {
     let bytes = unseal(&entry_label(index), sealed).ok_or_else(|| {
         OpenError::damaged(path, format!("the checksum of entry {index} does not match"))
     })?;
-    let entry: Entry = postcard::from_bytes(bytes).map_err(|error| {
-        let why = format!("entry {index} does not parse ({error}); a later version wrote it");
-        OpenError::damaged(path, why)
+    // The checksum vouches for the bytes: what does not parse was never damaged.
+    let entry: Entry = postcard::from_bytes(bytes).map_err(|error| OpenError::Newer {
+        path: path.to_owned(),
+        what: format!("entry {index}, {error}"),
     })?;
     if entry.index() != index {
         return Err(OpenError::damaged(path, format!("entry {index} says it is another one")));
@@ -377,6 +378,56 @@ mod tests {
         let parts =
             ["01", "10", &"09".repeat(16), "01", "07", "01ac020101", "01ac020105", "00", "0105"];
         assert_eq!(hex(&postcard::to_stdvec(&head).expect("encodes")), parts.concat());
+    }
+
+    #[test]
+    fn what_waits_together_shares_one_commit_and_keeps_its_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        Disk::create(folder.path(), IDENTITY).expect("made");
+        let (mut disk, _) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        let vote = |term| Vote::new_committed(term, 1);
+        let entry = |term, index| Entry {
+            log_id: LogId { leader_id: vote(term).leader_id, index },
+            payload: openraft::EntryPayload::Blank,
+        };
+        let before = disk.head.commits;
+        disk.take(&[
+            Write::Vote(vote(1), IOFlushed::noop()),
+            Write::Append((0..5).map(|index| entry(1, index)).collect(), IOFlushed::noop()),
+            Write::Truncate(3, IOFlushed::noop()),
+            Write::Vote(vote(2), IOFlushed::noop()),
+            Write::Append(vec![entry(2, 3)], IOFlushed::noop()),
+            Write::Purge(entry(1, 0).log_id, IOFlushed::noop()),
+        ]);
+        assert_eq!((disk.broken.as_ref(), disk.head.commits), (None, before + 1));
+        drop(disk);
+        let (_, tail) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        assert_eq!(tail.vote, Some(vote(2)));
+        assert_eq!(tail.purged, Some(entry(1, 0).log_id));
+        let entries: Vec<Entry> = tail.entries.into_values().collect();
+        assert_eq!(entries, [entry(1, 1), entry(1, 2), entry(2, 3)]);
+    }
+
+    #[test]
+    fn a_command_of_a_later_version_is_refused_and_not_called_damage() {
+        let folder = tempfile::tempdir().expect("a folder");
+        Disk::create(folder.path(), IDENTITY).expect("made");
+        let (disk, _) = Disk::open(folder.path(), IDENTITY).expect("opens");
+        // Term 1, node 1, index 0, a command, with a number that no command has.
+        let entry = seal(&entry_label(0), &[1, 1, 0, 1, 99, 5]);
+        let transaction = disk.db.begin_write().expect("begins");
+        transaction
+            .open_table(ENTRIES)
+            .expect("opens")
+            .insert(0, entry.as_slice())
+            .expect("inserted");
+        transaction.commit().expect("committed");
+        let mut head = Head { last: Some(0), ..disk.head.clone() };
+        commit(&disk.db, &mut head, &[]).expect("committed");
+        drop(disk);
+        let error = Disk::open(folder.path(), IDENTITY).err().expect("refused");
+        assert!(matches!(error, OpenError::Newer { .. }), "{error}");
+        assert!(error.to_string().contains(LOG_FILE), "{error}");
     }
 
     #[test]

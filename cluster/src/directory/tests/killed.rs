@@ -40,10 +40,14 @@ fn child_of_the_kill_loop() {
 fn every_acknowledged_room_is_there_after_a_kill_at_any_moment() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let ends = Instant::now() + Duration::from_secs(6);
+    let started = Instant::now();
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let (mut rounds, mut rooms) = (0, 0);
-    while Instant::now() < ends {
+    // A busy machine gets longer to show something.
+    let enough = |rounds, rooms| rounds > 5 && rooms > 20;
+    while started.elapsed() < Duration::from_secs(6)
+        || (!enough(rounds, rooms) && started.elapsed() < Duration::from_secs(60))
+    {
         let folder = folder();
         let mut acknowledged = 0;
         for _ in 0..4 {
@@ -63,7 +67,7 @@ fn every_acknowledged_room_is_there_after_a_kill_at_any_moment() {
         }
         rooms = rooms.max(acknowledged);
     }
-    assert!(rounds > 5 && rooms > 20, "{rounds} rounds and {rooms} rooms prove little");
+    assert!(enough(rounds, rooms), "{rounds} rounds and {rooms} rooms prove little");
 }
 
 async fn count_rooms(data_dir: &Path) -> usize {

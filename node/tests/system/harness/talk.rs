@@ -28,8 +28,8 @@ const REST: Duration = Duration::from_secs(60);
 type Heads = Option<BTreeMap<Uuid, u64>>;
 
 /// Somebody who hears everything in every room.
-pub(crate) struct Listener {
-    pub(crate) sender: Sender,
+struct Listener {
+    sender: Sender,
     name: String,
     task: JoinHandle<BTreeMap<Uuid, Vec<Received>>>,
 }

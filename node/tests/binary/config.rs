@@ -1,32 +1,14 @@
 //! The configuration from the outside: the binary, its files, its environment and its flags.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_parlance");
+use crate::support::{folder, parlance as binary, said as text};
 
-/// The binary without any setting of whoever runs the tests.
 fn parlance(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(BINARY);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PARLANCE_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = binary();
     command.current_dir(dir).args(arguments).envs(environment.iter().copied());
     command.output().expect("the binary runs")
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder of its own")
 }
 
 fn write(dir: &Path, name: &str, content: &str) {
@@ -130,6 +112,7 @@ simple_chat = 1
         "database.lanes (file bad.toml line 15): must be a whole number from 1 to 256, and is 3.5",
         "database.pool_size (file bad.toml line 16)",
         "auth.cluster_secret (file bad.toml): is set, and so is auth.cluster_secret_file",
+        "auth.cluster_secret (file bad.toml line 18): the cluster secret ",
         "auth.cluster_secret_file (file bad.toml): \"/nowhere/secret\" cannot be read",
         "auth.registration (file bad.toml line 20): must be true or false, and is \"yes\"",
         "chat.simple_chat (file bad.toml line 22): must be true or false, and is 1",
@@ -219,7 +202,7 @@ fn the_file_in_the_data_directory_is_read_unless_another_is_named() {
 #[test]
 fn no_secret_is_ever_printed() {
     let dir = folder();
-    let secret = "Hunter2-swordfish-0123456789-abcdefghijklmnop";
+    let secret = "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=";
     let url = |host: &str| format!("postgres://parlance:{secret}@{host}/p?sslpassword={secret}");
     write(
         dir.path(),
@@ -244,7 +227,7 @@ fn no_secret_is_ever_printed() {
     );
     assert!(by_environment.status.success(), "{}", text(&by_environment));
     for shown in [text(&by_file), text(&by_environment)] {
-        assert!(!shown.contains("swordfish"), "{shown}");
+        assert!(!shown.contains("QfHs7uGd"), "{shown}");
         assert!(shown.contains("auth.cluster_secret = \"***\""), "{shown}");
         assert!(shown.contains("postgres://parlance:***@a/p?sslpassword=***"), "{shown}");
     }
@@ -256,7 +239,7 @@ fn no_secret_is_ever_printed() {
     ] {
         let output = parlance(dir.path(), &["config", "check"], &[(name, value)]);
         assert_eq!(output.status.code(), Some(1), "{name}");
-        assert!(!text(&output).contains("swordfish"), "{}", text(&output));
+        assert!(!text(&output).contains("QfHs7uGd"), "{}", text(&output));
     }
 }
 

@@ -1,0 +1,10 @@
+//! The gateway as clients meet it: the real server on a free port, over in-memory ports.
+
+mod harness;
+
+mod sign_in;
+
+mod errors;
+mod front_door;
+mod resources;
+mod socket;

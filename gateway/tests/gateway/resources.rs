@@ -1,0 +1,193 @@
+//! Rooms, messages, members and people over HTTP, from beginning to end.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::{Server, request, text};
+
+fn seqs(page: &Value) -> Vec<u64> {
+    let messages = page["messages"].as_array().expect("a page");
+    messages.iter().map(|entry| entry["seq"].as_u64().expect("a seq")).collect()
+}
+
+#[tokio::test]
+async fn a_room_is_made_once_for_a_key_listed_changed_and_joined() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let key = Uuid::now_v7();
+    let new = json!({"key": key, "name": " Hall ", "kind": "public", "topic": "talk"});
+    let made = server.post("/api/rooms", &ann, new.clone()).await.expect(201);
+    assert_eq!((&made["name"], &made["topic"]), (&json!("Hall"), &json!("talk")));
+    assert_eq!((&made["kind"], &made["role"]), (&json!("public"), &json!("owner")));
+    assert!(made["created_at"].is_string());
+    let again = server.post("/api/rooms", &ann, new).await.expect(201);
+    assert_eq!(again["id"], made["id"]);
+    let taken = json!({"name": "hall", "kind": "private"});
+    assert_eq!(server.post("/api/rooms", &bob, taken).await.code(), (409, "name_taken".into()));
+    for (body, why) in [
+        (json!({"name": "", "kind": "public"}), "1 to 80"),
+        (json!({"name": "x", "kind": "direct"}), "public and private"),
+        (json!({"name": "x", "kind": "open"}), "kind"),
+        (json!({"name": "x", "kind": "public", "topic": "a\u{0}b"}), "control"),
+    ] {
+        let reply = server.post("/api/rooms", &ann, body).await;
+        assert_eq!(reply.status, 400);
+        assert!(text(&reply.json()["detail"]).contains(why), "{reply:?}");
+    }
+
+    let id = text(&made["id"]);
+    let path = format!("/api/rooms/{id}");
+    let seen = server.get(&path, &bob).await.expect(200);
+    assert_eq!((&seen["name"], &seen["role"]), (&json!("Hall"), &Value::Null));
+    let change = json!({"name": "Great Hall", "slow_mode_seconds": 5});
+    let patch = |token, body| server.call("PATCH", &path, token, Some(body));
+    assert_eq!(patch(&bob, change.clone()).await.status, 403);
+    let changed = patch(&ann, change).await.expect(200);
+    assert_eq!(changed["name"], "Great Hall");
+    assert_eq!(changed["slow_mode_seconds"], 5);
+    assert_eq!(changed["topic"], "talk");
+    assert_eq!(patch(&ann, json!({})).await.status, 400);
+    assert_eq!(patch(&ann, json!({"slow_mode_seconds": 100_000})).await.status, 400);
+
+    let join = format!("{path}/join");
+    let mut keyed = request("POST", &join, &bob, None);
+    let key = Uuid::now_v7().to_string();
+    keyed.headers_mut().insert("idempotency-key", key.parse().expect("a header"));
+    let joined = server.send(keyed.clone()).await.expect(200);
+    let repeated = server.send(keyed).await.expect(200);
+    assert_eq!(repeated["seq"], joined["seq"]);
+    assert_eq!(repeated["repeated"], true);
+    let list = server.get("/api/rooms", &bob).await.expect(200);
+    let mine =
+        list["rooms"].as_array().expect("rooms").iter().find(|room| room["id"] == made["id"]);
+    assert_eq!(mine.expect("listed")["role"], "member");
+    let first = server.get("/api/rooms?limit=1", &bob).await.expect(200);
+    // The lobby comes with the first page, beside the one that was asked for.
+    let kinds: Vec<_> =
+        first["rooms"].as_array().expect("rooms").iter().map(|room| &room["kind"]).collect();
+    assert_eq!(kinds, ["lobby", "public"]);
+    server.call("POST", &format!("{path}/leave"), &bob, None).await.expect(200);
+    assert_eq!(server.get(&path, &bob).await.expect(200)["role"], Value::Null);
+}
+
+#[tokio::test]
+async fn members_are_added_given_roles_and_removed() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let bob_id = text(&server.get("/api/me", &bob).await.expect(200)["id"]);
+    let room = server.room(&ann, "private").await;
+    let member = format!("/api/rooms/{room}/members/{bob_id}");
+    server.call("PUT", &member, &ann, None).await.expect(200);
+    assert_eq!(server.get(&format!("/api/rooms/{room}"), &bob).await.expect(200)["role"], "member");
+    server.call("PUT", &member, &ann, Some(json!({"role": "moderator"}))).await.expect(200);
+    let list = server.get(&format!("/api/rooms/{room}/members"), &bob).await.expect(200);
+    let roles: Vec<_> = list["members"]
+        .as_array()
+        .expect("members")
+        .iter()
+        .map(|member| (text(&member["user"]["username"]), text(&member["role"])))
+        .collect();
+    assert!(roles.contains(&("ann".into(), "owner".into())), "{roles:?}");
+    assert!(roles.contains(&("bob".into(), "moderator".into())), "{roles:?}");
+    let nobody = format!("/api/rooms/{room}/members/{}", Uuid::now_v7());
+    assert_eq!(server.call("PUT", &nobody, &ann, None).await.code(), (404, "not_found".into()));
+    server.call("DELETE", &member, &ann, None).await.expect(200);
+    assert_eq!(server.get(&format!("/api/rooms/{room}"), &bob).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_message_is_sent_once_for_a_key_edited_reacted_to_pinned_and_deleted() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let room = server.room(&ann, "public").await;
+    server.call("POST", &format!("/api/rooms/{room}/join"), &bob, None).await.expect(200);
+    let path = format!("/api/rooms/{room}/messages");
+    let send = json!({"key": Uuid::now_v7(), "body": "one"});
+    let sent = server.post(&path, &ann, send.clone()).await.expect(201);
+    let repeat = server.post(&path, &ann, send).await.expect(201);
+    assert_eq!((&repeat["seq"], &repeat["sent_at"]), (&sent["seq"], &sent["sent_at"]));
+    let message = format!("{path}/{}", sent["seq"]);
+
+    let body = json!({"body": "two"});
+    assert_eq!(server.call("PATCH", &message, &bob, Some(body.clone())).await.status, 403);
+    server.call("PATCH", &message, &ann, Some(body)).await.expect(200);
+    server.call("PUT", &format!("{message}/reactions/%F0%9F%91%8D"), &bob, None).await.expect(200);
+    server.call("PUT", &format!("{message}/reactions/x"), &bob, None).await.expect(200);
+    server.call("DELETE", &format!("{message}/reactions/x"), &bob, None).await.expect(200);
+    server.call("PUT", &format!("{message}/pin"), &ann, None).await.expect(200);
+
+    let page = server.get(&path, &bob).await.expect(200);
+    let entries = page["messages"].as_array().expect("a page");
+    let entry = entries.iter().find(|entry| entry["seq"] == sent["seq"]).expect("the message");
+    assert_eq!((&entry["body"], &entry["pinned"]), (&json!("two"), &json!(true)));
+    assert!(entry["edited_at"].is_string());
+    assert_eq!(entry["reactions"].as_array().expect("reactions").len(), 1);
+    assert_eq!(entry["reactions"][0]["emoji"], "\u{1f44d}");
+    assert_eq!(entry["reactions"][0]["users"][0]["username"], "bob");
+
+    let log = server.get(&format!("{path}?view=log&limit=200"), &bob).await.expect(200);
+    let all: Vec<u64> = (1..=log["as_of"].as_u64().expect("a head")).collect();
+    assert_eq!(seqs(&log), all, "no gap and no repeat");
+    let after = server.get(&format!("{path}?view=log&after=2&limit=3"), &bob).await.expect(200);
+    assert_eq!((seqs(&after), &after["more"]), (vec![3, 4, 5], &json!(true)));
+    let before = server.get(&format!("{path}?view=log&before=3&limit=5"), &bob).await.expect(200);
+    assert_eq!((seqs(&before), &before["more"]), (vec![1, 2], &json!(false)));
+
+    assert_eq!(server.call("DELETE", &message, &bob, None).await.status, 403);
+    server.call("DELETE", &format!("{message}/pin"), &ann, None).await.expect(200);
+    server.call("DELETE", &message, &ann, None).await.expect(200);
+    let page = server.get(&path, &bob).await.expect(200);
+    let entries = page["messages"].as_array().expect("a page");
+    let entry = entries.iter().find(|entry| entry["seq"] == sent["seq"]).expect("a tombstone");
+    assert_eq!(entry["body"], Value::Null);
+    assert_eq!(entry["deleted"]["by"]["username"], "ann");
+
+    let read = format!("/api/rooms/{room}/read");
+    server.call("PUT", &read, &bob, Some(json!({"seq": 2}))).await.expect(204);
+    let list = server.get("/api/rooms", &bob).await.expect(200);
+    let mine = list["rooms"].as_array().expect("rooms").iter().find(|one| one["id"] == json!(room));
+    assert_eq!(mine.expect("listed")["read"], 2);
+}
+
+#[tokio::test]
+async fn a_direct_conversation_is_the_same_from_either_side_and_closed_to_others() {
+    let server = Server::start().await;
+    let (ann, bob, cat) =
+        (server.user("ann").await, server.user("bob").await, server.user("cat").await);
+    let ann_id = text(&server.get("/api/me", &ann).await.expect(200)["id"]);
+    let one = server.post("/api/direct", &ann, json!({"username": "BOB"})).await.expect(200);
+    let other = server.post("/api/direct", &bob, json!({"user": ann_id})).await.expect(200);
+    assert_eq!(one["id"], other["id"]);
+    assert_eq!(one["kind"], "direct");
+    let path = format!("/api/rooms/{}/messages", text(&one["id"]));
+    server.post(&path, &ann, json!({"body": "psst"})).await.expect(201);
+    let page = server.get(&path, &bob).await.expect(200);
+    assert!(page.to_string().contains("psst"));
+    assert_eq!(server.get(&path, &cat).await.code(), (404, "not_found".into()));
+    for body in [json!({}), json!({"user": ann_id, "username": "bob"})] {
+        assert_eq!(server.post("/api/direct", &ann, body).await.status, 400);
+    }
+    let nobody = json!({"username": "nobody"});
+    assert_eq!(server.post("/api/direct", &ann, nobody).await.status, 404);
+}
+
+#[tokio::test]
+async fn people_are_found_by_the_beginning_of_their_name() {
+    let server = Server::start().await;
+    let ann = server.user("ann").await;
+    server.user("anton").await;
+    server.user("bob").await;
+    let found = server.get("/api/users?prefix=AN", &ann).await.expect(200);
+    let names: Vec<_> = found["users"]
+        .as_array()
+        .expect("users")
+        .iter()
+        .map(|user| text(&user["username"]))
+        .collect();
+    assert_eq!(names, ["ann", "anton"]);
+    let one = server.get("/api/users?prefix=an&limit=1", &ann).await.expect(200);
+    assert_eq!(one["users"].as_array().expect("users").len(), 1);
+    let id = text(&one["users"][0]["id"]);
+    assert_eq!(server.get(&format!("/api/users/{id}"), &ann).await.expect(200)["username"], "ann");
+    assert_eq!(server.get("/api/users?prefix=an", "").await.status, 401);
+}

@@ -1,0 +1,6 @@
+//! The binary `parlance` from the outside: what it prints, writes, answers and refuses.
+
+mod commands;
+mod config;
+mod serve;
+mod support;
