@@ -3,6 +3,7 @@
 //! messages that should have been sent meanwhile (no coordinated omission).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Plan {
     pub check: bool,
     /// Processes whose use is measured.
     pub servers: Vec<Tree>,
+    /// Where accounts and rooms are kept from run to run.
+    pub prepared: Option<PathBuf>,
 }
 
 /// When things happen in a run.
@@ -86,9 +89,7 @@ impl Times {
 /// # Errors
 /// When the run cannot be prepared, or the server's processes cannot be read.
 pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
-    eprintln!("making {} accounts and {} rooms", plan.accounts, plan.rooms);
-    let prepared =
-        setup::prepare(server, plan.sources, plan.accounts, plan.rooms, plan.members).await?;
+    let prepared = setup::prepare_or_take(server, plan).await?;
     eprintln!("opening {} sockets", plan.rooms * plan.members);
     let sockets = connect(server, plan, &prepared).await?;
 

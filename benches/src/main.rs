@@ -88,6 +88,11 @@ struct Common {
     /// Check the promises over everything that was sent and received.
     #[arg(long)]
     check: bool,
+    /// Keep accounts and rooms in this file, and take them from it when it is there: for several
+    /// runs of one shape, and for `idle` on a server that was started again after the setup. The
+    /// access tokens in it last as long as the server says (30 minutes by default).
+    #[arg(long)]
+    prepared: Option<PathBuf>,
     /// Write the report there as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -167,6 +172,7 @@ fn plan(scenario: Scenario) -> anyhow::Result<(Common, Plan)> {
         sources: common.sources,
         check: common.check,
         servers: common.server_pids.iter().map(|pid| Tree { pid: *pid }).collect(),
+        prepared: common.prepared.clone(),
     };
     Ok((common, plan))
 }

@@ -2,22 +2,27 @@
 //! share an account, because a password hash is slow on purpose.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use parlance_client::{ClientError, Http, Server};
 use parlance_protocol::RoomKind;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::limits;
+use crate::load::Plan;
 
 /// The password of every account of a run: they are thrown away with the run's database.
 const PASSWORD: &str = "Load-generator-1";
 
 /// An account that is signed in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Account {
     /// Its id.
     pub id: Uuid,
@@ -26,7 +31,7 @@ pub struct Account {
 }
 
 /// What a run needs before its first socket.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Prepared {
     /// The accounts.
     pub accounts: Vec<Account>,
@@ -48,6 +53,47 @@ pub fn from_source(server: &Server, sources: u8, index: usize) -> Server {
 fn places(rooms: usize, members: usize, accounts: usize) -> Vec<Vec<usize>> {
     let account = |room: usize, place: usize| (room * members + place) % accounts;
     (0..rooms).map(|room| (0..members).map(|place| account(room, place)).collect()).collect()
+}
+
+/// What `file` holds from an earlier run of the same shape, or else newly made accounts and rooms,
+/// which are then kept there. So a server can be started again between setup and measurement.
+///
+/// # Errors
+/// As [`prepare`], and when the file is of another shape or cannot be read or written.
+pub async fn prepare_or_take(server: &Server, plan: &Plan) -> anyhow::Result<Prepared> {
+    let make = async || {
+        eprintln!("making {} accounts and {} rooms", plan.accounts, plan.rooms);
+        prepare(server, plan.sources, plan.accounts, plan.rooms, plan.members).await
+    };
+    let Some(file) = &plan.prepared else { return make().await };
+    if file.exists() {
+        return take(file, plan);
+    }
+    let prepared = make().await?;
+    let json = serde_json::to_vec(&prepared).context("writing what was prepared")?;
+    // It holds access tokens: for its owner alone.
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options
+        .open(file)
+        .and_then(|mut open| open.write_all(&json))
+        .with_context(|| format!("writing {}", file.display()))?;
+    Ok(prepared)
+}
+
+fn take(file: &Path, plan: &Plan) -> anyhow::Result<Prepared> {
+    let json = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let prepared: Prepared = serde_json::from_slice(&json)
+        .with_context(|| format!("{} holds no prepared run", file.display()))?;
+    let members = prepared.members.first().map_or(0, Vec::len);
+    let shape = (prepared.accounts.len(), prepared.rooms.len(), members);
+    let asked = (plan.accounts, plan.rooms, plan.members);
+    anyhow::ensure!(
+        shape == asked,
+        "{} is for {shape:?} accounts, rooms and members, and {asked:?} are asked for",
+        file.display()
+    );
+    Ok(prepared)
 }
 
 /// Makes `accounts` accounts and `rooms` public rooms with `members` sockets each.

@@ -21,9 +21,7 @@ use crate::setup;
 /// When a socket cannot be opened, or the server's processes cannot be read.
 pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
     anyhow::ensure!(!plan.servers.is_empty(), "idle needs --server-pid: it measures that process");
-    eprintln!("making {} accounts and {} rooms", plan.accounts, plan.rooms);
-    let prepared =
-        setup::prepare(server, plan.sources, plan.accounts, plan.rooms, plan.members).await?;
+    let prepared = setup::prepare_or_take(server, plan).await?;
     // What setup left behind (hashes, HTTP connections) goes first.
     sleep(plan.warm_up).await;
     let total = plan.rooms * plan.members;

@@ -324,6 +324,7 @@ mod tests {
             sources: 1,
             check: false,
             servers: Vec::new(),
+            prepared: None,
         }
     }
 

@@ -19,10 +19,15 @@ pub(super) async fn open(
     let hello = Hello { id: Some(1), token: Some(token.into()), session: None };
     socket.put(ClientFrame::Hello(hello).encode().as_bytes());
     socket.flush().await?;
-    let text = socket.text().await.context("waiting for the welcome")?;
-    match ServerFrame::parse(&text)? {
-        ServerFrame::Welcome(_) => {}
-        other => bail!("{other:?} in place of a welcome"),
+    loop {
+        let text = socket.text().await.context("waiting for the welcome")?;
+        match ServerFrame::parse(&text)? {
+            ServerFrame::Welcome(_) => break,
+            ServerFrame::Error(error) => bail!("hello: {}: {}", error.code, error.detail),
+            ServerFrame::Bye(bye) => bail!("hello: {}: {}", bye.code, bye.detail),
+            // The user's own feed may speak before.
+            _ => {}
+        }
     }
     let subscribe = Subscribe { id: Some(2), rooms: Cursors(vec![(room, None)]) };
     socket.put(ClientFrame::Subscribe(subscribe).encode().as_bytes());

@@ -7,7 +7,7 @@ use parlance_storage::testkit::PostgresServer;
 use crate::harness::{Chance, Node, Talk, Talker, Town};
 
 /// Kills in one test.
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 12;
 /// Acks that each life of the node must bring, so that no round is an empty one.
 const ACKS_A_ROUND: u64 = 60;
 

@@ -164,42 +164,40 @@ impl Driver {
         });
         socket.feed(hello.encode()).await.map_err(again)?;
         socket.flush().await.map_err(again)?;
-        let heard = timeout(limits::ANSWER_WAIT, async {
-            loop {
-                match socket.hear().await {
-                    Heard::Life => {}
-                    heard => return heard,
+        let greeted = timeout(limits::ANSWER_WAIT, self.welcomed(&mut socket)).await;
+        let user = greeted.unwrap_or_else(|_| Err(again("no welcome".into())))?;
+        Ok((socket, user))
+    }
+
+    /// Waits for the answer to the hello. The user's own feed may speak before it.
+    async fn welcomed(&mut self, socket: &mut Socket) -> Result<(Uuid, String), Over> {
+        let again = |why: String| Over::Again { why, pause: None };
+        loop {
+            let text = match socket.hear().await {
+                Heard::Text(text) => text,
+                Heard::End(code, why) => return Err(over(code, why)),
+                Heard::Life => continue,
+            };
+            match parse(&text).map_err(again)? {
+                ServerFrame::Welcome(Welcome { session, user, heartbeat_ms, .. }) => {
+                    self.session = Some(session);
+                    self.heartbeat = Duration::from_millis(heartbeat_ms.max(1_000));
+                    self.shed(Update::Connected { session });
+                    return Ok((user.id, user.username.0.into_owned()));
+                }
+                ServerFrame::Error(error) => return Err(not_welcome(&error)),
+                ServerFrame::Bye(bye) if &*bye.code == "unauthenticated" => {
+                    return Err(Over::Unauthenticated { why: bye.detail.to_string() });
+                }
+                ServerFrame::Bye(bye) => {
+                    let pause = bye.retry_after_ms.map(hear::bye_pause);
+                    return Err(Over::Again { why: bye.detail.to_string(), pause });
+                }
+                other => {
+                    // What it tells comes again, or is in the room list.
+                    tracing::debug!(?other, "before the welcome");
                 }
             }
-        });
-        let text = match heard.await {
-            Ok(Heard::Text(text)) => text,
-            Ok(Heard::End(code, why)) => return Err(over(code, why)),
-            Ok(Heard::Life) | Err(_) => return Err(again("no welcome".into())),
-        };
-        match parse(&text).map_err(again)? {
-            ServerFrame::Welcome(Welcome { session, user, heartbeat_ms, .. }) => {
-                self.session = Some(session);
-                self.heartbeat = Duration::from_millis(heartbeat_ms.max(1_000));
-                self.shed(Update::Connected { session });
-                Ok((socket, (user.id, user.username.0.into_owned())))
-            }
-            ServerFrame::Error(error) => Err(match &*error.code {
-                "unauthenticated" => Over::Unauthenticated { why: error.detail.to_string() },
-                code if crate::error::is_passing(code) => Over::Again {
-                    why: error.detail.to_string(),
-                    pause: error.retry_after_ms.map(Duration::from_millis),
-                },
-                _ => Over::Ended(refused(&error)),
-            }),
-            ServerFrame::Bye(bye) if &*bye.code == "unauthenticated" => {
-                Err(Over::Unauthenticated { why: bye.detail.to_string() })
-            }
-            ServerFrame::Bye(bye) => Err(Over::Again {
-                why: bye.detail.to_string(),
-                pause: bye.retry_after_ms.map(hear::bye_pause),
-            }),
-            other => Err(again(format!("{other:?} in place of a welcome"))),
         }
     }
 
@@ -430,6 +428,17 @@ fn over(code: Option<u16>, why: String) -> Over {
             Over::Ended(ClientError::Ended("another connection took the session's place".into()))
         }
         _ => Over::Again { why, pause: None },
+    }
+}
+
+fn not_welcome(error: &parlance_protocol::server::Error<'_>) -> Over {
+    match &*error.code {
+        "unauthenticated" => Over::Unauthenticated { why: error.detail.to_string() },
+        code if crate::error::is_passing(code) => Over::Again {
+            why: error.detail.to_string(),
+            pause: error.retry_after_ms.map(Duration::from_millis),
+        },
+        _ => Over::Ended(refused(error)),
     }
 }
 
