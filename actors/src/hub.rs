@@ -55,6 +55,8 @@ struct FeedState {
     r#gen: Gen,
     last: Option<Seq>,
     ring: VecDeque<Recent>,
+    /// The weight of what the ring holds.
+    ring_bytes: usize,
     followers: Followers,
 }
 
@@ -267,6 +269,7 @@ impl Feed {
             r#gen: Gen(0),
             last: None,
             ring: VecDeque::new(),
+            ring_bytes: 0,
             followers: Followers::default(),
         };
         Self { state: Mutex::new(state), joining: AtomicUsize::new(0) }
@@ -295,7 +298,7 @@ impl FeedState {
     ) -> bool {
         if r#gen != self.r#gen {
             self.r#gen = r#gen;
-            self.ring.clear();
+            self.clear_ring();
         } else if let Some(last) = self.last {
             if event.seq <= last {
                 return false;
@@ -321,7 +324,7 @@ impl FeedState {
     fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) {
         if r#gen != self.r#gen {
             self.r#gen = r#gen;
-            self.ring.clear();
+            self.clear_ring();
         } else if let Some(last) = self.last {
             if last >= head {
                 return;
@@ -332,15 +335,25 @@ impl FeedState {
     }
 
     fn keep(&mut self, recent: Recent) {
-        if self.ring.len() == limits::FEED_RING_EVENTS_MAX {
-            self.ring.pop_front();
-        }
+        self.ring_bytes += recent.event.content.weight();
         self.ring.push_back(recent);
+        while self.ring.len() > limits::FEED_RING_EVENTS_MAX
+            || self.ring_bytes > limits::FEED_RING_BYTES_MAX
+        {
+            let oldest = self.ring.pop_front().expect("over a bound, so not empty");
+            self.ring_bytes -= oldest.event.content.weight();
+        }
+    }
+
+    fn clear_ring(&mut self) {
+        self.ring.clear();
+        self.ring_bytes = 0;
     }
 
     fn blank(&mut self, target: Seq) {
         let blanked = self.ring.iter_mut().filter(|r| r.event.is_blanked_by_delete_of(target));
         for recent in blanked {
+            self.ring_bytes -= recent.event.content.weight();
             recent.event = Arc::new(recent.event.blanked());
             recent.frames = [const { None }; Dialect::COUNT];
         }
@@ -349,7 +362,7 @@ impl FeedState {
     /// Events that were never published here. It takes a crash between commit and publish, and a
     /// room that could not read them again.
     fn mark_hole(&mut self, encoder: &dyn Frames, room: RoomRef, from: Seq, to: Seq) {
-        self.ring.clear();
+        self.clear_ring();
         for following in &self.followers.list {
             if following.cut_from.is_none() {
                 following.push_gap(encoder, room, from, to);
@@ -384,7 +397,7 @@ impl FeedState {
         }
         if self.last.is_none() || self.r#gen != r#gen {
             self.r#gen = r#gen;
-            self.ring.clear();
+            self.clear_ring();
             self.last = Some(head);
         }
         let user = follower.user;

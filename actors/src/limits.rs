@@ -78,6 +78,9 @@ pub const RING_EVENTS_MAX: usize = 256;
 pub const RING_BYTES_MAX: usize = 256 * 1024;
 /// Recent events that a feed keeps to bridge a subscribe and its first live event.
 pub const FEED_RING_EVENTS_MAX: usize = 64;
+/// The same by size of their contents, because each is kept with its frames for as long as
+/// anybody follows the room. A join that needs more asks the room again.
+pub const FEED_RING_BYTES_MAX: usize = RING_BYTES_MAX / 2;
 /// The keys of recent changes that a room answers without the database.
 pub const WINDOW_KEYS_MAX: usize = 1_024;
 /// Members whose role a room keeps in memory; the least recently used gives way.
@@ -131,6 +134,7 @@ pub const DRAIN: Duration = Duration::from_secs(4);
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= OUTBOX_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX <= ENC_BODY_BYTES_MAX);
 const _: () = assert!(FEED_RING_EVENTS_MAX <= RING_EVENTS_MAX);
+const _: () = assert!(ENC_BODY_BYTES_MAX <= FEED_RING_BYTES_MAX);
 const _: () = assert!(REPLAY_EVENTS_MAX <= RING_EVENTS_MAX as u64);
 const _: () = assert!(REPLAY_EVENTS_MAX <= PAGE_MAX as u64);
 const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);

@@ -70,7 +70,8 @@ pub struct Deadlines {
     pub write: Duration,
     /// A socket whose client says nothing, not even a pong, is closed.
     pub idle: Duration,
-    /// How often an open socket's sign-in is looked up again. Logouts on this node are told at once.
+    /// How often an open socket's sign-in is looked up again: two small reads for each socket. What
+    /// this node revokes is told to its sockets at once.
     pub recheck: Duration,
     /// Requests in flight when the server stops.
     pub shutdown: Duration,

@@ -22,7 +22,8 @@ pub const SOCKET_WRITE_BYTES_MAX: usize = HISTORY_FRAME_BYTES_MAX + 2 * SOCKET_W
 /// Malformed frames in a row after which a socket is closed with 4002: a client that does not
 /// speak the protocol at all, and not one with a slip.
 pub const MALFORMED_FRAMES_MAX: u32 = 10;
-/// How long a closed socket is drained, so that the close frame is not lost to a reset.
+/// How long an end in good order may take: a closed socket is drained for so long, that its close
+/// frame is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// How much of it is drained.
 pub const LINGER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;

@@ -24,7 +24,7 @@ use crate::auth::{Auth, KeyError};
 use crate::config::GatewayConfig;
 use crate::frames::JsonFrames;
 use crate::http::router;
-use crate::limits::ACCEPT_PAUSE;
+use crate::limits::{ACCEPT_PAUSE, LINGER};
 use crate::proxies::Proxies;
 
 /// Why the gateway did not start. Nothing was changed.
@@ -113,7 +113,7 @@ impl Gateway {
             let (app, stop) = (app.clone(), stop.clone());
             async move { app.auth.keep(stop).await }
         };
-        let keys = tokio::spawn(keys);
+        let mut keys = tokio::spawn(keys);
         let door = Door { tls, router, app: app.clone(), stop: stop.clone() };
         door.accept(&listener, &connections).await;
         drop(listener);
@@ -134,8 +134,11 @@ impl Gateway {
         app.kill.cancel();
         connections.wait().await;
         app.sockets.wait().await;
-        if let Err(error) = keys.await {
-            tracing::error!(%error, "the loop of the signing keys ended badly");
+        // It may be waiting for the database, which is no reason to stay.
+        match tokio::time::timeout(LINGER, &mut keys).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the loop of the signing keys ended badly"),
+            Err(_) => keys.abort(),
         }
         tracing::info!(%address, "closed");
     }

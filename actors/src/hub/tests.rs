@@ -217,6 +217,26 @@ async fn typing_reaches_the_others_and_only_from_a_follower() {
 }
 
 #[tokio::test]
+async fn what_a_feed_keeps_is_bounded_by_size_too() {
+    let hub = Hub::new(Arc::new(Plain));
+    let (room, follower) = (room(), follower(UserId::generate()));
+    join_at(&hub, room, &follower, 0);
+    let body: Arc<str> = "x".repeat(limits::ENC_BODY_BYTES_MAX).into();
+    for seq in 1..=10 {
+        let content =
+            Content::Message { body: body.clone(), reply_to: None, thread: None, enc: true };
+        hub.publish(room, GEN, &event(seq, content));
+    }
+    let feed = hub.feeds.get(&room).expect("followed").clone();
+    let kept = |feed: &Feed| -> usize {
+        feed.state.lock().ring.iter().map(|recent| recent.event.content.weight()).sum()
+    };
+    assert!((1..=limits::FEED_RING_BYTES_MAX).contains(&kept(&feed)), "{}", kept(&feed));
+    hub.publish(room, GEN, &event(11, Content::Delete { target: Seq(10) }));
+    assert_eq!(kept(&feed), feed.state.lock().ring_bytes);
+}
+
+#[tokio::test]
 async fn a_room_without_followers_costs_nothing() {
     let hub = Hub::new(Arc::new(Plain));
     let (room, follower) = (room(), follower(UserId::generate()));

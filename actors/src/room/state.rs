@@ -195,8 +195,8 @@ pub struct RoomState<W, F> {
     ring: Ring,
     window: Window,
     roles: LruCache<UserId, Option<Role>>,
-    /// Roles as they will be once what is in flight is committed, and how many changes that is.
-    roles_ahead: HashMap<UserId, (Option<Role>, u32)>,
+    /// Roles as they will be once what is in flight is committed, by ticket: the last one counts.
+    roles_ahead: HashMap<UserId, Vec<(u64, Option<Role>)>>,
     targets: LruCache<Seq, Option<Target>>,
     deleting: HashSet<Seq>,
     last_messages: LruCache<UserId, Option<Timestamp>>,
@@ -316,11 +316,12 @@ impl<W, F> RoomState<W, F> {
 
     fn remember(&mut self, asker: UserId, fact: Fact, known: Known, front: Option<&mut Ask<W, F>>) {
         match (fact, known) {
+            // What a commit has told meanwhile is newer than what was read.
             (Fact::Role(user), Known::Role(role)) => {
-                self.roles.put(user, role);
+                self.roles.get_or_insert(user, || role);
             }
             (Fact::Target(seq), Known::Target(event)) => {
-                self.targets.put(seq, event.as_ref().map(Target::of));
+                self.targets.get_or_insert(seq, || event.as_ref().map(Target::of));
             }
             (Fact::LastMessage, Known::LastMessage(at)) => {
                 self.last_messages.put(asker, at);
@@ -394,7 +395,7 @@ impl<W, F> RoomState<W, F> {
     ) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.foresee(now, &sender, &content);
+        self.foresee(now, ticket, &sender, &content);
         self.tickets.insert((sender.id, key), ticket);
         let waiters = waiter.into_iter().collect();
         self.in_flight.insert(ticket, InFlight { sender: sender.id, key, since: now, waiters });
@@ -406,11 +407,10 @@ impl<W, F> RoomState<W, F> {
     }
 
     /// What is decided counts as done for later decisions.
-    fn foresee(&mut self, now: Timestamp, sender: &Sender, content: &Content) {
+    fn foresee(&mut self, now: Timestamp, ticket: u64, sender: &Sender, content: &Content) {
         match content {
             Content::Member { user, change, .. } => {
-                let ahead = self.roles_ahead.entry(*user).or_insert((None, 0));
-                *ahead = (change.role(), ahead.1 + 1);
+                self.roles_ahead.entry(*user).or_default().push((ticket, change.role()));
             }
             Content::Delete { target } => {
                 self.deleting.insert(*target);
@@ -426,7 +426,7 @@ impl<W, F> RoomState<W, F> {
     pub fn not_taken(&mut self, ticket: u64, draft: &Draft, why: &Refusal) -> Effects<W, F> {
         let mut effects = Vec::new();
         let Some(in_flight) = self.take_in_flight(ticket) else { return effects };
-        self.unforesee(&draft.content);
+        self.unforesee(ticket, &draft.content);
         if matches!(draft.content, Content::Message { .. }) {
             self.last_messages.pop(&draft.sender.id);
         }
@@ -436,11 +436,11 @@ impl<W, F> RoomState<W, F> {
         effects
     }
 
-    fn unforesee(&mut self, content: &Content) {
+    fn unforesee(&mut self, ticket: u64, content: &Content) {
         match content {
             Content::Member { user, .. } => {
                 self.roles.pop(user);
-                self.role_settled(*user);
+                self.role_settled(ticket, *user);
             }
             Content::Delete { target } => {
                 self.deleting.remove(target);
@@ -449,10 +449,10 @@ impl<W, F> RoomState<W, F> {
         }
     }
 
-    fn role_settled(&mut self, user: UserId) {
+    fn role_settled(&mut self, ticket: u64, user: UserId) {
         if let hash_map::Entry::Occupied(mut ahead) = self.roles_ahead.entry(user) {
-            ahead.get_mut().1 -= 1;
-            if ahead.get().1 == 0 {
+            ahead.get_mut().retain(|(other, _)| *other != ticket);
+            if ahead.get().is_empty() {
                 ahead.remove();
             }
         }
@@ -475,11 +475,11 @@ impl<W, F> RoomState<W, F> {
                         effects.push(Effect::Stop("a commit did not follow the room's head"));
                     }
                     let sent_at = draft.sent_at;
-                    self.committed(draft.at(seq), &mut effects);
+                    self.committed(ticket, draft.at(seq), &mut effects);
                     Ok(Posted { seq, sent_at, repeated: false })
                 }
                 Outcome::Repeated { seq, sent_at } => {
-                    self.unforesee(&draft.content);
+                    self.unforesee(ticket, &draft.content);
                     self.window.put(draft.sender.id, draft.key, (seq, sent_at));
                     Ok(Posted { seq, sent_at, repeated: true })
                 }
@@ -501,22 +501,22 @@ impl<W, F> RoomState<W, F> {
         effects
     }
 
-    fn committed(&mut self, event: Event, effects: &mut Effects<W, F>) {
+    fn committed(&mut self, ticket: u64, event: Event, effects: &mut Effects<W, F>) {
         self.head = event.seq;
         self.window.put(event.sender.id, event.key, (event.seq, event.sent_at));
         match &event.content {
             Content::Member { user, change, .. } => {
                 let (user, role) = (*user, change.role());
                 self.roles.put(user, role);
-                self.role_settled(user);
+                self.role_settled(ticket, user);
                 effects.push(Effect::Membership { user, role });
             }
             Content::Delete { target } => {
                 self.deleting.remove(target);
                 self.ring.blank(*target);
-                if let Some(Some(known)) = self.targets.get_mut(target) {
-                    known.deleted = true;
-                }
+                // Whosever it was; a look at it that is still being read must not bring it back.
+                let deleted = Target { sender: event.sender.id, is_message: true, deleted: true };
+                self.targets.put(*target, Some(deleted));
             }
             _ => {}
         }
@@ -597,7 +597,7 @@ impl<W, F> RoomState<W, F> {
             let admin = caller.user == user && caller.admin;
             return Ok(Some(if admin { Role::Owner } else { Role::Member }));
         }
-        if let Some((role, _)) = self.roles_ahead.get(&user) {
+        if let Some((_, role)) = self.roles_ahead.get(&user).and_then(|ahead| ahead.last()) {
             return Ok(*role);
         }
         self.roles.get(&user).copied().ok_or(Fact::Role(user))
@@ -650,6 +650,11 @@ impl<W, F> RoomState<W, F> {
         }
         match self.permit(now, post) {
             Ok(Ok(content)) => Verdict::Append(content),
+            // What is refused now may be done already: a repeat of an old key has the first seq
+            // for its answer, whatever happened since. Deleting twice is the plainest case.
+            Ok(Err(refusal)) if !key_checked && depends_on_the_log(refusal.code) => {
+                Verdict::Need(Fact::Key(post.key))
+            }
             Ok(Err(refusal)) => Verdict::Refuse(refusal),
             Err(fact) => Verdict::Need(fact),
         }
@@ -709,6 +714,11 @@ impl<W, F> RoomState<W, F> {
             .retry_after(Duration::from_millis(wait.unsigned_abs()))
         }))
     }
+}
+
+/// Whether a change that is refused with this may have been allowed before.
+const fn depends_on_the_log(code: Code) -> bool {
+    !matches!(code, Code::BadRequest | Code::TooLarge)
 }
 
 const fn is_about_members(change: &Change) -> bool {

@@ -59,14 +59,15 @@ impl Lockout {
         Ok(Attempt { here, everywhere })
     }
 
-    /// Counts a failure; the refusal says so when it was the last one.
+    /// Counts a failure, in both places; the refusal says so when it was the last one.
     pub(super) async fn failed(&self, attempt: &Attempt, now: Timestamp) -> Result<(), Refusal> {
-        let counts = [(&attempt.here, self.here), (&attempt.everywhere, self.everywhere)];
-        for (subject, rule) in counts {
-            let failures = self.accounts.fail(subject, rule, now).await.map_err(account_refusal)?;
-            resting(failures, now)?;
-        }
-        Ok(())
+        let (here, everywhere) = tokio::try_join!(
+            self.accounts.fail(&attempt.here, self.here, now),
+            self.accounts.fail(&attempt.everywhere, self.everywhere, now),
+        )
+        .map_err(account_refusal)?;
+        resting(here, now)?;
+        resting(everywhere, now)
     }
 
     /// Forgets the failures from this address. Those from elsewhere were somebody else's.

@@ -55,12 +55,18 @@ const PLACEHOLDERS: [&str; 10] = [
 ];
 
 impl ClusterSecret {
-    /// A new one from the system's random numbers.
+    /// A new one from the system's random numbers, which [`ClusterSecret::parse`] accepts.
     #[must_use]
     pub fn generate() -> Self {
-        let mut bytes = vec![0; BYTES_MIN];
-        rand::fill(&mut bytes).expect("the system has random numbers");
-        Self(bytes)
+        loop {
+            let mut bytes = Zeroizing::new([0; BYTES_MIN]);
+            rand::fill(&mut bytes[..]).expect("the system has random numbers");
+            // Once in some ten million the text happens to hold one of the placeholders.
+            let text = Zeroizing::new(STANDARD.encode(&bytes[..]));
+            if let Ok(secret) = Self::parse(&text) {
+                return secret;
+            }
+        }
     }
 
     /// Reads a configured secret: hexadecimal or base64 of at least 32 random bytes.

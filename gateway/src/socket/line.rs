@@ -126,9 +126,13 @@ impl Line {
         let _ = tokio::time::timeout(LINGER, ending).await;
     }
 
-    /// Answers the client's own close frame.
+    /// Answers the client's own close frame, if there was one: the answer waits to be flushed.
     pub(super) async fn part(mut self) {
-        let _ = tokio::time::timeout(LINGER, self.stream.close(None)).await;
+        let ending = async {
+            self.stream.flush().await.ok()?;
+            self.stream.get_mut().shutdown().await.ok()
+        };
+        let _ = tokio::time::timeout(LINGER, ending).await;
     }
 }
 

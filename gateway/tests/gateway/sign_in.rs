@@ -209,6 +209,34 @@ async fn repeated_failures_lock_the_name_for_that_address_only() {
 }
 
 #[tokio::test]
+async fn a_guess_spread_over_many_addresses_is_slowed_for_a_minute() {
+    let mut config = config();
+    config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    config.lockout = LockoutRule {
+        failures: 1,
+        window: Duration::from_secs(600),
+        rest: Duration::from_secs(600),
+    };
+    let server = Server::with(config).await;
+    server.register("ann").await;
+    let login = |from: String, password: &str| {
+        let body = json!({"username": "Ann", "password": password});
+        let mut request = crate::harness::request("POST", "/api/auth/login", "", Some(body));
+        request.headers_mut().insert("x-forwarded-for", from.parse().expect("a header"));
+        server.send(request)
+    };
+    for host in 0..19 {
+        login(format!("203.0.113.{host}"), "Wrong12345").await;
+    }
+    login("198.51.100.1".to_owned(), PASSWORD).await.expect(200);
+    login("203.0.113.19".to_owned(), "Wrong12345").await;
+    let reply = login("198.51.100.1".to_owned(), PASSWORD).await;
+    assert_eq!(reply.code(), (429, "locked_out".into()));
+    let ms = reply.json()["retry_after_ms"].as_u64().expect("milliseconds");
+    assert!(ms <= 60_000, "{ms}");
+}
+
+#[tokio::test]
 async fn registration_can_be_switched_off() {
     let mut config = config();
     config.registration = false;

@@ -339,6 +339,26 @@ async fn a_session_that_another_takes_over_is_closed() {
 }
 
 #[tokio::test]
+async fn a_clients_own_close_is_answered_and_ends_its_session() {
+    let server = Server::start().await;
+    let access = server.user("ann").await;
+    let mut socket = server.session(&access).await;
+    assert_eq!(server.chat.sessions(), 1);
+    socket.send(Message::Close(None)).await;
+    let answer = crate::harness::within(futures_util::StreamExt::next(&mut socket.stream)).await;
+    assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
+    crate::harness::until(async || server.chat.sessions() == 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_just_goes_ends_its_session() {
+    let server = Server::start().await;
+    let access = server.user("ann").await;
+    drop(server.session(&access).await);
+    crate::harness::until(async || server.chat.sessions() == 0).await;
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_does_not_hold_its_socket() {
     let mut config = config();
     config.deadlines.write = Duration::from_millis(300);

@@ -1,7 +1,8 @@
 //! A node from the outside: starting, starting again, refusing to start, ending.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -87,13 +88,51 @@ fn what_was_acknowledged_is_there_after_a_restart() {
 fn a_node_with_open_connections_ends_within_five_seconds() {
     let dir = folder();
     let node = Node::start(dir.path(), &[]);
-    let idle = std::net::TcpStream::connect(&node.address).expect("it listens");
+    let idle = TcpStream::connect(&node.address).expect("it listens");
     let begun = Instant::now();
     let ended = node.end(Signal::TERM);
     let took = begun.elapsed();
     assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
     assert!(took < Duration::from_secs(5), "it took {took:?}");
     drop(idle);
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let dir = folder();
+    let node = Node::start(dir.path(), &[]);
+    // A request whose body does not come holds up the orderly end.
+    let mut slow = TcpStream::connect(&node.address).expect("it listens");
+    let request = "POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                   content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).expect("it is being served");
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    node.signal(Signal::TERM);
+    while TcpStream::connect(&node.address).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ended = node.end(Signal::TERM);
+    assert_eq!(ended.status.code(), Some(128 + 15), "{}", ended.stderr);
+}
+
+#[test]
+fn another_cluster_secret_is_refused_and_named() {
+    let (one, other) = (folder(), folder());
+    for dir in [&one, &other] {
+        drop(Node::start(dir.path(), &[]).end(Signal::TERM));
+    }
+    let secret = one.path().join("cluster.secret");
+    fs::copy(other.path().join("cluster.secret"), &secret).expect("they are ours");
+    let output = refused(one.path(), &[]);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("cluster.secret in the data directory"), "{}", said(&output));
+
+    fs::write(&secret, "changeme\n").expect("it is ours");
+    let output = refused(one.path(), &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("placeholder"), "{}", said(&output));
 }
 
 #[test]
