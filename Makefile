@@ -11,8 +11,8 @@ CARGO := cargo --quiet
 DATA_DIR ?= ./parlance-data
 # More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000".
 ARGS ?=
-# What the load generator does, such as BENCH="fanout --help".
-BENCH ?= --help
+# What the load generator does, such as BENCH="durable --seconds 60"; see benches/README.md.
+BENCH ?= fanout
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
 WITHOUT ?=
 
@@ -20,7 +20,7 @@ help:
 	@echo "make run         build the server and start one node with its data in $(DATA_DIR)"
 	@echo "make test        set up what is missing, check everything, run every test"
 	@echo "make fmt         format the code"
-	@echo "make bench       the load generator (BENCH=\"fanout --help\")"
+	@echo "make bench       load on a throwaway node (BENCH=\"durable --seconds 60\")"
 	@echo "make soak        the tests that take long"
 	@echo "make clean-data  remove $(DATA_DIR)"
 
@@ -40,7 +40,7 @@ fmt:
 bench:
 	@.ci/setup build
 	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
-	@target/release/parlance-benches $(BENCH)
+	@.ci/bench $(BENCH)
 
 soak:
 	@.ci/setup test $(WITHOUT)
