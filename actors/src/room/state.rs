@@ -433,6 +433,9 @@ impl<W, F> RoomState<W, F> {
         for waiter in in_flight.waiters {
             effects.push(Effect::Answer(waiter, Err(why.clone())));
         }
+        if draft.key == Key::of_creator(self.meta.id) {
+            effects.push(Effect::Stop("its creator could not join"));
+        }
         effects
     }
 
@@ -578,7 +581,8 @@ impl<W, F> RoomState<W, F> {
         effects
     }
 
-    /// The creator of a room whose log is still empty joins it as its owner.
+    /// The creator of a room joins it as its owner. Nothing else may come first: if the lane does
+    /// not take it, the room stops and opens again.
     pub fn found(&mut self, now: Timestamp, creator: Sender) -> Effects<W, F> {
         let mut effects = Vec::new();
         let key = Key::of_creator(self.meta.id);

@@ -45,3 +45,29 @@ async fn sends_that_a_crash_refused_keep_their_order_when_repeated() {
         assert_eq!(client.answer(id).await["seq"], id - 8);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_creator_who_could_not_join_is_the_owner_when_the_room_opens_again() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let new = NewRoom {
+        tenant: ann.tenant,
+        id: RoomId::generate(),
+        key: Key::generate(),
+        kind: RoomKind::Private,
+        name: RoomName::parse("half").expect("a good name"),
+        topic: Topic::default(),
+        by: ann.user,
+        at: Timestamp::now(),
+    };
+    let meta = node.parts.directory.create_room(new).await.expect("created");
+    node.history.refuse_key(Key::of_creator(meta.id));
+    let _whatever = node.say(&ann, meta.id, "hello").await;
+    assert_eq!(node.chat.room(&ann, meta.id).await, Err(Refusal::no_such_room()));
+    let node = node.restart().await;
+    node.say(&ann, meta.id, "hello").await.expect("the owner");
+    assert_eq!(node.chat.room(&ann, meta.id).await.map(|view| view.role), Ok(Some(Role::Owner)));
+    node.chat.post(&ann, meta.id, Key::generate(), Change::Leave).await.expect("left");
+    let node = node.restart().await;
+    node.say(&ann, meta.id, "hello").await.expect_err("whoever left is not made owner again");
+}

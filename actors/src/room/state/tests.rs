@@ -382,6 +382,17 @@ fn a_member_change_that_the_lane_did_not_take_leaves_the_one_before_it_in_force(
 }
 
 #[test]
+fn a_room_stops_when_the_lane_does_not_take_its_creator() {
+    let mut world = World::new(RoomKind::Private, 1);
+    world.lane_takes = false;
+    let creator = Sender { id: user(1), username: "user1".into() };
+    let effects = world.state.found(world.now, creator);
+    world.perform(effects);
+    // Whatever came into the log first, the room would never have an owner.
+    assert!(world.stopped.is_some());
+}
+
+#[test]
 fn a_full_lane_changes_nothing() {
     let mut world = World::new(RoomKind::Private, 1);
     world.lane_takes = false;
