@@ -90,10 +90,14 @@ impl SessionHandle {
         let waiter = Waiter::session(self.link.clone(), id, room, (key, place), &change);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
         let at = self.at(room);
-        match self.world.meta_here(at) {
+        // Not past one that waits for the actor: a room may wake up between two sends.
+        match self.world.meta_here(at).filter(|_| !self.link.has_late()) {
             Some(meta) => self.world.post(&meta, post),
             // Not in this node's memory; the actor asks the directory before it says no.
-            None => drop(self.actor.cast(SessionMsg::LatePost(at, Box::new(post)))),
+            None => {
+                self.link.late_begins();
+                drop(self.actor.cast(SessionMsg::LatePost(at, Box::new(post))));
+            }
         }
     }
 }

@@ -71,3 +71,29 @@ async fn a_creator_who_could_not_join_is_the_owner_when_the_room_opens_again() {
     let node = node.restart().await;
     node.say(&ann, meta.id, "hello").await.expect_err("whoever left is not made owner again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn sends_keep_their_order_when_the_conversation_wakes_up_between_them() {
+    let node = Node::start().await;
+    let (ann, bob) = (node.user("ann").await, node.user("bob").await);
+    let account = node.parts.accounts.user(bob.tenant, bob.user).await.expect("there");
+    let direct = node.chat.open_direct(&ann, &account.expect("bob")).await.expect("opened").meta.id;
+    let asleep = node.room(&ann, "asleep", RoomKind::Private).await;
+    let node = node.restart().await;
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    // The session is busy with a room that takes a while to open.
+    node.history.hold_commits();
+    client.ask(1, Command::Subscribe(vec![(asleep, None)]));
+    client.send(2, direct, Key::generate(), "first");
+    let (chat, by) = (node.chat.clone(), bob.clone());
+    let other =
+        tokio::spawn(async move { chat.post(&by, direct, Key::generate(), say("hey")).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.send(3, direct, Key::generate(), "second");
+    node.history.release_commits();
+    let first = client.answer(2).await["seq"].as_u64();
+    let second = client.answer(3).await["seq"].as_u64();
+    assert!(first.is_some() && first < second, "{first:?} and {second:?}");
+    other.await.expect("no panic").expect("said");
+}
