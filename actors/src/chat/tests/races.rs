@@ -1,6 +1,7 @@
 //! Scenarios in which something else happens in the middle: refusals, crashes, kicks.
 
 use super::*;
+use crate::vocab::Event;
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_send_does_not_hold_back_those_before_it() {
@@ -96,4 +97,31 @@ async fn sends_keep_their_order_when_the_conversation_wakes_up_between_them() {
     let second = client.answer(3).await["seq"].as_u64();
     assert!(first.is_some() && first < second, "{first:?} and {second:?}");
     other.await.expect("no panic").expect("said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_cannot_follow_what_it_was_told_it_follows_is_ended() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "talk", RoomKind::Private).await;
+    let at = RoomRef { tenant: ann.tenant, room };
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    // The room answers at once. The lobby does not, and by the time that it is given up the room
+    // has published more than its feed keeps, and does not answer any more either.
+    node.history.hold_commits();
+    client.ask(1, Command::Subscribe(vec![(room, None), (RoomId::lobby(ann.tenant), None)]));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let sender = Sender { id: ann.user, username: ann.username.clone() };
+    for seq in 3..103 {
+        let content =
+            Content::Message { body: "hot".into(), reply_to: None, thread: None, enc: false };
+        let (sender, key, sent_at) = (sender.clone(), Key::generate(), Timestamp(0));
+        let event = Event { seq: Seq(seq), sender, device: None, key, sent_at, content };
+        node.chat.world.hub.publish(at, Gen(1), &Arc::new(event));
+    }
+    node.chat.crash_room(at);
+    assert_eq!(client.answer(1).await["rooms"][room.to_string()]["head"], 2);
+    client.until(|frame| frame["type"] == "bye").await;
+    assert_eq!(client.ended.map(|closing| closing.code), Some(CloseCode::GoingAway));
 }
