@@ -557,6 +557,26 @@ async fn presence_reaches_those_who_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_presence_is_refused_before_it_reaches_anybody() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    for id in 1..=100 {
+        client.ask(id, Command::Presence { status: None, watch: Some(vec![ann.user]) });
+    }
+    for id in 1..=100 {
+        let ok = id <= u64::from(limits::EPHEMERAL_RATE_PER_SECOND);
+        let told = client.answer(id).await;
+        assert_eq!(told["type"], if ok { "ok" } else { "error" });
+        assert!(ok || told["code"] == "rate_limited", "{told}");
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client.ask(101, Command::Presence { status: None, watch: None });
+    assert_eq!(client.answer(101).await["type"], "ok");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_answers_every_send_and_says_bye() {
     let node = Node::start().await;
     let ann = node.user("ann").await;
