@@ -125,3 +125,13 @@ async fn a_session_that_cannot_follow_what_it_was_told_it_follows_is_ended() {
     client.until(|frame| frame["type"] == "bye").await;
     assert_eq!(client.ended.map(|closing| closing.code), Some(CloseCode::GoingAway));
 }
+
+#[tokio::test(start_paused = true)]
+async fn sessions_too_many_are_closed_even_while_earlier_ones_do_not_end() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    // Nobody takes their frames, so that none of them ends although it is told to.
+    let clients: Vec<_> = (0..limits::USER_SESSIONS_MAX + 10).map(|_| node.client(&ann)).collect();
+    let open = clients.iter().filter(|client| !client.outbox.is_closing()).count();
+    assert_eq!(open, limits::USER_SESSIONS_MAX);
+}
