@@ -306,8 +306,12 @@ impl Room {
         while self.tasks.try_join_next().is_some() {}
         let (world, at, myself) = (self.args.world.clone(), self.at, myself.clone());
         self.tasks.spawn(async move {
-            let known = read_fact(&world, at, asker, fact).await;
-            let known = known.map_err(|error| unavailable(&error));
+            // Those that wait for it are not in flight yet, so nothing else ends their wait.
+            let known = read_fact(&world, at, asker, fact);
+            let known = match tokio::time::timeout(limits::COMMIT_WAIT, known).await {
+                Ok(known) => known.map_err(|error| unavailable(&error)),
+                Err(_) => Err(Refusal::unavailable("the database takes too long")),
+            };
             let _ = myself.cast(RoomMsg::Learned { asker, fact, known });
         });
     }

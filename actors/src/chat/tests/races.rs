@@ -1,7 +1,52 @@
 //! Scenarios in which something else happens in the middle: refusals, crashes, kicks.
 
+use async_trait::async_trait;
+
 use super::*;
+use crate::ports::history::HistoryError;
+use crate::ports::members::Membership;
 use crate::vocab::Event;
+
+/// A database that takes reads of membership and never answers them.
+struct Hanging;
+
+#[async_trait]
+impl Members for Hanging {
+    async fn role(&self, _: RoomRef, _: UserId) -> Result<Option<Role>, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn list(
+        &self,
+        _: RoomRef,
+        _: Option<UserId>,
+        _: u16,
+    ) -> Result<Vec<Member>, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn rooms_of(
+        &self,
+        _: TenantId,
+        _: UserId,
+        _: Option<RoomId>,
+        _: u16,
+    ) -> Result<Vec<Membership>, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn mark_read(&self, _: RoomRef, _: UserId, _: Seq) -> Result<Option<u64>, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn bump(&self, _: TenantId, _: UserId) -> Result<u64, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn revision(&self, _: TenantId, _: UserId) -> Result<u64, HistoryError> {
+        std::future::pending().await
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_send_does_not_hold_back_those_before_it() {
@@ -134,4 +179,16 @@ async fn sessions_too_many_are_closed_even_while_earlier_ones_do_not_end() {
     let clients: Vec<_> = (0..limits::USER_SESSIONS_MAX + 10).map(|_| node.client(&ann)).collect();
     let open = clients.iter().filter(|client| !client.outbox.is_closing()).count();
     assert_eq!(open, limits::USER_SESSIONS_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_does_not_wait_for_ever_for_what_its_room_has_to_read() {
+    let node = Node::start().await;
+    let (ann, bob) = (node.user("ann").await, node.user("bob").await);
+    let room = node.room(&ann, "talk", RoomKind::Public).await;
+    let parts = Parts { members: Arc::new(Hanging), ..node.parts.clone() };
+    let chat = Chat::start(parts).await.expect("started");
+    let joining = chat.post(&bob, room, Key::generate(), Change::Join);
+    let refused = tokio::time::timeout(limits::COMMIT_WAIT * 2, joining).await.expect("answered");
+    assert_eq!(refused.expect_err("not read").code, Code::Unavailable);
 }
