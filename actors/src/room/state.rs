@@ -570,6 +570,11 @@ impl<W, F> RoomState<W, F> {
             if let Some(waiter) = waiter {
                 self.wait_for(ticket, waiter, &mut effects);
             }
+        } else if meta.version < self.meta.version {
+            // Overtaken by a newer one, whose event says all there is to say; behind it, this
+            // one's would be what everybody believes.
+            let posted = Posted { seq: self.head, sent_at: self.last_sent_at, repeated: true };
+            effects.extend(waiter.map(|waiter| Effect::Answer(waiter, Ok(posted))));
         } else {
             let content = Content::Room {
                 name: meta.name.clone(),

@@ -494,6 +494,34 @@ fn slow_mode_holds_members_back_and_not_moderators() {
     world.seq_of(later);
 }
 
+#[test]
+fn an_older_version_of_the_metadata_does_not_come_into_the_log_behind_a_newer_one() {
+    let mut world = World::new(RoomKind::Public, 1);
+    let version = |version: u64| {
+        let mut changed = (*meta(RoomKind::Public)).clone();
+        changed.version = version;
+        Arc::new(changed)
+    };
+    let by = |number| Sender { id: user(number), username: "user".into() };
+    // Two changed the room at the same time, and their tasks came here in the other order.
+    for (waiter, number) in [(3, 3), (2, 2)] {
+        let effects =
+            world.state.refresh(world.now, version(number), by(waiter.into()), Some(waiter));
+        world.perform(effects);
+    }
+    world.settle();
+    let versions: Vec<u64> = world
+        .log
+        .iter()
+        .filter_map(|event| match event.content {
+            Content::Room { version, .. } => Some(version),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(versions, [3]);
+    assert!(world.answers[&2].is_ok() && world.answers[&3].is_ok());
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Post(u128, u128, u8, u64),
