@@ -34,12 +34,13 @@ pub(super) async fn subscribe(
     let wanted = rooms.into_iter().map(|(room, cursor)| {
         // Following again starts over from the new cursor.
         let again = follows.remove(&room);
+        let has_room = again || free > 0;
         if again {
             world.hub.leave(RoomRef { tenant: link.caller.tenant, room }, link.id);
         } else {
             free = free.saturating_sub(1);
         }
-        (room, cursor, again || free > 0)
+        (room, cursor, has_room)
     });
     let wanted: Vec<_> = wanted.collect();
     let asked: Vec<Asked> = stream::iter(wanted)
