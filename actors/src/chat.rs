@@ -403,7 +403,7 @@ impl Chat {
             .map_err(|_| Refusal::unavailable("the node is going away"))?;
         let is_first = address.set(actor.clone()).is_ok();
         debug_assert!(is_first, "an address is set once");
-        if let Some(oldest) = self.world.sessions.insert(&link, actor.clone()) {
+        for oldest in self.world.sessions.insert(&link, actor.clone()) {
             replace(&oldest, "you have too many sessions; this was the oldest");
         }
         // In the mailbox before anything that the client can ask.

@@ -106,8 +106,8 @@ pub const LANE_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const SEND_RATE_PER_SECOND: u32 = 50;
 /// A session sends this many changes in a burst.
 pub const SEND_BURST: u32 = 100;
-/// Typing and presence frames that a session may send a second; more are dropped without a word,
-/// because the next one says the same.
+/// Typing and presence frames that a session may send a second. More typing is dropped without a
+/// word, because the next one says the same; more presence is refused with `rate_limited`.
 pub const EPHEMERAL_RATE_PER_SECOND: u32 = 5;
 /// Refused frames in a row after which a session is closed with 4004.
 pub const REFUSALS_MAX: u32 = 1_000;

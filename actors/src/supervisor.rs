@@ -206,20 +206,22 @@ impl Sessions {
         self.by_id.len()
     }
 
-    /// Enters a session; gives the user's oldest one when there are too many now.
+    /// Enters a session; gives the user's oldest ones when there are too many now. They stay here
+    /// until they end, which takes a while when nobody reads from them, so it may give them again.
     pub(crate) fn insert(
         &self,
         link: &Arc<SessionLink>,
         actor: ActorRef<SessionMsg>,
-    ) -> Option<Arc<SessionLink>> {
+    ) -> Vec<Arc<SessionLink>> {
         self.by_id.insert(link.id, LiveSession { link: link.clone(), actor });
-        let oldest = {
+        let too_many: Vec<SessionId> = {
             let mut of_user =
                 self.by_user.entry((link.caller.tenant, link.caller.user)).or_default();
             of_user.push(link.id);
-            (of_user.len() > limits::USER_SESSIONS_MAX).then(|| of_user[0])
+            let excess = of_user.len().saturating_sub(limits::USER_SESSIONS_MAX);
+            of_user[..excess].to_vec()
         };
-        oldest.and_then(|oldest| self.get(oldest))
+        too_many.into_iter().filter_map(|session| self.get(session)).collect()
     }
 
     pub(crate) fn remove(&self, link: &SessionLink) {

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 /// Writers of history on PostgreSQL: four commit in parallel what one disk can still flush together.
 pub const LANES_POSTGRES: usize = 4;
-/// SQLite has one writer.
-pub const LANES_SQLITE: usize = 1;
 /// One lane a shard is the most that can ever work.
 pub const LANES_MAX: usize = 256;
 /// Connections for reads. A read takes about a millisecond, so this is thousands a second.

@@ -4,6 +4,7 @@ mod conformance;
 mod migrations;
 mod opening;
 mod outages;
+mod restarts;
 mod sealed;
 mod takeovers;
 

@@ -557,6 +557,50 @@ async fn presence_reaches_those_who_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn presence_of_one_user_does_not_wait_for_the_grace_of_another() {
+    let node = Node::start().await;
+    let (ann, bob) = (node.user("ann").await, node.user("bob").await);
+    let shard = |user: UserId, last: u8| {
+        let mut bytes = *user.0.as_bytes();
+        bytes[15] = last;
+        UserId(uuid::Uuid::from_bytes(bytes))
+    };
+    let goes = Caller { user: shard(ann.user, 7), ..ann.clone() };
+    let comes = Caller { user: shard(bob.user, 7), ..bob };
+    let mut watcher = node.client(&ann);
+    watcher.ask(1, Command::Presence { status: None, watch: Some(vec![comes.user]) });
+    let going = node.client(&goes);
+    watcher.until(|frame| frame["status"] == "Offline").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(going);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let began = tokio::time::Instant::now();
+    let _coming = node.client(&comes);
+    watcher.until(|frame| frame["status"] == "Online").await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_presence_is_refused_before_it_reaches_anybody() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    for id in 1..=100 {
+        client.ask(id, Command::Presence { status: None, watch: Some(vec![ann.user]) });
+    }
+    for id in 1..=100 {
+        let ok = id <= u64::from(limits::EPHEMERAL_RATE_PER_SECOND);
+        let told = client.answer(id).await;
+        assert_eq!(told["type"], if ok { "ok" } else { "error" });
+        assert!(ok || told["code"] == "rate_limited", "{told}");
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client.ask(101, Command::Presence { status: None, watch: None });
+    assert_eq!(client.answer(101).await["type"], "ok");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_answers_every_send_and_says_bye() {
     let node = Node::start().await;
     let ann = node.user("ann").await;

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::state::{PresenceState, Tell, Who};
@@ -33,7 +35,8 @@ pub(crate) struct Shard {
     /// Those who watch users of this shard.
     watchers: HashMap<SessionId, Arc<SessionLink>>,
     started: Instant,
-    ticking: bool,
+    /// When the next tick comes, while one does, and what cancels it.
+    ticking: Option<(Duration, AbortHandle)>,
 }
 
 pub(crate) struct PresenceActor;
@@ -52,7 +55,7 @@ impl Actor for PresenceActor {
             state: PresenceState::default(),
             watchers: HashMap::new(),
             started: Instant::now(),
-            ticking: false,
+            ticking: None,
         })
     }
 
@@ -64,11 +67,13 @@ impl Actor for PresenceActor {
     ) -> Result<(), ActorProcessingErr> {
         shard.receive(message);
         if let Some(due) = shard.state.next_due()
-            && !shard.ticking
+            && shard.ticking.as_ref().is_none_or(|(next, _)| due < *next)
         {
-            shard.ticking = true;
             let wait = due.saturating_sub(shard.started.elapsed());
-            myself.send_after(wait, || PresenceMsg::Tick);
+            let tick = myself.send_after(wait, || PresenceMsg::Tick).abort_handle();
+            if let Some((_, later)) = shard.ticking.replace((due, tick)) {
+                later.abort();
+            }
         }
         Ok(())
     }
@@ -94,7 +99,7 @@ impl Shard {
                 self.watchers.remove(&session);
             }
             PresenceMsg::Tick => {
-                self.ticking = false;
+                self.ticking = None;
                 self.state.tick(now).into_iter().for_each(|tell| self.tell(tell));
             }
         }

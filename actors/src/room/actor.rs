@@ -49,8 +49,10 @@ pub(crate) struct Opening {
     opened: Opened,
     /// Events that the followers here have not been told of.
     missed: Vec<Event>,
-    /// Who made the room and who changed it last, where its log may lack the events for it.
-    names: Option<(Sender, Sender)>,
+    /// Who made the room, where they are not its owner yet.
+    creator: Option<Sender>,
+    /// Who changed the room last, where its log lacks the event for it.
+    changer: Option<Sender>,
 }
 
 /// A room to start.
@@ -66,7 +68,7 @@ enum Phase {
     /// Requests wait for the database.
     Opening(VecDeque<RoomMsg>),
     Open(Box<RoomState<Waiter, Reply<Seen>>>),
-    /// The opening failed; requests are refused until the pause is over.
+    /// The opening failed, or the room stops; requests are refused until it ended.
     Failed(Refusal),
 }
 
@@ -166,7 +168,7 @@ impl Room {
     fn opened(&mut self, myself: &ActorRef<RoomMsg>, opening: Result<Opening, HistoryError>) {
         let Phase::Opening(waiting) = &mut self.phase else { return };
         let waiting = std::mem::take(waiting);
-        let Opening { opened, missed, names } = match opening {
+        let Opening { opened, missed, creator, changer } = match opening {
             Ok(opening) => opening,
             Err(error) => {
                 tracing::warn!(room = %self.at, %error, "the room could not be opened");
@@ -184,11 +186,11 @@ impl Room {
         self.args.world.hub.opened(self.at, self.args.r#gen, opened.head);
         let mut state = RoomState::new(self.args.meta.clone(), self.args.r#gen, &opened);
         let mut effects = Vec::new();
-        if let Some((creator, changer)) = names {
-            let now = Timestamp::now();
-            if opened.head == Seq(0) {
-                effects.extend(state.found(now, creator));
-            }
+        let now = Timestamp::now();
+        if let Some(creator) = creator {
+            effects.extend(state.found(now, creator));
+        }
+        if let Some(changer) = changer {
             effects.extend(state.refresh(now, self.args.meta.clone(), changer, None));
         }
         self.phase = Phase::Open(Box::new(state));
@@ -268,6 +270,8 @@ impl Room {
                 }
                 Effect::Stop(why) => {
                     tracing::warn!(room = %self.at, why, "the room stops");
+                    // Nothing more is decided on what it believes.
+                    self.phase = Phase::Failed(Refusal::unavailable("the room stopped"));
                     myself.stop(Some(why.into()));
                 }
             }
@@ -302,8 +306,12 @@ impl Room {
         while self.tasks.try_join_next().is_some() {}
         let (world, at, myself) = (self.args.world.clone(), self.at, myself.clone());
         self.tasks.spawn(async move {
-            let known = read_fact(&world, at, asker, fact).await;
-            let known = known.map_err(|error| unavailable(&error));
+            // Those that wait for it are not in flight yet, so nothing else ends their wait.
+            let known = read_fact(&world, at, asker, fact);
+            let known = match tokio::time::timeout(limits::COMMIT_WAIT, known).await {
+                Ok(known) => known.map_err(|error| unavailable(&error)),
+                Err(_) => Err(Refusal::unavailable("the database takes too long")),
+            };
             let _ = myself.cast(RoomMsg::Learned { asker, fact, known });
         });
     }
@@ -351,18 +359,23 @@ async fn open(world: &World, meta: &RoomMeta, epoch: Epoch) -> Result<Opening, H
     let has_entry = meta.version > 0;
     let ask = has_entry.then_some((meta.changed_by, key));
     let opened = world.history.open(at, epoch, ask).await?;
-    let names = if has_entry && opened.asked.is_none() {
-        let creator = sender(world, meta, meta.created_by).await?;
-        let changer = sender(world, meta, meta.changed_by).await?;
-        Some((creator, changer))
-    } else {
-        None
+    // Without members either everybody left, or the creator could not join.
+    let is_founded = !has_entry
+        || opened.members > 0
+        || world.history.key(at, meta.created_by, Key::of_creator(meta.id)).await?.is_some();
+    let creator = match is_founded {
+        true => None,
+        false => Some(sender(world, meta, meta.created_by).await?),
+    };
+    let changer = match has_entry && opened.asked.is_none() {
+        true => Some(sender(world, meta, meta.changed_by).await?),
+        false => None,
     };
     let missed = match world.hub.last(at) {
         Some(last) if last < opened.head => missed(world, at, last, opened.head).await?,
         _ => Vec::new(),
     };
-    Ok(Opening { opened, missed, names })
+    Ok(Opening { opened, missed, creator, changer })
 }
 
 async fn sender(world: &World, meta: &RoomMeta, user: UserId) -> Result<Sender, HistoryError> {

@@ -433,6 +433,9 @@ impl<W, F> RoomState<W, F> {
         for waiter in in_flight.waiters {
             effects.push(Effect::Answer(waiter, Err(why.clone())));
         }
+        if draft.key == Key::of_creator(self.meta.id) {
+            effects.push(Effect::Stop("its creator could not join"));
+        }
         effects
     }
 
@@ -567,6 +570,11 @@ impl<W, F> RoomState<W, F> {
             if let Some(waiter) = waiter {
                 self.wait_for(ticket, waiter, &mut effects);
             }
+        } else if meta.version < self.meta.version {
+            // Overtaken by a newer one, whose event says all there is to say; behind it, this
+            // one's would be what everybody believes.
+            let posted = Posted { seq: self.head, sent_at: self.last_sent_at, repeated: true };
+            effects.extend(waiter.map(|waiter| Effect::Answer(waiter, Ok(posted))));
         } else {
             let content = Content::Room {
                 name: meta.name.clone(),
@@ -578,7 +586,8 @@ impl<W, F> RoomState<W, F> {
         effects
     }
 
-    /// The creator of a room whose log is still empty joins it as its owner.
+    /// The creator of a room joins it as its owner. Nothing else may come first: if the lane does
+    /// not take it, the room stops and opens again.
     pub fn found(&mut self, now: Timestamp, creator: Sender) -> Effects<W, F> {
         let mut effects = Vec::new();
         let key = Key::of_creator(self.meta.id);

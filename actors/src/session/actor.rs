@@ -83,6 +83,7 @@ impl Actor for SessionActor {
                     Ok(meta) => session.world.post(&meta, *post),
                     Err(refusal) => post.waiter.answer(Err(refusal)),
                 }
+                session.link.late_ends();
             }
             SessionMsg::Mend(rooms) => {
                 rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));

@@ -176,7 +176,7 @@ impl Admission {
         self.requests = self.requests.saturating_sub(1);
     }
 
-    /// Whether a typing or presence frame goes through; the others are dropped.
+    /// Whether a typing or presence frame goes through.
     pub(super) fn admit_ephemeral(&mut self, now: Duration) -> bool {
         self.ephemeral.take(now).is_ok()
     }

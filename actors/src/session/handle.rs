@@ -2,6 +2,7 @@
 //! takes reading goes through the session's actor, one after the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::ActorRef;
 
@@ -9,9 +10,14 @@ use super::actor::SessionMsg;
 use super::link::SessionLink;
 use super::waiter::Waiter;
 use super::words::{Answer, Command, Request};
+use crate::limits;
 use crate::room::state::Post;
-use crate::vocab::{Refusal, RoomRef, SessionId};
+use crate::vocab::{Code, Refusal, RoomRef, SessionId};
 use crate::world::World;
+
+/// `retry_after` of a presence frame too many: by then one is allowed again.
+const EPHEMERAL_RETRY: Duration =
+    Duration::from_millis(1_000 / limits::EPHEMERAL_RATE_PER_SECOND as u64);
 
 /// A live session. Dropping it ends the session.
 pub struct SessionHandle {
@@ -46,6 +52,15 @@ impl SessionHandle {
             Command::Ping => self.link.answer(id, Ok(&Answer::Done)),
             Command::Typing { room } => self.typing(id, self.at(room)),
             Command::Post { .. } => self.post(id, command),
+            // It goes on to the mailboxes of other actors, and has no answer that would hold it up.
+            Command::Presence { .. } if !self.link.admit_ephemeral() => {
+                let detail = format!(
+                    "{} typing and presence frames a second are allowed",
+                    limits::EPHEMERAL_RATE_PER_SECOND
+                );
+                let refusal = Refusal::new(Code::RateLimited, detail).retry_after(EPHEMERAL_RETRY);
+                self.link.answer(id, Err(&refusal));
+            }
             command => match self.link.admit_request() {
                 Err(refusal) => self.link.answer(id, Err(&refusal)),
                 Ok(()) => self.hand_over(Request { id, command }),
@@ -90,10 +105,14 @@ impl SessionHandle {
         let waiter = Waiter::session(self.link.clone(), id, room, (key, place), &change);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
         let at = self.at(room);
-        match self.world.meta_here(at) {
+        // Not past one that waits for the actor: a room may wake up between two sends.
+        match self.world.meta_here(at).filter(|_| !self.link.has_late()) {
             Some(meta) => self.world.post(&meta, post),
             // Not in this node's memory; the actor asks the directory before it says no.
-            None => drop(self.actor.cast(SessionMsg::LatePost(at, Box::new(post)))),
+            None => {
+                self.link.late_begins();
+                drop(self.actor.cast(SessionMsg::LatePost(at, Box::new(post))));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What rooms, hub and handle share of a session: its bounds and the way to its client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,6 +24,8 @@ pub(crate) struct SessionLink {
     pub(crate) outbox: Arc<Outbox>,
     frames: Arc<dyn Frames>,
     admission: Mutex<Admission>,
+    /// Changes that wait for the session's actor. Those behind them go the same way.
+    late: AtomicU32,
     started: Instant,
 }
 
@@ -35,7 +38,8 @@ impl SessionLink {
         frames: Arc<dyn Frames>,
     ) -> Arc<Self> {
         let admission = Mutex::new(Admission::new());
-        Arc::new(Self { id, caller, dialect, outbox, frames, admission, started: Instant::now() })
+        let (late, started) = (AtomicU32::new(0), Instant::now());
+        Arc::new(Self { id, caller, dialect, outbox, frames, admission, late, started })
     }
 
     pub(crate) fn follower(&self) -> Follower {
@@ -120,6 +124,20 @@ impl SessionLink {
 
     pub(crate) fn admit_ephemeral(&self) -> bool {
         self.admission.lock().admit_ephemeral(self.now())
+    }
+
+    /// A change goes to the session's actor instead of to its room.
+    pub(crate) fn late_begins(&self) {
+        self.late.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The session's actor has handed the change on.
+    pub(crate) fn late_ends(&self) {
+        self.late.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn has_late(&self) -> bool {
+        self.late.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn in_flight(&self) -> u32 {

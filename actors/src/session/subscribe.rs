@@ -10,7 +10,7 @@ use super::link::SessionLink;
 use super::words::{Answer, Cursor, Output, Subscribed};
 use crate::hub::{Joined, Joining};
 use crate::limits;
-use crate::outbox::Pushed;
+use crate::outbox::{CloseCode, Pushed};
 use crate::ports::history::Range;
 use crate::room::state::{Replay, Seen};
 use crate::vocab::{Code, Event, Refusal, RoomId, RoomRef, Seq};
@@ -34,12 +34,13 @@ pub(super) async fn subscribe(
     let wanted = rooms.into_iter().map(|(room, cursor)| {
         // Following again starts over from the new cursor.
         let again = follows.remove(&room);
+        let has_room = again || free > 0;
         if again {
             world.hub.leave(RoomRef { tenant: link.caller.tenant, room }, link.id);
         } else {
             free = free.saturating_sub(1);
         }
-        (room, cursor, again || free > 0)
+        (room, cursor, has_room)
     });
     let wanted: Vec<_> = wanted.collect();
     let asked: Vec<Asked> = stream::iter(wanted)
@@ -82,7 +83,7 @@ async fn ask(
     (room, seen.map(|seen| (joining, seen)))
 }
 
-/// Replays and joins; `false` when the caller lost the room meanwhile.
+/// Replays and joins; `false` when the caller lost the room meanwhile, or the session ends.
 async fn follow(
     world: &Arc<World>,
     link: &Arc<SessionLink>,
@@ -104,17 +105,29 @@ async fn follow(
         let cursor = Cursor { r#gen: seen.r#gen, seq: seen.head };
         match world.look(&link.caller, at, Some(cursor)).await {
             Ok(again) => seen = again,
-            Err(_) => return false,
+            Err(refusal) => return lost(link, refusal),
         }
     }
     // Faster than we can follow: join at its end and mark the rest, then make sure that the
     // caller was not removed in the part that we did not see.
     joining.join_after_gap(link.follower(), seen.r#gen, cut_from.unwrap_or(seen.head.next()));
-    let allowed = world.look(&link.caller, at, None).await.is_ok();
-    if !allowed {
-        world.hub.leave(at, link.id);
+    match world.look(&link.caller, at, None).await {
+        Ok(_) => true,
+        Err(refusal) => {
+            world.hub.leave(at, link.id);
+            lost(link, refusal)
+        }
     }
-    allowed
+}
+
+/// A room that was answered and cannot be followed after all: nobody who lost it expects more of
+/// it, but one who is only not let in now would wait for its events for ever. That session ends,
+/// and resumes from its cursors.
+fn lost(link: &SessionLink, refusal: Refusal) -> bool {
+    if !matches!(refusal.code, Code::NotFound | Code::Forbidden) {
+        link.close(CloseCode::GoingAway, refusal);
+    }
+    false
 }
 
 /// Sends what lies between cursor and head. Gives the first event that did not fit.

@@ -162,16 +162,29 @@ impl Auth {
                 self.sign_ins.revoke(Revoked::Family(TenantId::MAIN, family));
                 Err(over())
             }
-            Rotation::Unknown => Err(Refusal::new(
-                Code::Unauthenticated,
-                "refresh_token is not known or has run out; sign in again",
-            )),
+            Rotation::Unknown => Err(unknown_refresh()),
         }
     }
 
     /// Ends a sign-in everywhere. Sockets on this node close at once.
     pub(crate) async fn logout(&self, bearer: &Bearer) -> Result<(), Refusal> {
         let (tenant, family) = (bearer.caller.tenant, bearer.family);
+        self.accounts.revoke_family(tenant, family).await.map_err(account_refusal)?;
+        self.sign_ins.revoke(Revoked::Family(tenant, family));
+        Ok(())
+    }
+
+    /// The same, by the refresh token: it is spent, and then its whole sign-in revoked.
+    pub(crate) async fn logout_by_refresh(&self, refresh: &str) -> Result<(), Refusal> {
+        check_token("refresh_token", refresh)?;
+        let (now, (_, next)) = (Timestamp::now(), tokens::opaque());
+        let spent = self.accounts.rotate_refresh(tokens::hash(refresh), next, now, now).await;
+        let (tenant, family) = match spent.map_err(account_refusal)? {
+            Rotation::Rotated { token } => (token.tenant, token.family),
+            // Showing a spent one has revoked it already.
+            Rotation::Reused { family, .. } => (TenantId::MAIN, family),
+            Rotation::Unknown => return Err(unknown_refresh()),
+        };
         self.accounts.revoke_family(tenant, family).await.map_err(account_refusal)?;
         self.sign_ins.revoke(Revoked::Family(tenant, family));
         Ok(())
@@ -298,6 +311,11 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 /// One answer for an unknown name and a wrong password.
 fn wrong() -> Refusal {
     Refusal::new(Code::Unauthenticated, "username or password is wrong")
+}
+
+fn unknown_refresh() -> Refusal {
+    let detail = "refresh_token is not known or has run out; sign in again";
+    Refusal::new(Code::Unauthenticated, detail)
 }
 
 fn bad_access_token() -> Refusal {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use parlance_actors::vocab::TenantId;
+use http::{HeaderMap, StatusCode};
+use parlance_actors::vocab::{Code, Refusal, TenantId};
 use parlance_protocol::http::{Credentials, Refresh, Ticket, Tokens};
 use parlance_protocol::{Text, User};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::auth::Pair;
 use crate::error::ApiError;
-use crate::extract::{JsonText, Signed};
+use crate::extract::{JsonText, Signed, bearer_token};
 use crate::proxies::Client;
 
 /// Tenants by host name come with the front door; until then everybody is in the main one.
@@ -51,12 +51,36 @@ pub(super) async fn refresh(
     Ok(tokens(&app.auth.refresh(&refresh_token).await?))
 }
 
+/// By the access token, by the refresh token, or by both: a client whose access token has run out
+/// can still sign out.
 pub(super) async fn logout(
     State(app): State<Arc<App>>,
-    Signed(bearer): Signed,
+    headers: HeaderMap,
+    body: JsonText,
 ) -> Result<StatusCode, ApiError> {
-    app.auth.logout(&bearer).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let by_refresh = if body.is_empty() {
+        None
+    } else {
+        let Refresh { refresh_token } = body.read()?;
+        Some(app.auth.logout_by_refresh(&refresh_token).await)
+    };
+    let by_access = match bearer_token(&headers)? {
+        None => None,
+        Some(token) => Some(logout_by_access(&app, token).await),
+    };
+    match (by_refresh, by_access) {
+        (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(StatusCode::NO_CONTENT),
+        (_, Some(Err(refusal))) | (Some(Err(refusal)), None) => Err(refusal.into()),
+        (None, None) => {
+            let detail = "give the access token as bearer, or {\"refresh_token\"}";
+            Err(Refusal::new(Code::Unauthenticated, detail).into())
+        }
+    }
+}
+
+async fn logout_by_access(app: &App, token: &str) -> Result<(), Refusal> {
+    let bearer = app.auth.bearer(token).await?;
+    app.auth.logout(&bearer).await
 }
 
 pub(super) async fn ticket(

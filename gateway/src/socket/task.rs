@@ -256,6 +256,7 @@ impl Talk {
         tokio::pin!(clock);
         let mut is_over = false;
         loop {
+            // What runs seldom is boxed: every idle socket pays for the largest arm.
             let turn = tokio::select! {
                 heard = self.line.hear(), if !self.deaf => self.heard(heard),
                 closing = outbox.recv(&mut frames) => self.drained(closing, &mut frames).await,
@@ -265,7 +266,7 @@ impl Talk {
                     Turn::On
                 }
                 () = clock.as_mut() => {
-                    let turn = self.tick().await;
+                    let turn = Box::pin(self.tick()).await;
                     clock.as_mut().reset(self.wake_at());
                     turn
                 }
@@ -273,9 +274,9 @@ impl Talk {
             match turn {
                 Turn::On => {}
                 Turn::Over(Some(closing)) => {
-                    return self.line.close(closing.code, &closing.refusal).await;
+                    return Box::pin(self.line.close(closing.code, &closing.refusal)).await;
                 }
-                Turn::Over(None) => return self.line.part().await,
+                Turn::Over(None) => return Box::pin(self.line.part()).await,
             }
         }
     }
@@ -399,4 +400,20 @@ fn going_away() -> Refusal {
 
 fn signed_out() -> Refusal {
     Refusal::new(Code::Unauthenticated, "you were signed out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that an async function of one argument gives.
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_an_idle_socket_is_small() {
+        let bytes = size_of_future(Socket::run);
+        assert!(bytes <= 3 * 1024, "{bytes} bytes");
+    }
 }

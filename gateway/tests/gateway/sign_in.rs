@@ -91,6 +91,26 @@ async fn a_logout_ends_its_sign_in_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_client_whose_access_token_has_run_out_can_still_log_out() {
+    let server = Server::start().await;
+    server.register("ann").await;
+    let tokens = server.login("ann").await;
+    let access = text(&tokens["access_token"]);
+    let body = json!({"refresh_token": tokens["refresh_token"]});
+    server.post("/api/auth/logout", "", body.clone()).await.expect(204);
+    assert_eq!(server.get("/api/me", &access).await.status, 401);
+    assert_eq!(server.post("/api/auth/refresh", "", body).await.status, 401);
+
+    let both = server.login("ann").await;
+    let body = json!({"refresh_token": both["refresh_token"]});
+    server.post("/api/auth/logout", &text(&both["access_token"]), body).await.expect(204);
+    let unknown = json!({"refresh_token": "nope"});
+    assert_eq!(server.post("/api/auth/logout", "", unknown).await.status, 401);
+    assert_eq!(server.call("POST", "/api/auth/logout", "", None).await.status, 401);
+    assert_eq!(server.post("/api/auth/logout", "", json!({"token": 1})).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_disabled_user_is_out() {
     let mut config = config();
     config.lifetimes.sign_in_cache = Duration::from_millis(50);

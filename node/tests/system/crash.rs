@@ -47,6 +47,24 @@ async fn rounds(database: Option<String>, seed: u64) {
     talk.goes_on(ACKS_A_ROUND).await;
     let run = talk.end(&node, &town).await;
     verdict(&run, &node, ROUNDS * ACKS_A_ROUND);
+    small_damage_is_found(run, &mut chance);
+}
+
+/// The verdict on this very run would have been another one for a single lost event or ack: what
+/// was collected really reaches the checker.
+fn small_damage_is_found(mut run: Run, chance: &mut Chance) {
+    let heard_much = run.streams.iter().position(|stream| stream.received.len() > 2);
+    let whose = heard_much.expect("somebody heard something");
+    let received = &mut run.streams[whose].received;
+    let place = 1 + usize::try_from(chance.below(received.len() as u64 - 2)).expect("an index");
+    let heard = received.remove(place);
+    assert!(!run.check().1.is_empty(), "a client that missed {} went unseen", heard.seq);
+    run.streams[whose].received.insert(place, heard);
+    assert!(run.check().1.is_empty(), "the damage was the only one");
+
+    let log = run.logs.values_mut().find(|log| log.len() > 10).expect("a room with a history");
+    let lost = log.pop().expect("it has a last entry");
+    assert!(!run.check().1.is_empty(), "the loss of {} went unseen", lost.entry.seq);
 }
 
 /// Fails with every broken promise, and when too little was looked at to say anything.

@@ -382,6 +382,17 @@ fn a_member_change_that_the_lane_did_not_take_leaves_the_one_before_it_in_force(
 }
 
 #[test]
+fn a_room_stops_when_the_lane_does_not_take_its_creator() {
+    let mut world = World::new(RoomKind::Private, 1);
+    world.lane_takes = false;
+    let creator = Sender { id: user(1), username: "user1".into() };
+    let effects = world.state.found(world.now, creator);
+    world.perform(effects);
+    // Whatever came into the log first, the room would never have an owner.
+    assert!(world.stopped.is_some());
+}
+
+#[test]
 fn a_full_lane_changes_nothing() {
     let mut world = World::new(RoomKind::Private, 1);
     world.lane_takes = false;
@@ -481,6 +492,34 @@ fn slow_mode_holds_members_back_and_not_moderators() {
     let later = world.post(2, 3, say("two"));
     world.settle();
     world.seq_of(later);
+}
+
+#[test]
+fn an_older_version_of_the_metadata_does_not_come_into_the_log_behind_a_newer_one() {
+    let mut world = World::new(RoomKind::Public, 1);
+    let version = |version: u64| {
+        let mut changed = (*meta(RoomKind::Public)).clone();
+        changed.version = version;
+        Arc::new(changed)
+    };
+    let by = |number| Sender { id: user(number), username: "user".into() };
+    // Two changed the room at the same time, and their tasks came here in the other order.
+    for (waiter, number) in [(3, 3), (2, 2)] {
+        let effects =
+            world.state.refresh(world.now, version(number), by(waiter.into()), Some(waiter));
+        world.perform(effects);
+    }
+    world.settle();
+    let versions: Vec<u64> = world
+        .log
+        .iter()
+        .filter_map(|event| match event.content {
+            Content::Room { version, .. } => Some(version),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(versions, [3]);
+    assert!(world.answers[&2].is_ok() && world.answers[&3].is_ok());
 }
 
 #[derive(Debug, Clone)]

@@ -54,28 +54,36 @@ async fn chat(url: &str, username: &str, name: &str, register: bool) -> Result<(
     let mut connection =
         Connection::open(Options { server, token: token.clone(), refresh_token }).await?;
     connection.subscribe(room, None).await?;
-    for entry in http.history_latest(&token, room, SHOWN, View::Folded).await?.messages {
+    let page = http.history_latest(&token, room, SHOWN, View::Folded).await?;
+    for entry in &page.messages {
         show(&entry.event);
     }
+    // What came between the subscribe and the page is on the page already.
+    let shown = page.as_of;
     println!("* you are in {name} as {}", connection.username());
     loop {
         tokio::select! {
             update = connection.next() => match update {
                 Some(Update::Ended { why }) => return Err(why),
-                Some(update) => tell(update),
+                Some(update) => tell(update, shown),
                 None => return Ok(()),
             },
             said = line(&mut lines) => match said.as_deref() {
                 None | Some("/quit") => return Ok(()),
                 Some("") => {}
-                Some(body) => say(&mut connection, room, body).await?,
+                Some(body) => say(&mut connection, room, body, shown).await?,
             },
         }
     }
 }
 
 /// Sends a line and shows what is said until it is committed, so that piped input is never cut off.
-async fn say(connection: &mut Connection, room: Uuid, body: &str) -> Result<(), ClientError> {
+async fn say(
+    connection: &mut Connection,
+    room: Uuid,
+    body: &str,
+    shown: u64,
+) -> Result<(), ClientError> {
     let change = Change::Send { body: body.to_owned(), reply_to: None };
     let mut answer = connection.sender().begin(room, Uuid::now_v7(), change).await?;
     loop {
@@ -90,7 +98,7 @@ async fn say(connection: &mut Connection, room: Uuid, body: &str) -> Result<(), 
             }
             update = connection.next() => match update {
                 Some(Update::Ended { why }) => return Err(why),
-                Some(update) => tell(update),
+                Some(update) => tell(update, shown),
                 None => return Ok(()),
             },
         }
@@ -123,9 +131,9 @@ async fn line(lines: &mut Lines<BufReader<Stdin>>) -> Option<String> {
     lines.next_line().await.ok().flatten()
 }
 
-fn tell(update: Update) {
+fn tell(update: Update, shown: u64) {
     match update {
-        Update::Event { event, .. } => show(&event),
+        Update::Event { event, .. } if event.seq > shown => show(&event),
         Update::Disconnected { why, pause } => {
             println!("* disconnected ({why}); again in {} ms", pause.as_millis());
         }
