@@ -1,5 +1,5 @@
 //! The statement by which bodies get another key on PostgreSQL. What to rewrite is decided in
-//! [`crate::reseal`].
+//! [`mod@crate::reseal`].
 
 use parlance_actors::vocab::{ShardId, TenantId};
 use uuid::Uuid;
