@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # Cargo prints warnings and errors only; the steps below say what is going on.
 CARGO := cargo --quiet
 DATA_DIR ?= ./parlance-data
-# More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000".
+# More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000 --log-level info".
 ARGS ?=
 # What the load generator does, such as BENCH="durable --seconds 60"; see benches/README.md.
 BENCH ?= fanout
@@ -28,7 +28,8 @@ run:
 	@.ci/setup build
 	@echo "building the server (the first time takes some minutes)"
 	@$(CARGO) build --release --locked -p parlance-node
-	@exec target/release/parlance serve --data-dir "$(DATA_DIR)" $(ARGS)
+	@echo "starting a node on $(DATA_DIR); Ctrl-C ends it"
+	@exec target/release/parlance serve --data-dir "$(DATA_DIR)" --set log.level=warn $(ARGS)
 
 test:
 	@.ci/setup test $(WITHOUT)

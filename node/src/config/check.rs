@@ -140,7 +140,11 @@ pub(super) fn together(figment: &Figment, files_must_be_there: bool, faults: &mu
     if files_must_be_there {
         for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::File)) {
             let Ok(Value::String(_, file)) = figment.find_value(key.path) else { continue };
-            if let Err(why) = readable(Path::new(&file)) {
+            let fine = readable(Path::new(&file)).and_then(|()| match key.path {
+                "auth.cluster_secret_file" => holds_a_secret(Path::new(&file)),
+                _ => Ok(()),
+            });
+            if let Err(why) = fine {
                 faults.add(place(key.path), key.path, format!("{file:?} {why}"));
             }
         }
@@ -154,6 +158,12 @@ fn readable(file: &Path) -> Result<(), String> {
     }
     std::fs::File::open(file).map_err(|error| format!("cannot be read: {error}"))?;
     Ok(())
+}
+
+/// Whether the file's text is a cluster secret at all. What is wrong is said without the text.
+fn holds_a_secret(file: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
+    crate::assemble::check_secret(&text).map(drop).map_err(|why| format!("is refused: {why}"))
 }
 
 /// Whether a value is one that the key takes; if not, what is wrong.

@@ -244,6 +244,22 @@ fn no_secret_is_ever_printed() {
 }
 
 #[test]
+fn a_weak_cluster_secret_is_refused_wherever_it_stands() {
+    let dir = folder();
+    write(dir.path(), "secret", "changeme\n");
+    let file = dir.path().join("secret").to_string_lossy().into_owned();
+    for (name, value) in [
+        ("PARLANCE_AUTH__CLUSTER_SECRET", "changeme"),
+        ("PARLANCE_AUTH__CLUSTER_SECRET", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("PARLANCE_AUTH__CLUSTER_SECRET_FILE", &file),
+    ] {
+        let output = parlance(dir.path(), &["config", "check"], &[(name, value)]);
+        assert_eq!(output.status.code(), Some(1), "{name}={value}");
+        assert!(text(&output).contains("cluster secret"), "{}", text(&output));
+    }
+}
+
+#[test]
 fn names_that_kubernetes_makes_for_a_service_are_no_faults() {
     let dir = folder();
     let output = parlance(
