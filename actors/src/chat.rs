@@ -389,12 +389,14 @@ impl Chat {
         }
         let address: Arc<OnceLock<ActorRef<SessionMsg>>> = Arc::default();
         let mender = address.clone();
-        let outbox = Arc::new(Outbox::new(move |rooms| {
+        let outbox = Outbox::new(move |rooms| {
             if let Some(actor) = mender.get() {
                 // A session that is gone has nothing to mend.
                 let _ = actor.cast(SessionMsg::Mend(rooms));
             }
-        }));
+        });
+        // The session is entered before it is welcomed, so that no notice falls between.
+        let outbox = Arc::new(outbox.silent());
         let frames = self.world.frames.clone();
         let id = SessionId::generate();
         let link = SessionLink::new(id, Arc::new(caller), dialect, outbox.clone(), frames);

@@ -83,6 +83,8 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Queue {
+    /// The client has not been welcomed yet: what is queued waits for that.
+    silent: bool,
     frames: Vec<Bytes>,
     bytes: usize,
     cuts: Vec<RoomRef>,
@@ -193,21 +195,43 @@ impl Outbox {
         self.queue.lock().closing.is_some()
     }
 
+    /// Holds everything back until [`Outbox::welcome`], so that nothing overtakes the welcome.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        self.queue.lock().silent = true;
+        self
+    }
+
+    /// Puts the first frame before everything that is queued, and lets all of it go.
+    pub fn welcome(&self, frame: Option<Bytes>) {
+        let mut queue = self.queue.lock();
+        if let Some(frame) = frame {
+            queue.bytes += cost(&frame);
+            queue.frames.insert(0, frame);
+        }
+        queue.silent = false;
+        drop(queue);
+        self.wake.notify_one();
+    }
+
     /// Waits for frames and moves every one of them into `into`. `Some` comes with the last ones:
     /// write them, then close the socket with its code. Cancel-safe.
     pub async fn recv(&self, into: &mut Vec<Bytes>) -> Option<Closing> {
         loop {
             let cuts = {
                 let mut queue = self.queue.lock();
-                into.append(&mut queue.frames);
-                queue.bytes = 0;
+                let held = queue.silent && queue.closing.is_none();
+                if !held {
+                    into.append(&mut queue.frames);
+                    queue.bytes = 0;
+                }
                 if let Some(closing) = queue.closing.clone()
                     && !queue.closed
                 {
                     queue.closed = true;
                     return Some(closing);
                 }
-                std::mem::take(&mut queue.cuts)
+                if held { Vec::new() } else { std::mem::take(&mut queue.cuts) }
             };
             if !cuts.is_empty() {
                 (self.mend)(cuts);
@@ -287,6 +311,21 @@ mod tests {
         outbox.push_answer(page);
         let closing = outbox.recv(&mut Vec::new()).await;
         assert_eq!(closing.map(|c| c.code), Some(CloseCode::SlowConsumer));
+    }
+
+    #[tokio::test]
+    async fn nothing_overtakes_the_welcome() {
+        let outbox = Outbox::new(|_| ()).silent();
+        outbox.push_answer(Bytes::from_static(b"me"));
+        let mut frames = Vec::new();
+        tokio::select! {
+            biased;
+            _ = outbox.recv(&mut frames) => panic!("nothing before the welcome"),
+            () = tokio::task::yield_now() => {}
+        }
+        outbox.welcome(Some(Bytes::from_static(b"welcome")));
+        assert!(outbox.recv(&mut frames).await.is_none());
+        assert_eq!(frames, ["welcome", "me"]);
     }
 
     #[tokio::test]

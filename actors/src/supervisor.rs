@@ -280,7 +280,7 @@ impl Actor for Supervisor {
 
     async fn handle(
         &self,
-        _: ActorRef<SupervisorMsg>,
+        myself: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
         world: &mut Arc<World>,
     ) -> Result<(), ActorProcessingErr> {
@@ -290,6 +290,12 @@ impl Actor for Supervisor {
                 if world.hub.is_followed(at) && !world.is_draining() {
                     // Its opening publishes what its followers missed.
                     world.wake(at);
+                    let owned = world.directory.ownership(at.shard());
+                    let is_elsewhere = owned.is_some_and(|o| o.owner != world.directory.node());
+                    if !world.rooms.is_awake(at) && !is_elsewhere {
+                        // Nobody serves it now; they follow it all the same.
+                        myself.send_after(limits::ROOM_REOPEN, move || SupervisorMsg::Revive(at));
+                    }
                 }
             }
         }

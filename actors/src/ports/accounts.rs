@@ -21,7 +21,7 @@ impl std::fmt::Debug for SecretHash {
 }
 
 /// An account to be made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewUser {
     /// The tenant.
     pub tenant: TenantId,
@@ -38,12 +38,28 @@ pub struct NewUser {
 }
 
 /// An account with the PHC string of its password.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Credential {
     /// The account.
     pub user: User,
     /// The password's PHC string, if it has one.
     pub password: Option<String>,
+}
+
+impl std::fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (id, username) = (self.id, &self.username);
+        f.debug_struct("NewUser")
+            .field("id", &id)
+            .field("username", username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// A refresh token as it is stored. Tokens that follow one another after one sign-in are a family.

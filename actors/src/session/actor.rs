@@ -103,7 +103,7 @@ impl Session {
         match self.world.members.revision(caller.tenant, caller.user).await {
             Ok(rev) => {
                 let (session, heartbeat) = (self.link.id, limits::HEARTBEAT);
-                self.link.say(&Output::Welcome { id, session, caller, heartbeat, rev });
+                self.link.welcome(&Output::Welcome { id, session, caller, heartbeat, rev });
                 self.world.presence.begin(&self.link);
             }
             Err(error) => {

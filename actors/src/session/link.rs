@@ -58,6 +58,11 @@ impl SessionLink {
         }
     }
 
+    /// The first thing that the client hears; what was said before it follows.
+    pub(crate) fn welcome(&self, output: &Output<'_>) {
+        self.outbox.welcome(self.frames.encode(self.dialect, output));
+    }
+
     /// Tells the client something that the next one of its kind replaces.
     pub(crate) fn whisper(&self, output: &Output<'_>) {
         if let Some(frame) = self.frames.encode(self.dialect, output) {

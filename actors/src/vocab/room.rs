@@ -120,7 +120,7 @@ impl Topic {
     /// Checks and trims a topic.
     ///
     /// # Errors
-    /// `bad_request` when it is too long.
+    /// `bad_request` when it is too long or holds control characters.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let text = text.trim();
         let length = text.chars().count();
@@ -129,6 +129,11 @@ impl Topic {
                 "topic has {length} characters; allowed are up to {}",
                 limits::TOPIC_CHARS_MAX
             )));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Refusal::bad_request(
+                "topic holds a control character; allowed are printable ones",
+            ));
         }
         Ok(Self(text.into()))
     }

@@ -108,7 +108,7 @@ impl Auth {
         let attempt = self.lockout.admit(tenant, username, from, now).await?;
         let found = self.accounts.credential(tenant, username).await.map_err(account_refusal)?;
         let (user, phc) = found.map_or((None, None), |found| (Some(found.user), found.password));
-        let fits = self.passwords.verify(password, phc).await?;
+        let fits = self.passwords.verify(password, phc.clone()).await?;
         let Some(user) = user.filter(|_| fits) else {
             self.lockout.failed(&attempt, now).await?;
             return Err(wrong());
@@ -118,11 +118,13 @@ impl Auth {
             return Err(Refusal::forbidden("this account may not sign in; ask an administrator"));
         }
         self.lockout.succeeded(&attempt).await?;
-        self.begin(&user).await
+        self.begin(&user, phc.as_deref()).await
     }
 
-    /// A new sign-in of a user.
-    async fn begin(&self, user: &User) -> Result<Pair, Refusal> {
+    /// A new sign-in of a user whose password was `phc` when it was checked. Checking takes a
+    /// while; if the password was changed or the account disabled meanwhile, what revoked the
+    /// sign-ins of before did not see this one, so it is looked at again once it is stored.
+    async fn begin(&self, user: &User, phc: Option<&str>) -> Result<Pair, Refusal> {
         let now = Timestamp::now();
         let (refresh, hash) = tokens::opaque();
         let token = RefreshToken {
@@ -134,6 +136,14 @@ impl Auth {
             expires_at: later(now, self.lifetimes.refresh),
         };
         self.accounts.store_refresh(token.clone()).await.map_err(account_refusal)?;
+        let name = user.username.as_str();
+        let again = self.accounts.credential(user.tenant, name).await.map_err(account_refusal)?;
+        let is_current = again.is_some_and(|a| !a.user.disabled && a.password.as_deref() == phc);
+        if !is_current {
+            let revoked = self.accounts.revoke_family(user.tenant, token.family).await;
+            revoked.map_err(account_refusal)?;
+            return Err(wrong());
+        }
         self.pair(&token, refresh, now)
     }
 
@@ -210,9 +220,10 @@ impl Auth {
             return Err(Refusal::forbidden("old_password is wrong"));
         }
         let phc = self.passwords.hash(new).await?;
-        self.accounts.set_password(tenant, found.user.id, phc).await.map_err(account_refusal)?;
+        let set = self.accounts.set_password(tenant, found.user.id, phc.clone()).await;
+        set.map_err(account_refusal)?;
         self.sign_ins.revoke(Revoked::User(tenant, found.user.id));
-        self.begin(&found.user).await
+        self.begin(&found.user, Some(&phc)).await
     }
 
     /// A ticket that opens one socket.

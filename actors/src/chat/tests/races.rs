@@ -192,3 +192,25 @@ async fn a_change_does_not_wait_for_ever_for_what_its_room_has_to_read() {
     let refused = tokio::time::timeout(limits::COMMIT_WAIT * 2, joining).await.expect("answered");
     assert_eq!(refused.expect_err("not read").code, Code::Unavailable);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_followed_room_that_nobody_serves_for_a_while_is_started_again() {
+    let node = Node::start().await;
+    let directory = Arc::new(MemoryDirectory::new(NodeId(1)));
+    let parts = Parts { directory: directory.clone(), ..node.parts.clone() };
+    let node = Node { chat: Chat::start(parts.clone()).await.expect("started"), parts, ..node };
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "talk", RoomKind::Private).await;
+    let mut client = node.client(&ann);
+    client.subscribe(1, room, None).await;
+    node.history.hold_commits();
+    client.send(2, room, Key::generate(), "held");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let owned = directory.ownership(room.shard());
+    directory.set_ownership(room.shard(), None);
+    node.chat.crash_room(RoomRef { tenant: ann.tenant, room });
+    node.history.release_commits();
+    tokio::time::sleep(limits::ROOM_REOPEN * 4).await;
+    directory.set_ownership(room.shard(), owned);
+    assert_eq!(client.event(3).await["body"], "held");
+}
