@@ -5,3 +5,4 @@ pub mod fold;
 mod permit;
 mod ring;
 pub mod state;
+pub mod words;

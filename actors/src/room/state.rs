@@ -8,141 +8,21 @@
 use std::collections::{HashMap, HashSet, VecDeque, hash_map};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
+use judge::Verdict;
 use lru::LruCache;
 
-use super::permit::{self, Standing};
+use super::permit;
 use super::ring::{Ring, Window};
+pub use super::words::{Effect, Effects, Fact, Known, Look, Post, Replay, Seen};
 use crate::limits;
 use crate::ports::history::{Opened, Outcome, Settled};
-use crate::session::{Caller, Change, Cursor, Posted};
+use crate::session::{Caller, Posted};
 use crate::vocab::event::Kind;
 use crate::vocab::{
-    Code, Content, Draft, Event, Gen, Key, MemberChange, Refusal, Role, RoomKind, RoomMeta, Sender,
-    Seq, Timestamp, UserId,
+    Content, Draft, Event, Gen, Key, MemberChange, Refusal, Role, RoomMeta, Sender, Seq, Timestamp,
+    UserId,
 };
-
-/// A change that somebody asks for.
-#[derive(Debug)]
-pub struct Post<W> {
-    /// Who.
-    pub caller: Arc<Caller>,
-    /// The idempotency key.
-    pub key: Key,
-    /// What.
-    pub change: Change,
-    /// Who waits for the answer.
-    pub waiter: W,
-}
-
-/// A look at the room: may the caller read it, where does it stand, what happened since a cursor.
-#[derive(Debug)]
-pub struct Look<F> {
-    /// Who.
-    pub caller: Arc<Caller>,
-    /// Where they stand.
-    pub cursor: Option<Cursor>,
-    /// Who waits for the answer.
-    pub waiter: F,
-}
-
-/// What a look shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// The caller's role.
-    pub role: Role,
-    /// The generation of the history.
-    pub r#gen: Gen,
-    /// The lowest seq that still has its content.
-    pub first: Seq,
-    /// The last committed and published seq.
-    pub head: Seq,
-    /// What to replay.
-    pub replay: Replay,
-}
-
-/// What lies between a cursor and the head.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Replay {
-    /// Nothing.
-    Nothing,
-    /// These events.
-    Events(Vec<Arc<Event>>),
-    /// The events after this seq up to the head; the room no longer holds them, history does.
-    Read {
-        /// The cursor.
-        after: Seq,
-    },
-    /// Too much to replay, or the cursor is not of this history: the client pages from here.
-    Gap {
-        /// The first event of the gap.
-        from: Seq,
-    },
-}
-
-/// Something that a decision needs and the room does not have in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fact {
-    /// A user's role.
-    Role(UserId),
-    /// The event that a change is about.
-    Target(Seq),
-    /// Where the asker's event with this key is.
-    Key(Key),
-    /// When the asker last sent a message.
-    LastMessage,
-}
-
-/// The answer to a [`Fact`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
-    /// A user's role.
-    Role(Option<Role>),
-    /// The event.
-    Target(Option<Event>),
-    /// Where it is, and when it was sent.
-    Key(Option<(Seq, Timestamp)>),
-    /// When.
-    LastMessage(Option<Timestamp>),
-}
-
-/// What the shell does, in this order.
-#[derive(Debug)]
-pub enum Effect<W, F> {
-    /// Put it on the lane; tell [`RoomState::not_taken`] when the lane does not take it.
-    Append {
-        /// The room's number for it.
-        ticket: u64,
-        /// What.
-        draft: Draft,
-    },
-    /// Answer a change.
-    Answer(W, Result<Posted, Refusal>),
-    /// Answer a look.
-    Show(F, Result<Seen, Refusal>),
-    /// Read a fact and bring it with [`RoomState::learn`].
-    Load {
-        /// Whose requests wait for it.
-        asker: UserId,
-        /// What.
-        fact: Fact,
-    },
-    /// Show a committed event to the followers.
-    Publish(Arc<Event>),
-    /// Tell a user's devices about their membership.
-    Membership {
-        /// Whose.
-        user: UserId,
-        /// Their role now.
-        role: Option<Role>,
-    },
-    /// Stop: what the room believes is no longer what the database will hold.
-    Stop(&'static str),
-}
-
-/// Effects in order.
-pub type Effects<W, F> = Vec<Effect<W, F>>;
 
 #[derive(Debug)]
 enum Ask<W, F> {
@@ -174,14 +54,6 @@ impl Target {
             deleted: matches!(event.content, Content::Blank { .. }),
         }
     }
-}
-
-enum Verdict {
-    Append(Content),
-    Repeated(Seq, Timestamp),
-    WaitFor(u64),
-    Refuse(Refusal),
-    Need(Fact),
 }
 
 /// One room's state.
@@ -599,146 +471,6 @@ impl<W, F> RoomState<W, F> {
         self.append(now, creator, (None, key), content, None, &mut effects);
         effects
     }
-
-    /// A user's role as of everything decided so far; `Err` with the fact to load.
-    fn role(&mut self, caller: &Caller, user: UserId) -> Result<Option<Role>, Fact> {
-        if self.meta.kind == RoomKind::Lobby {
-            let admin = caller.user == user && caller.admin;
-            return Ok(Some(if admin { Role::Owner } else { Role::Member }));
-        }
-        if let Some((_, role)) = self.roles_ahead.get(&user).and_then(|ahead| ahead.last()) {
-            return Ok(*role);
-        }
-        self.roles.get(&user).copied().ok_or(Fact::Role(user))
-    }
-
-    fn target(&mut self, seq: Seq) -> Result<Option<Target>, Fact> {
-        if seq > self.head || seq == Seq(0) {
-            return Ok(None);
-        }
-        let known = match self.ring.get(seq) {
-            Some(event) => Some(Target::of(event)),
-            None => *self.targets.get(&seq).ok_or(Fact::Target(seq))?,
-        };
-        let deleting = self.deleting.contains(&seq);
-        Ok(known.map(|target| Target { deleted: target.deleted || deleting, ..target }))
-    }
-
-    fn seen(&self, role: Role, cursor: Option<Cursor>) -> Seen {
-        let replay = match cursor {
-            None => Replay::Nothing,
-            Some(cursor) if cursor.r#gen != self.r#gen || cursor.seq > self.head => {
-                if self.head == Seq(0) { Replay::Nothing } else { Replay::Gap { from: self.first } }
-            }
-            Some(Cursor { seq, .. }) if seq == self.head => Replay::Nothing,
-            Some(Cursor { seq, .. }) if self.head.0 - seq.0 > limits::REPLAY_EVENTS_MAX => {
-                Replay::Gap { from: seq.next() }
-            }
-            Some(Cursor { seq, .. }) => {
-                self.ring.after(seq).map_or(Replay::Read { after: seq }, Replay::Events)
-            }
-        };
-        Seen { role, r#gen: self.r#gen, first: self.first, head: self.head, replay }
-    }
-
-    fn judge(&mut self, now: Timestamp, post: &Post<W>, key_checked: bool) -> Verdict {
-        let me = post.caller.user;
-        if let Some((seq, sent_at)) = self.window.get(me, post.key) {
-            return Verdict::Repeated(seq, sent_at);
-        }
-        if let Some(&ticket) = self.tickets.get(&(me, post.key)) {
-            return Verdict::WaitFor(ticket);
-        }
-        if self.in_flight.len() >= limits::ROOM_IN_FLIGHT_MAX {
-            return Verdict::Refuse(Refusal::busy("this room has too many changes in flight"));
-        }
-        // Members change rarely, and a repeat of an old join must not make anybody a member for
-        // the time that its commit takes: so the key is looked up first.
-        if is_about_members(&post.change) && !key_checked {
-            return Verdict::Need(Fact::Key(post.key));
-        }
-        match self.permit(now, post) {
-            Ok(Ok(content)) => Verdict::Append(content),
-            // What is refused now may be done already: a repeat of an old key has the first seq
-            // for its answer, whatever happened since. Deleting twice is the plainest case.
-            Ok(Err(refusal)) if !key_checked && depends_on_the_log(refusal.code) => {
-                Verdict::Need(Fact::Key(post.key))
-            }
-            Ok(Err(refusal)) => Verdict::Refuse(refusal),
-            Err(fact) => Verdict::Need(fact),
-        }
-    }
-
-    /// Outer error: a fact is needed first. Inner error: refused.
-    fn permit(&mut self, now: Timestamp, post: &Post<W>) -> Result<Result<Content, Refusal>, Fact> {
-        let caller = &post.caller;
-        let role = self.role(caller, caller.user)?;
-        let standing = match &post.change {
-            Change::Edit { target, .. }
-            | Change::Delete { target }
-            | Change::React { target, .. }
-            | Change::Pin { target, .. } => {
-                if role.is_none() {
-                    return Ok(Err(permit::not_a_member(self.meta.kind)));
-                }
-                Standing { role, target: self.target(*target)?, other: None }
-            }
-            Change::Add { user, .. } | Change::Kick { user, .. } => {
-                if role.is_none() {
-                    return Ok(Err(permit::not_a_member(self.meta.kind)));
-                }
-                Standing { role, target: None, other: self.role(caller, *user)? }
-            }
-            Change::Send { .. } => {
-                if let Some(refusal) = self.slow_mode(now, caller, role)? {
-                    return Ok(Err(refusal));
-                }
-                Standing { role, target: None, other: None }
-            }
-            Change::Join | Change::Leave | Change::Meet { .. } => {
-                Standing { role, target: None, other: None }
-            }
-        };
-        Ok(permit::permit(&self.meta, self.head, caller, &post.change, standing))
-    }
-
-    fn slow_mode(
-        &mut self,
-        now: Timestamp,
-        caller: &Caller,
-        role: Option<Role>,
-    ) -> Result<Option<Refusal>, Fact> {
-        let seconds = self.meta.settings.slow_mode_seconds;
-        if seconds == 0 || role != Some(Role::Member) {
-            return Ok(None);
-        }
-        let last = *self.last_messages.get(&caller.user).ok_or(Fact::LastMessage)?;
-        let apart = i64::from(seconds) * 1_000;
-        let wait = last.map_or(0, |last| last.0 + apart - now.0);
-        Ok((wait > 0).then(|| {
-            Refusal::new(
-                Code::RateLimited,
-                format!("slow mode: one message each {seconds} seconds in this room"),
-            )
-            .retry_after(Duration::from_millis(wait.unsigned_abs()))
-        }))
-    }
-}
-
-/// Whether a change that is refused with this may have been allowed before.
-const fn depends_on_the_log(code: Code) -> bool {
-    !matches!(code, Code::BadRequest | Code::TooLarge)
-}
-
-const fn is_about_members(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::Join
-            | Change::Leave
-            | Change::Meet { .. }
-            | Change::Add { .. }
-            | Change::Kick { .. }
-    )
 }
 
 impl<W, F> Ask<W, F> {
@@ -757,5 +489,6 @@ impl<W, F> Ask<W, F> {
     }
 }
 
+mod judge;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::vocab::{RoomId, RoomName, RoomSettings, TenantId, Topic};
+use crate::session::{Change, Cursor};
+use crate::vocab::{Code, RoomId, RoomKind, RoomName, RoomSettings, TenantId, Topic};
 
 mod races;
 
