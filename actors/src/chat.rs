@@ -1,12 +1,14 @@
 //! The door to the domain: what HTTP and sockets call. Each call checks who asks, finds the
 //! room, and takes the same path as every other.
 
+mod background;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ractor::{Actor, ActorRef};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::hub::Hub;
@@ -24,13 +26,13 @@ use crate::room::state::Post;
 use crate::session::actor::{SessionActor, SessionArgs, SessionMsg};
 use crate::session::link::SessionLink;
 use crate::session::waiter::{Reply, Waiter};
-use crate::session::{Caller, Change, Output, Posted, SessionHandle, View};
+use crate::session::{Caller, Change, Posted, SessionHandle, View};
 use crate::supervisor::{Rooms, Sessions, Supervisor, SupervisorMsg};
 use crate::vocab::{
     Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, Sender, Seq,
     SessionId, Timestamp, Topic, User, UserId,
 };
-use crate::world::{Barrier, Notice, World, directory_refusal};
+use crate::world::{Barrier, World, directory_refusal};
 
 /// Notices for users' own devices that wait to be told. More are shed.
 const NOTICES_MAX: usize = 4_096;
@@ -131,8 +133,8 @@ impl Chat {
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(tell_devices(world.clone(), waiting));
-        tasks.spawn(follow_directory(world.clone(), changes));
+        tasks.spawn(background::tell_devices(world.clone(), waiting));
+        tasks.spawn(background::follow_directory(world.clone(), changes));
         Ok(Arc::new(Self { world, supervisor, tasks: parking_lot::Mutex::new(tasks) }))
     }
 
@@ -499,49 +501,6 @@ fn check_limit(limit: u16) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-/// Tells users' devices what changed of theirs, one notice after the other.
-async fn tell_devices(world: Arc<World>, mut waiting: mpsc::Receiver<Notice>) {
-    while let Some(notice) = waiting.recv().await {
-        match notice {
-            Notice::Read { room, user, seq, rev } => {
-                for link in world.sessions.of_user(room.tenant, user) {
-                    link.say(&Output::MeRead { rev, room: room.room, seq });
-                }
-            }
-            Notice::Membership { room, user, role } => {
-                let links = world.sessions.of_user(room.tenant, user);
-                match world.members.bump(room.tenant, user).await {
-                    Ok(rev) => links.iter().for_each(|link| {
-                        link.say(&Output::MeRoom { rev, room: room.room, role });
-                    }),
-                    Err(error) => tracing::warn!(%error, "a user's revision did not grow"),
-                }
-            }
-        }
-    }
-}
-
-/// Has awake rooms append the events of their metadata's changes. A lagging receiver loses
-/// some; those rooms do it when they open next.
-async fn follow_directory(world: Arc<World>, mut changes: broadcast::Receiver<RoomRef>) {
-    loop {
-        let at = match changes.recv().await {
-            Ok(at) => at,
-            Err(broadcast::error::RecvError::Lagged(_)) => continue,
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        let Some(meta) = world.directory.room(at) else { continue };
-        if !world.rooms.is_awake(at) {
-            continue;
-        }
-        let user = world.accounts.user(at.tenant, meta.changed_by).await.ok().flatten();
-        let Some(user) = user else { continue };
-        let by = Sender { id: user.id, username: user.username.shared() };
-        let refresh = RoomMsg::Refresh { meta: meta.clone(), by, waiter: None };
-        world.rooms.tell(&world, &meta, refresh);
-    }
 }
 
 #[cfg(test)]
