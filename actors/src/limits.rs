@@ -24,6 +24,9 @@ pub const SLOW_MODE_SECONDS_MAX: u32 = 6 * 60 * 60;
 pub const LIST_MAX: u16 = 200;
 /// Events in one page of history.
 pub const PAGE_MAX: u16 = 200;
+/// A page of history by size: what is over it is left for the next page. A page of 200 ordinary
+/// messages has a tenth of it. One entry always fits.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Edits, deletes, reactions and pins that one folded page takes into account, the newest first.
 /// A page of 200 messages with 50 reactions each fits.
 pub const PAGE_NOTES_MAX: u32 = 10_000;
@@ -58,8 +61,8 @@ pub const OUTBOX_EPHEMERAL_BYTES_MAX: usize = OUTBOX_BYTES_MAX / 4;
 /// Answers have room above the events: a session with all its requests open gets every answer
 /// even when the events fill the outbox. Above it the session is closed as a slow consumer.
 pub const OUTBOX_ANSWERS_BYTES_MAX: usize = 2 * OUTBOX_BYTES_MAX + HISTORY_FRAME_BYTES_MAX;
-/// A history page on the socket: the largest frame that the server sends.
-pub const HISTORY_FRAME_BYTES_MAX: usize = PAGE_MAX as usize * (ENC_BODY_BYTES_MAX + 1024);
+/// A history page on the socket: the largest frame that the server sends, JSON's names included.
+pub const HISTORY_FRAME_BYTES_MAX: usize = 2 * PAGE_BYTES_MAX;
 /// What each queued frame costs beside its bytes.
 pub const OUTBOX_FRAME_OVERHEAD_BYTES: usize = 64;
 
@@ -133,6 +136,7 @@ pub const DRAIN: Duration = Duration::from_secs(4);
 
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= OUTBOX_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX <= ENC_BODY_BYTES_MAX);
+const _: () = assert!(ENC_BODY_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(FEED_RING_EVENTS_MAX <= RING_EVENTS_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX <= FEED_RING_BYTES_MAX);
 const _: () = assert!(REPLAY_EVENTS_MAX <= RING_EVENTS_MAX as u64);

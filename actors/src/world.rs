@@ -130,7 +130,8 @@ impl World {
             View::Log => self.history.log(at, range, limit).await.map(HistoryPage::from),
             View::Folded => self.history.timeline(at, range, limit).await.map(HistoryPage::from),
         };
-        page.map(|page| (seen.r#gen, page)).map_err(|error| unavailable(&error))
+        page.map(|page| (seen.r#gen, page.cut_to(range, limits::PAGE_BYTES_MAX)))
+            .map_err(|error| unavailable(&error))
     }
 
     /// Starts a room that somebody follows, if it is known.

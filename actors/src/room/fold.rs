@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::ports::history::{LogPage, TimelinePage};
+use crate::ports::history::{LogPage, Range, TimelinePage};
 use crate::vocab::{Content, Event, Sender, Seq, Timestamp, Tombstone};
 
 /// A page as a client sees it.
@@ -65,6 +65,52 @@ impl From<TimelinePage> for HistoryPage {
         let TimelinePage { entries, notes, more, as_of, first } = page;
         Self { entries: Entries::Folded(fold(entries, notes)), more, as_of, first }
     }
+}
+
+impl HistoryPage {
+    /// Leaves what is over `bytes` for the next page in the direction of reading. One entry stays.
+    #[must_use]
+    pub fn cut_to(mut self, range: Range, bytes: usize) -> Self {
+        let cut = match &mut self.entries {
+            Entries::Log(events) => cut(events, range, bytes, cost),
+            Entries::Folded(entries) => cut(entries, range, bytes, |entry| {
+                let users = entry.reactions.iter().map(|reaction| reaction.users.len());
+                cost(&entry.event) + users.sum::<usize>() * USER_BYTES
+            }),
+        };
+        self.more |= cut;
+        self
+    }
+}
+
+/// About what a user takes in a page.
+const USER_BYTES: usize = 80;
+/// About what an event takes in a page beside its content.
+const EVENT_BYTES: usize = 330;
+
+fn cost(event: &Event) -> usize {
+    EVENT_BYTES + event.content.weight()
+}
+
+/// Cuts a list at the far end of the direction of reading; whether anything was cut.
+fn cut<T>(list: &mut Vec<T>, range: Range, bytes: usize, cost: impl Fn(&T) -> usize) -> bool {
+    let mut left = bytes;
+    let fits = |entry: &T| {
+        let fits = cost(entry) <= left;
+        left = left.saturating_sub(cost(entry));
+        fits
+    };
+    let before = list.len();
+    let kept = match range {
+        Range::After(_) => list.iter().map(fits).take_while(|fits| *fits).count(),
+        Range::Latest | Range::Before(_) => list.iter().rev().map(fits).take_while(|f| *f).count(),
+    };
+    let kept = kept.max(1).min(before);
+    match range {
+        Range::After(_) => list.truncate(kept),
+        Range::Latest | Range::Before(_) => drop(list.drain(..before - kept)),
+    }
+    kept < before
 }
 
 /// Folds notes, ascending by seq, into the entries that they target.
@@ -158,6 +204,29 @@ mod tests {
 
     fn react(seq: u64, name: &str, id: u128, on: bool) -> Event {
         event(seq, name, id, Content::Reaction { target: Seq(1), emoji: "+".into(), on })
+    }
+
+    fn seqs(page: &HistoryPage) -> Vec<u64> {
+        let Entries::Log(events) = &page.entries else { panic!("a log") };
+        events.iter().map(|event| event.seq.0).collect()
+    }
+
+    #[test]
+    fn a_heavy_page_is_cut_at_its_far_end_and_says_that_there_is_more() {
+        let page = || HistoryPage {
+            entries: Entries::Log((1..=5).map(message).collect()),
+            more: false,
+            as_of: Seq(5),
+            first: Seq(1),
+        };
+        let two = 2 * cost(&message(1));
+        let forward = page().cut_to(Range::After(Seq(0)), two);
+        assert_eq!((seqs(&forward), forward.more), (vec![1, 2], true));
+        let backward = page().cut_to(Range::Latest, two);
+        assert_eq!((seqs(&backward), backward.more), (vec![4, 5], true));
+        assert_eq!(seqs(&page().cut_to(Range::Before(Seq(6)), 0)), [5]);
+        let whole = page().cut_to(Range::Latest, 5 * two);
+        assert_eq!((seqs(&whole).len(), whole.more), (5, false));
     }
 
     #[test]
