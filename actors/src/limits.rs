@@ -112,7 +112,7 @@ pub const SEND_BURST: u32 = 100;
 /// Typing and presence frames that a session may send a second. More typing is dropped without a
 /// word, because the next one says the same; more presence is refused with `rate_limited`.
 pub const EPHEMERAL_RATE_PER_SECOND: u32 = 5;
-/// Refused frames in a row after which a session is closed with 4004.
+/// Frames refused in a row through the client's own fault after which a session is closed with 4004.
 pub const REFUSALS_MAX: u32 = 1_000;
 /// How long a change waits for its commit before the client is told `unavailable` and to repeat it.
 pub const COMMIT_WAIT: Duration = Duration::from_secs(10);

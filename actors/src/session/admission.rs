@@ -181,9 +181,13 @@ impl Admission {
         self.ephemeral.take(now).is_ok()
     }
 
-    /// Counts an answer; `true` when the session was refused so often in a row that it ends.
-    pub(super) fn answered(&mut self, refused: bool) -> bool {
-        self.refused_in_a_row = if refused { self.refused_in_a_row + 1 } else { 0 };
+    /// Counts an answer; `true` when the session was refused through its own fault so often in a
+    /// row that it ends. What is refused because the server is busy neither counts nor clears.
+    pub(super) fn answered(&mut self, refused: bool, at_fault: bool) -> bool {
+        if !refused {
+            self.refused_in_a_row = 0;
+        }
+        self.refused_in_a_row += u32::from(at_fault);
         self.refused_in_a_row > limits::REFUSALS_MAX
     }
 
@@ -253,6 +257,16 @@ mod tests {
         admission.settle_change(NOW, room, (keys[0], places[0]), true, Some(&busy));
         assert_eq!(admission.admit_change(NOW, room, keys[1], true), Err(busy));
         admission.admit_change(NOW, room, keys[0], true).expect("it leads");
+    }
+
+    #[test]
+    fn a_session_ends_for_its_own_faults_and_not_for_a_busy_server() {
+        let mut admission = Admission::new();
+        assert!((0..10_000).all(|_| !admission.answered(true, false)));
+        assert!((0..limits::REFUSALS_MAX).all(|_| !admission.answered(true, true)));
+        assert!(!admission.answered(false, false), "a success clears it");
+        assert!((0..limits::REFUSALS_MAX).all(|_| !admission.answered(true, true)));
+        assert!(admission.answered(true, true));
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl SessionLink {
 
     /// The one answer to a request. A success without an id needs none.
     pub(crate) fn answer(&self, id: Option<u64>, result: Result<&Answer, &Refusal>) {
-        let too_many = self.admission.lock().answered(result.is_err());
+        // What the server cannot do now is not the client's fault.
+        let is_fault = |refusal: &&Refusal| !matches!(refusal.code, Code::Busy | Code::Unavailable);
+        let at_fault = result.err().filter(is_fault).is_some();
+        let too_many = self.admission.lock().answered(result.is_err(), at_fault);
         match (id, result) {
             (Some(id), Ok(answer)) => self.say(&Output::Ok { id, answer }),
             (None, Ok(_)) => {}
