@@ -149,6 +149,13 @@ impl FromStr for DeviceId {
 pub struct Key(pub Uuid);
 
 impl Key {
+    /// Whether the key has the form of those that the server derives (UUIDv8). Clients may not
+    /// use it: they could take the key of an event that a room has yet to append.
+    #[must_use]
+    pub fn is_derived(self) -> bool {
+        self.0.get_version_num() == 8
+    }
+
     /// A new id that sorts by creation time (UUIDv7, RFC 9562).
     #[must_use]
     pub fn generate() -> Self {

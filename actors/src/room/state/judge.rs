@@ -61,6 +61,12 @@ impl<W, F> RoomState<W, F> {
 
     pub(super) fn judge(&mut self, now: Timestamp, post: &Post<W>, key_checked: bool) -> Verdict {
         let me = post.caller.user;
+        if post.key.is_derived() && !matches!(post.change, Change::Meet { .. }) {
+            return Verdict::Refuse(Refusal::bad_request(
+                "key is a UUID of version 8, which the server keeps for its own events; \
+                 allowed are the other versions, such as 4 and 7",
+            ));
+        }
         if let Some((seq, sent_at)) = self.window.get(me, post.key) {
             return Verdict::Repeated(seq, sent_at);
         }

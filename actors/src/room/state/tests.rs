@@ -303,6 +303,16 @@ fn a_repeated_old_join_key_makes_nobody_a_member_again() {
 }
 
 #[test]
+fn a_client_cannot_take_a_key_that_the_room_will_need() {
+    let mut world = World::new(RoomKind::Private, 1);
+    let next = Key::of_room_version(meta(RoomKind::Private).id, 2);
+    let post = Post { caller: caller(1), key: next, change: say("mine"), waiter: 0 };
+    let effects = world.state.post(world.now, post);
+    world.perform(effects);
+    assert_eq!(world.code_of(0), Code::BadRequest);
+}
+
+#[test]
 fn a_full_lane_changes_nothing() {
     let mut world = World::new(RoomKind::Private, 1);
     world.lane_takes = false;
