@@ -67,7 +67,7 @@ pub struct RoomView {
     pub meta: Arc<RoomMeta>,
     /// The caller's role; `None` in public rooms that they are not in.
     pub role: Option<Role>,
-    /// How far the caller has read; only in lists.
+    /// How far the caller has read; 0 for nothing.
     pub read: Seq,
 }
 
@@ -189,7 +189,7 @@ impl Chat {
         let meta = self.world.directory.create_room(new).await.map_err(directory_refusal)?;
         // Its opening makes the caller its owner; the answer waits until that is committed.
         self.tell_room(&meta, caller).await?;
-        Ok(RoomView { meta, role: Some(Role::Owner), read: Seq(0) })
+        self.view(caller, meta, Some(Role::Owner)).await
     }
 
     /// Renames a room or changes its topic or settings; for moderators.
@@ -228,7 +228,7 @@ impl Chat {
             .await
             .map_err(directory_refusal)?;
         self.tell_room(&meta, caller).await?;
-        Ok(RoomView { meta, role: Some(seen.role), read: Seq(0) })
+        self.view(caller, meta, Some(seen.role)).await
     }
 
     /// Has the room append the event of its metadata's version, if its log lacks it.
@@ -273,11 +273,11 @@ impl Chat {
                 Err(refusal) => return Err(refusal),
             }
         }
-        Ok(RoomView { meta, role: Some(Role::Member), read: Seq(0) })
+        self.view(caller, meta, Some(Role::Member)).await
     }
 
     /// The rooms that a caller may see, their own and public ones, ascending by id; whether
-    /// there are more. The lobby comes with the first page.
+    /// there are more. The lobby is among them.
     ///
     /// # Errors
     /// `bad_request` for a limit out of bounds, or `unavailable`.
@@ -304,14 +304,14 @@ impl Chat {
                 views.push(RoomView { meta, role: None, read: Seq(0) });
             }
         }
+        let lobby = RoomMeta::lobby(caller.tenant);
+        if after.is_none_or(|after| after < lobby.id) {
+            let role = self.world.role_in(caller, &lobby).await?;
+            views.push(self.view(caller, Arc::new(lobby), role).await?);
+        }
         views.sort_by_key(|view| view.meta.id);
         let more = views.len() > usize::from(limit);
         views.truncate(usize::from(limit));
-        if after.is_none() {
-            let meta = Arc::new(RoomMeta::lobby(caller.tenant));
-            let role = self.world.role_in(caller, &meta).await?;
-            views.insert(0, RoomView { meta, role, read: Seq(0) });
-        }
         Ok((views, more))
     }
 
@@ -322,10 +322,21 @@ impl Chat {
     pub async fn room(&self, caller: &Caller, room: RoomId) -> Result<RoomView, Refusal> {
         let meta = self.world.meta(caller, RoomRef { tenant: caller.tenant, room }).await?;
         let role = self.world.role_in(caller, &meta).await?;
-        Ok(RoomView { meta, role, read: Seq(0) })
+        self.view(caller, meta, role).await
     }
 
-    /// A room's members ascending by user id, for its members.
+    async fn view(
+        &self,
+        caller: &Caller,
+        meta: Arc<RoomMeta>,
+        role: Option<Role>,
+    ) -> Result<RoomView, Refusal> {
+        let read = self.world.members.read_mark(meta.at(), caller.user).await;
+        Ok(RoomView { meta, role, read: read.map_err(|error| unavailable(&error))? })
+    }
+
+    /// A room's members ascending by user id, for its members; whether
+    /// there are more.
     ///
     /// # Errors
     /// `not_found`, `forbidden`, `bad_request`, or `unavailable`.
@@ -335,14 +346,18 @@ impl Chat {
         room: RoomId,
         after: Option<UserId>,
         limit: u16,
-    ) -> Result<Vec<Member>, Refusal> {
+    ) -> Result<(Vec<Member>, bool), Refusal> {
         check_limit(limit)?;
         let view = self.room(caller, room).await?;
         if view.role.is_none() {
             return Err(Refusal::forbidden("join the room first"));
         }
-        let members = self.world.members.list(view.meta.at(), after, limit).await;
-        members.map_err(|error| unavailable(&error))
+        // One more tells whether there are more.
+        let members = self.world.members.list(view.meta.at(), after, limit + 1).await;
+        let mut members = members.map_err(|error| unavailable(&error))?;
+        let more = members.len() > usize::from(limit);
+        members.truncate(usize::from(limit));
+        Ok((members, more))
     }
 
     /// A page of a room's history, for its members.

@@ -96,6 +96,22 @@ impl FromRequest<Arc<App>> for JsonText {
     }
 }
 
+/// No body, for calls that have none: what somebody puts there would be ignored without a word.
+pub(crate) struct NoBody;
+
+impl FromRequest<Arc<App>> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let body = whole_body(request.into_body(), app.config.deadlines.body).await?;
+        if body.is_empty() || body.trim_ascii() == b"{}" {
+            return Ok(Self);
+        }
+        let detail = "this call takes no body; a key goes into the Idempotency-Key header";
+        Err(Refusal::bad_request(detail).into())
+    }
+}
+
 async fn whole_body(body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
     let reading = Limited::new(body, HTTP_BODY_BYTES_MAX).collect();
     match tokio::time::timeout(deadline, reading).await {

@@ -161,6 +161,12 @@ impl Crypt {
         self.live.as_ref().map(|live| live.keys.read().newest)
     }
 
+    /// Whether a body that was sealed with this key can be opened.
+    #[must_use]
+    pub fn holds(&self, key: i32) -> bool {
+        self.live.as_ref().is_some_and(|live| live.keys.read().by_id.contains_key(&key))
+    }
+
     /// Seals a body for the place `aad`; gives the key's id and what to store. When encryption
     /// is off that is `None` and the body itself.
     #[must_use]

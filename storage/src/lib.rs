@@ -147,10 +147,12 @@ impl Storage {
         }
         let (db, lanes) = if config.is_postgres()? {
             let db = PostgresDb::open(&config).await?;
+            check_keys(&config, &Db::Postgres(db.clone())).await?;
             let lanes = postgres_lanes(&config, &db)?;
             (Db::Postgres(db), lanes)
         } else {
             let db = SqliteDb::open(&config).await?;
+            check_keys(&config, &Db::Sqlite(db.clone())).await?;
             let writer = SqliteWriter::new(db.clone());
             (Db::Sqlite(db), vec![LaneHandle::start(0, writer, config.crypt.clone())])
         };
@@ -226,6 +228,27 @@ impl Storage {
         let highest = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(failed())?;
         Ok(Epoch(u64::try_from(highest).unwrap_or_default()))
     }
+}
+
+/// Refuses a database whose newest bodies are sealed with keys that are not in the ring: a setting
+/// that was forgotten would otherwise show as errors in every room, and as bodies stored open.
+async fn check_keys(config: &StorageConfig, db: &Db) -> Result<(), StorageError> {
+    const NEWEST: &str = "SELECT DISTINCT (SELECT e.crypt_key FROM {t}.event e
+        WHERE e.shard = f.shard ORDER BY e.pos DESC LIMIT 1) FROM {g}.fence f";
+    let failed = || StorageError::during("reading which keys seal the newest bodies");
+    for (tenant, _) in &config.tenants {
+        let rows = db.rows(*tenant, sql::For::Deciding, NEWEST, Vec::new()).await;
+        for row in rows.map_err(failed())? {
+            let key = row.maybe_whole(0).map_err(failed())?;
+            if let Some(key) = key.filter(|key| !config.crypt.holds(*key)) {
+                return Err(StorageError::Config(format!(
+                    "bodies in the database are sealed with key {key}, which the key ring does not \
+                     hold; set crypt.keyring to the file that does"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn postgres_lanes(

@@ -23,6 +23,7 @@ const ROOMS: &str = "SELECT m.room, m.role, COALESCE(r.seq, 0)
 const MARK: &str = "INSERT INTO {t}.read_mark AS r (\"user\", room, seq) VALUES ($1, $2, $3)
     ON CONFLICT (\"user\", room) DO UPDATE SET seq = excluded.seq WHERE r.seq < excluded.seq
     RETURNING seq";
+const MARKED: &str = "SELECT seq FROM {t}.read_mark WHERE \"user\" = $1 AND room = $2";
 const BUMP: &str = "UPDATE {t}.\"user\" SET rev = rev + 1 WHERE id = $1 RETURNING rev";
 const REVISION: &str = "SELECT rev FROM {t}.\"user\" WHERE id = $1";
 
@@ -127,6 +128,13 @@ impl Members for SqlMembers {
         let revision = revision_in(&rows)?;
         change.commit().await.map_err(read_failed)?;
         Ok(Some(revision))
+    }
+
+    async fn read_mark(&self, room: RoomRef, user: UserId) -> Result<Seq, HistoryError> {
+        let args = vec![Arg::Id(user.0), Arg::Id(room.room.0)];
+        let rows = self.read(room.tenant, MARKED, args).await?;
+        let seq = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(read_failed)?;
+        Ok(Seq(unsigned(seq)))
     }
 
     async fn bump(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError> {

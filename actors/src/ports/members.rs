@@ -64,6 +64,9 @@ pub trait Members: Send + Sync + 'static {
         seq: Seq,
     ) -> Result<Option<u64>, HistoryError>;
 
+    /// How far the user has read the room; 0 for nothing.
+    async fn read_mark(&self, room: RoomRef, user: UserId) -> Result<Seq, HistoryError>;
+
     /// Grows the user's revision by one and gives it: something of theirs changed on all devices.
     async fn bump(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError>;
 

@@ -349,7 +349,10 @@ pub(crate) fn unavailable(error: &HistoryError) -> Refusal {
     match error {
         HistoryError::Fenced => Refusal::unavailable("the room moved to another node"),
         HistoryError::Unavailable(_) => Refusal::unavailable("the database is away"),
-        HistoryError::Unreadable(_) => Refusal::internal(),
+        HistoryError::Unreadable(why) => {
+            tracing::error!(why, "history cannot be read");
+            Refusal::internal()
+        }
     }
 }
 

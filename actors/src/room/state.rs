@@ -369,8 +369,14 @@ impl<W, F> RoomState<W, F> {
                     Err(Refusal::unavailable(format!("not committed: {why}")))
                 }
             };
-            for waiter in in_flight.waiters {
-                effects.push(Effect::Answer(waiter, result.clone()));
+            // The first is who appended it; the others repeated its key.
+            let repeat = |posted: Posted| Posted { repeated: true, ..posted };
+            for (place, waiter) in in_flight.waiters.into_iter().enumerate() {
+                let result = result.clone();
+                effects.push(Effect::Answer(
+                    waiter,
+                    if place == 0 { result } else { result.map(repeat) },
+                ));
             }
         }
         effects

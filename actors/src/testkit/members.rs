@@ -79,6 +79,12 @@ impl Members for MemoryHistory {
         Ok(Some(*revision))
     }
 
+    async fn read_mark(&self, room: RoomRef, user: UserId) -> Result<Seq, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        Ok(database.marks.get(&(room.tenant, user, room.room)).copied().unwrap_or(Seq(0)))
+    }
+
     async fn bump(&self, tenant: TenantId, user: UserId) -> Result<u64, HistoryError> {
         self.present()?;
         let mut database = self.database.lock();

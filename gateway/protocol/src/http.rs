@@ -168,6 +168,9 @@ pub struct Members<'a> {
     /// The page.
     #[serde(borrow)]
     pub members: Vec<Member<'a>>,
+    /// There are more after the last one.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// `PUT /api/rooms/{id}/members/{user}`.

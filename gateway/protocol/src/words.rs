@@ -28,9 +28,9 @@ pub enum Kind {
 pub enum Role {
     /// Reads and writes.
     Member,
-    /// Also deletes others' messages, pins, kicks and adds.
+    /// Also deletes others' messages, pins, kicks, adds and changes the room.
     Moderator,
-    /// Also changes the room and names moderators.
+    /// Also names moderators and owners.
     Owner,
 }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::auth::Pair;
 use crate::error::ApiError;
-use crate::extract::{JsonText, Signed, bearer_token};
+use crate::extract::{JsonText, NoBody, Signed, bearer_token};
 use crate::proxies::Client;
 
 /// Tenants by host name come with the front door; until then everybody is in the main one.
@@ -86,6 +86,7 @@ async fn logout_by_access(app: &App, token: &str) -> Result<(), Refusal> {
 pub(super) async fn ticket(
     State(app): State<Arc<App>>,
     Signed(bearer): Signed,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     let (ticket, lasts) = app.auth.ticket(&bearer).await?;
     let answer = Ticket { ticket: ticket.as_str().into(), expires_in: lasts.as_secs() };

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::shapes;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{Asked, Ids, JsonText, Signed, key};
+use crate::extract::{Asked, Ids, JsonText, NoBody, Signed, key};
 use crate::frames::page;
 
 /// Messages of a page when the client does not say.
@@ -140,6 +140,7 @@ pub(super) async fn delete(
     signed: Signed,
     Ids(OfMessage { room, seq }): Ids<OfMessage>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     post(&app, &signed, room, &headers, Change::Delete { target: Seq(seq) }).await
 }
@@ -149,6 +150,7 @@ pub(super) async fn react(
     signed: Signed,
     Ids(OfReaction { room, seq, emoji }): Ids<OfReaction>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     post(&app, &signed, room, &headers, Change::React { target: Seq(seq), emoji, on: true }).await
 }
@@ -158,6 +160,7 @@ pub(super) async fn unreact(
     signed: Signed,
     Ids(OfReaction { room, seq, emoji }): Ids<OfReaction>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     post(&app, &signed, room, &headers, Change::React { target: Seq(seq), emoji, on: false }).await
 }
@@ -167,6 +170,7 @@ pub(super) async fn pin(
     signed: Signed,
     Ids(OfMessage { room, seq }): Ids<OfMessage>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     post(&app, &signed, room, &headers, Change::Pin { target: Seq(seq), on: true }).await
 }
@@ -176,6 +180,7 @@ pub(super) async fn unpin(
     signed: Signed,
     Ids(OfMessage { room, seq }): Ids<OfMessage>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     post(&app, &signed, room, &headers, Change::Pin { target: Seq(seq), on: false }).await
 }

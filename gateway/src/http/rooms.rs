@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::{shapes, users};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::extract::{Asked, Ids, JsonText, Signed, key};
+use crate::extract::{Asked, Ids, JsonText, NoBody, Signed, key};
 use crate::frames::role;
 
 #[derive(Deserialize)]
@@ -132,6 +132,7 @@ pub(super) async fn join(
     Signed(bearer): Signed,
     Ids(OfRoom { room }): Ids<OfRoom>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     let posted = app.chat.post(&bearer.caller, room, key(&headers, None)?, Change::Join).await?;
     Ok(Json(shapes::posted(posted)).into_response())
@@ -142,6 +143,7 @@ pub(super) async fn leave(
     Signed(bearer): Signed,
     Ids(OfRoom { room }): Ids<OfRoom>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     let posted = app.chat.post(&bearer.caller, room, key(&headers, None)?, Change::Leave).await?;
     Ok(Json(shapes::posted(posted)).into_response())
@@ -153,7 +155,7 @@ pub(super) async fn members(
     Ids(OfRoom { room }): Ids<OfRoom>,
     Asked(page): Asked<Page<UserId>>,
 ) -> Result<Response, ApiError> {
-    let found = app.chat.members(&bearer.caller, room, page.after, page.limit()?).await?;
+    let (found, more) = app.chat.members(&bearer.caller, room, page.after, page.limit()?).await?;
     let members = found
         .iter()
         .map(|member| Member {
@@ -161,7 +163,7 @@ pub(super) async fn members(
             role: role(member.role),
         })
         .collect();
-    Ok(Json(Members { members }).into_response())
+    Ok(Json(Members { members, more }).into_response())
 }
 
 pub(super) async fn put_member(
@@ -191,6 +193,7 @@ pub(super) async fn delete_member(
     Signed(bearer): Signed,
     Ids(OfMember { room, user }): Ids<OfMember>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, ApiError> {
     app.chat.room(&bearer.caller, room).await?;
     let user = users::by_id(&app, bearer.caller.tenant, user).await?;

@@ -61,11 +61,6 @@ async fn a_room_is_made_once_for_a_key_listed_changed_and_joined() {
     let mine =
         list["rooms"].as_array().expect("rooms").iter().find(|room| room["id"] == made["id"]);
     assert_eq!(mine.expect("listed")["role"], "member");
-    let first = server.get("/api/rooms?limit=1", &bob).await.expect(200);
-    // The lobby comes with the first page, beside the one that was asked for.
-    let kinds: Vec<_> =
-        first["rooms"].as_array().expect("rooms").iter().map(|room| &room["kind"]).collect();
-    assert_eq!(kinds, ["lobby", "public"]);
     server.call("POST", &format!("{path}/leave"), &bob, None).await.expect(200);
     assert_eq!(server.get(&path, &bob).await.expect(200)["role"], Value::Null);
 }
@@ -190,4 +185,60 @@ async fn people_are_found_by_the_beginning_of_their_name() {
     let id = text(&one["users"][0]["id"]);
     assert_eq!(server.get(&format!("/api/users/{id}"), &ann).await.expect(200)["username"], "ann");
     assert_eq!(server.get("/api/users?prefix=an", "").await.status, 401);
+}
+
+#[tokio::test]
+async fn pages_hold_what_was_asked_for_and_say_whether_there_is_more() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let new = json!({"name": "hall", "kind": "public"});
+    let made = server.post("/api/rooms", &ann, new).await.expect(201);
+    let path = format!("/api/rooms/{}", text(&made["id"]));
+    server.post(&format!("{path}/join"), &bob, json!({})).await.expect(200);
+    let members = server.get(&format!("{path}/members?limit=1"), &ann).await.expect(200);
+    assert_eq!(members["members"].as_array().map(Vec::len), Some(1));
+    assert_eq!(members["more"], true);
+    let mut seen = Vec::new();
+    let mut query = "/api/rooms?limit=1".to_owned();
+    loop {
+        let page = server.get(&query, &ann).await.expect(200);
+        let rooms = page["rooms"].as_array().expect("a list");
+        assert_eq!(rooms.len(), 1);
+        seen.push(text(&rooms[0]["name"]).to_owned());
+        if page["more"] == false {
+            break;
+        }
+        query = format!("/api/rooms?limit=1&after={}", text(&rooms[0]["id"]));
+    }
+    seen.sort();
+    assert_eq!(seen, ["hall", "lobby"]);
+}
+
+#[tokio::test]
+async fn a_read_mark_shows_wherever_the_room_does() {
+    let server = Server::start().await;
+    let ann = server.user("ann").await;
+    let new = json!({"name": "hall", "kind": "public"});
+    let made = server.post("/api/rooms", &ann, new).await.expect(201);
+    let path = format!("/api/rooms/{}", text(&made["id"]));
+    let mark = json!({"seq": 2});
+    let marked = server.call("PUT", &format!("{path}/read"), &ann, Some(mark)).await;
+    assert_eq!(marked.status, 204);
+    assert_eq!(server.get(&path, &ann).await.expect(200)["read"], 2);
+    let changed = server.call("PATCH", &path, &ann, Some(json!({"topic": "x"}))).await;
+    assert_eq!(changed.expect(200)["read"], 2);
+}
+
+#[tokio::test]
+async fn a_call_without_a_body_refuses_one_instead_of_ignoring_it() {
+    let server = Server::start().await;
+    let ann = server.user("ann").await;
+    let new = json!({"name": "hall", "kind": "public"});
+    let made = server.post("/api/rooms", &ann, new).await.expect(201);
+    let join = format!("/api/rooms/{}/join", text(&made["id"]));
+    for path in [join.as_str(), "/api/auth/ws-ticket"] {
+        let refused = server.post(path, &ann, json!({"key": Uuid::now_v7()})).await;
+        assert_eq!(refused.code(), (400, "bad_request".into()));
+        assert!(text(&refused.json()["detail"]).contains("Idempotency-Key"));
+    }
 }

@@ -46,6 +46,11 @@ pub(crate) fn run(action: &Action) -> Result<(), Failure> {
         );
         return Err(Failure::new(Cause::Other, what));
     }
+    let makes_it = matches!(action, Action::Up(_));
+    if !makes_it && config.database.url.is_none() && !config.data_dir.exists() {
+        let what = format!("there is no data directory {}", config.data_dir.display());
+        return Err(Failure::new(Cause::Other, what));
+    }
     // SQLite's files belong to one process; PostgreSQL has a lock of its own.
     let data_dir = match config.database.url {
         None => Some(DataDir::open(&config.data_dir)?),

@@ -4,7 +4,7 @@
 use parlance_actors::ports::history::{Outcome, Range};
 use parlance_actors::testkit::history_room::{TestRoom, draft, message};
 use parlance_actors::testkit::history_suite::new_room;
-use parlance_actors::vocab::{Draft, Epoch, RoomRef, Seq, TenantId, UserId};
+use parlance_actors::vocab::{Draft, Epoch, RoomRef, Seq, TenantId, Timestamp, UserId};
 
 use super::{Process, audit};
 use crate::StorageConfig;
@@ -111,4 +111,33 @@ async fn tenants_do_not_mix_on_postgres() {
     let server = PostgresServer::start(false).await;
     tenants_do_not_mix(StorageConfig::new(server.url())).await;
     assert_eq!(audit(&server.url()).await, 0);
+}
+
+/// Writes sealed bodies, and opens the database again without the ring.
+async fn a_forgotten_key_ring_is_refused(mut config: StorageConfig) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("ring");
+    crate::keyring::KeyRing::generate(&path, Timestamp::now()).expect("a ring");
+    config.crypt = crate::Crypt::from_file(&path).expect("the ring");
+    let process = Process::open(&config).await;
+    let history = process.storage.history();
+    let mut room = TestRoom::open(&history, new_room(), Epoch(1)).await.expect("opens");
+    room.settle(draft(UserId::generate(), message("sealed"))).await;
+    process.storage.close().await;
+    config.crypt = crate::Crypt::off();
+    let refused = crate::Storage::open(config).await.expect_err("the ring is missing");
+    assert!(refused.to_string().contains("crypt.keyring"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_forgotten_key_ring_is_refused_on_sqlite() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = format!("sqlite:{}", folder.path().display());
+    a_forgotten_key_ring_is_refused(StorageConfig::new(url)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_key_ring_is_refused_on_postgres() {
+    let server = PostgresServer::start(false).await;
+    a_forgotten_key_ring_is_refused(StorageConfig::new(server.url())).await;
 }

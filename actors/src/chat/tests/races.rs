@@ -25,6 +25,10 @@ impl Members for Hanging {
         std::future::pending().await
     }
 
+    async fn read_mark(&self, _: RoomRef, _: UserId) -> Result<Seq, HistoryError> {
+        std::future::pending().await
+    }
+
     async fn rooms_of(
         &self,
         _: TenantId,
