@@ -418,8 +418,11 @@ impl Chat {
         let id = SessionId::generate();
         let link = SessionLink::new(id, Arc::new(caller), dialect, outbox.clone(), frames);
         let args = SessionArgs { world: self.world.clone(), link: link.clone() };
-        let (actor, _starting) = ractor::ActorRuntime::spawn_instant(None, SessionActor, args)
-            .map_err(|_| Refusal::unavailable("the node is going away"))?;
+        let supervisor = self.supervisor.get_cell();
+        let spawned =
+            ractor::ActorRuntime::spawn_linked_instant(None, SessionActor, args, supervisor);
+        let (actor, _starting) =
+            spawned.map_err(|_| Refusal::unavailable("the node is going away"))?;
         let is_first = address.set(actor.clone()).is_ok();
         debug_assert!(is_first, "an address is set once");
         for oldest in self.world.sessions.insert(&link, actor.clone()) {
@@ -495,6 +498,12 @@ impl Chat {
     #[cfg(any(test, feature = "testkit"))]
     pub fn crash_room(&self, at: RoomRef) -> bool {
         self.world.rooms.cast_unchecked(at, RoomMsg::Crash)
+    }
+
+    /// Makes the presence actor of a user panic, to test that presence comes back.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn crash_presence(&self, user: UserId) {
+        self.world.presence.crash(user);
     }
 
     /// How many sessions here follow the room.

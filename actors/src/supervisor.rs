@@ -248,6 +248,13 @@ impl Sessions {
         self.by_id.iter().map(|live| live.link.clone()).collect()
     }
 
+    /// Has every session tell a presence shard again what it knew of them.
+    fn announce_presence(&self, shard: usize) {
+        for live in &self.by_id {
+            let _ = live.actor.cast(SessionMsg::AnnouncePresence(shard));
+        }
+    }
+
     pub(crate) fn stop(&self) {
         self.by_id.iter().for_each(|live| live.actor.stop(None));
     }
@@ -274,6 +281,7 @@ impl Actor for Supervisor {
     ) -> Result<Arc<World>, ActorProcessingErr> {
         let entered = world.rooms.supervisor.set(myself.get_cell());
         assert!(entered.is_ok(), "a world has one supervisor");
+        world.presence.supervise(myself.get_cell());
         myself.send_interval(SWEEP, || SupervisorMsg::Sweep);
         Ok(world)
     }
@@ -316,6 +324,14 @@ impl Actor for Supervisor {
             _ => return Ok(()),
         };
         let at = world.rooms.places.get(&actor.get_id()).map(|place| *place);
+        if at.is_none()
+            && why.is_some()
+            && let Some(shard) = world.presence.ended(actor.get_id())
+            && !world.is_draining()
+        {
+            // Soft state: it comes back from the sessions that are alive.
+            world.sessions.announce_presence(shard);
+        }
         match (at, why) {
             (Some(at), why) => {
                 world.rooms.forget(at, actor.get_id());

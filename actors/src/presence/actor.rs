@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use parking_lot::Mutex;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -28,6 +29,9 @@ pub(crate) enum PresenceMsg {
     Watch(Arc<SessionLink>, Vec<UserId>),
     Unwatch(TenantId, SessionId, Vec<UserId>),
     Tick,
+    /// Panics, for tests of supervision.
+    #[cfg(any(test, feature = "testkit"))]
+    Crash,
 }
 
 pub(crate) struct Shard {
@@ -98,6 +102,8 @@ impl Shard {
                 }
                 self.watchers.remove(&session);
             }
+            #[cfg(any(test, feature = "testkit"))]
+            PresenceMsg::Crash => panic!("a test asked for it"),
             PresenceMsg::Tick => {
                 self.ticking = None;
                 self.state.tick(now).into_iter().for_each(|tell| self.tell(tell));
@@ -114,22 +120,59 @@ impl Shard {
 
 /// The 256 presence actors, started on demand.
 pub(crate) struct Presence {
-    shards: Vec<OnceLock<ActorRef<PresenceMsg>>>,
+    shards: Vec<Mutex<Option<ActorRef<PresenceMsg>>>>,
+    supervisor: OnceLock<ActorCell>,
 }
 
 impl Presence {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..USER_SHARDS).map(|_| OnceLock::new()).collect() }
+        let shards = (0..USER_SHARDS).map(|_| Mutex::new(None)).collect();
+        Self { shards, supervisor: OnceLock::new() }
+    }
+
+    /// Who hears of an end of theirs. Set once, before the first of them starts.
+    pub(crate) fn supervise(&self, supervisor: ActorCell) {
+        let is_first = self.supervisor.set(supervisor).is_ok();
+        assert!(is_first, "a world has one supervisor");
     }
 
     fn cast(&self, shard: usize, message: PresenceMsg) {
-        let actor = self.shards[shard].get_or_init(|| {
-            let (actor, _starting) = ractor::ActorRuntime::spawn_instant(None, PresenceActor, ())
-                .expect("an actor without a name always spawns");
+        let mut place = self.shards[shard].lock();
+        let actor = place.get_or_insert_with(|| {
+            let supervisor = self.supervisor.get().expect("set before the first session").clone();
+            let (actor, _starting) =
+                ractor::ActorRuntime::spawn_linked_instant(None, PresenceActor, (), supervisor)
+                    .expect("an actor without a name always spawns");
             actor
         });
-        // Only at the very end of the node are they gone.
+        // What falls between an end and the next start is announced again.
         let _ = actor.cast(message);
+    }
+
+    /// Takes an actor that ended out of the books; its shard, if it was one of these.
+    pub(crate) fn ended(&self, actor: ActorId) -> Option<usize> {
+        let is_it = |place: &Mutex<Option<ActorRef<PresenceMsg>>>| {
+            place.lock().as_ref().is_some_and(|known| known.get_id() == actor)
+        };
+        let shard = self.shards.iter().position(is_it)?;
+        *self.shards[shard].lock() = None;
+        Some(shard)
+    }
+
+    /// Tells a shard that started anew what it knew of a session. Everybody counts as online
+    /// until they say otherwise: presence is soft.
+    pub(crate) fn announce(&self, link: &Arc<SessionLink>, watches: &[UserId], shard: usize) {
+        if user_shard(link.caller.user) == shard {
+            self.begin(link);
+        }
+        if let Some(users) = by_shard(watches).remove(&shard) {
+            self.cast(shard, PresenceMsg::Watch(link.clone(), users));
+        }
+    }
+
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn crash(&self, user: UserId) {
+        self.cast(user_shard(user), PresenceMsg::Crash);
     }
 
     pub(crate) fn begin(&self, link: &SessionLink) {
@@ -161,7 +204,9 @@ impl Presence {
     }
 
     pub(crate) fn stop(&self) {
-        self.shards.iter().filter_map(OnceLock::get).for_each(|actor| actor.stop(None));
+        for actor in self.shards.iter().filter_map(|place| place.lock().take()) {
+            actor.stop(None);
+        }
     }
 }
 

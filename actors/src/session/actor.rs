@@ -24,6 +24,8 @@ pub(crate) enum SessionMsg {
     Request(Request),
     /// A change of a room that this node does not know yet, admitted.
     LatePost(RoomRef, Box<Post<Waiter>>),
+    /// A presence shard started anew and knows nobody.
+    AnnouncePresence(usize),
     /// There is room again for these rooms' events.
     Mend(Vec<RoomRef>),
 }
@@ -84,6 +86,9 @@ impl Actor for SessionActor {
                     Err(refusal) => post.waiter.answer(Err(refusal)),
                 }
                 session.link.late_ends();
+            }
+            SessionMsg::AnnouncePresence(shard) => {
+                session.world.presence.announce(&session.link, &session.watches, shard);
             }
             SessionMsg::Mend(rooms) => {
                 rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));

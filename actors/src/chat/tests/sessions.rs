@@ -182,3 +182,20 @@ async fn sends_in_flight_behind_a_refused_one_are_refused_too() {
         assert_eq!(client.answer(id).await["seq"], id - 7);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn presence_comes_back_after_a_crash_of_its_actor() {
+    let node = Node::start().await;
+    let (ann, bob) = (node.user("ann").await, node.user("bob").await);
+    let mut watcher = node.client(&ann);
+    watcher.ask(1, Command::Presence { status: None, watch: Some(vec![bob.user]) });
+    watcher.answer(1).await;
+    let other = node.client(&bob);
+    watcher.until(|frame| frame["status"] == "Online").await;
+    node.chat.crash_presence(bob.user);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    watcher.read().await;
+    watcher.seen.clear();
+    other.ask(1, Command::Presence { status: Some(PresenceStatus::Away), watch: None });
+    watcher.until(|frame| frame["status"] == "Away").await;
+}
