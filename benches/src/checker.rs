@@ -1,5 +1,5 @@
 //! The promises' checker: takes what every client sent, was answered and received, and the log
-//! that the server holds in the end, and names every place where they disagree (design section 1).
+//! that the server holds in the end, and names every place where they disagree about a promise (README).
 //! Pure: it reads nothing by itself, so that every kind of violation can be shown to it in a test.
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -52,18 +52,10 @@ pub(super) async fn create(
         key: key(&headers, of_body)?,
         name: RoomName::parse(&name)?,
         kind,
-        topic: parse_topic(topic.as_deref().unwrap_or_default())?,
+        topic: Topic::parse(topic.as_deref().unwrap_or_default())?,
     };
     let view = app.chat.create_room(&bearer.caller, new).await?;
     Ok((StatusCode::CREATED, Json(shapes::room(&view))).into_response())
-}
-
-/// Topics are shown on one or a few lines; other control characters have no place in them.
-fn parse_topic(text: &str) -> Result<Topic, Refusal> {
-    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
-        return Err(Refusal::bad_request("topic holds a control character"));
-    }
-    Topic::parse(text)
 }
 
 #[derive(Deserialize)]
@@ -120,7 +112,7 @@ pub(super) async fn change(
     }
     let change = RoomChange {
         name: name.as_deref().map(RoomName::parse).transpose()?,
-        topic: topic.as_deref().map(parse_topic).transpose()?,
+        topic: topic.as_deref().map(Topic::parse).transpose()?,
         settings: slow_mode_seconds.map(|slow_mode_seconds| RoomSettings { slow_mode_seconds }),
     };
     let view = app.chat.change_room(&bearer.caller, room, change).await?;
