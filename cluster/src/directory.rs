@@ -36,9 +36,9 @@ use parlance_actors::ports::directory::{
     Directory, DirectoryError, NewRoom, Ownership, RoomChange, Tenant,
 };
 use parlance_actors::vocab::{
-    NodeId, RoomId, RoomMeta, RoomName, RoomRef, ShardId, TenantId, UserId,
+    Epoch, NodeId, RoomId, RoomMeta, RoomName, RoomRef, ShardId, TenantId, UserId,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub use self::config::{DirectoryOptions, RaftTiming};
 pub use self::error::OpenError;
@@ -64,6 +64,8 @@ pub struct RaftDirectory {
     raft: Raft<Types, Machine>,
     view: Arc<View>,
     log: Log,
+    /// A node that is alone always has its lease.
+    lease: watch::Sender<bool>,
     /// Until [`close`](Self::close) takes them: the log's thread, and the lock that outlives it.
     held: Mutex<Option<(LogThread, DataLock)>>,
 }
@@ -101,7 +103,8 @@ impl RaftDirectory {
             }
         };
         let held = Mutex::new(Some((thread, lock)));
-        let mut directory = Self { identity, raft, view, log, held };
+        let lease = watch::Sender::new(true);
+        let mut directory = Self { identity, raft, view, log, lease, held };
         if let Err(error) = directory.become_ready(&options, &folder).await {
             // The next attempt must find the files closed and the lock free.
             directory.close().await;
@@ -249,6 +252,25 @@ impl Directory for RaftDirectory {
 
     fn ownership(&self, shard: ShardId) -> Option<Ownership> {
         self.view.state.read().ownership(shard)
+    }
+
+    fn shards_changed(&self) -> watch::Receiver<u64> {
+        self.view.shards_changed()
+    }
+
+    fn lease(&self) -> watch::Receiver<bool> {
+        self.lease.subscribe()
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), DirectoryError> {
+        // A node that is alone has nobody to give a shard to, so none of its shards moves.
+        let moving = self
+            .ownership(shard)
+            .is_some_and(|owned| owned.epoch == epoch && owned.moving_to.is_some());
+        if moving {
+            return Err(DirectoryError::Refused("this node is alone".into()));
+        }
+        Ok(())
     }
 
     fn tenants(&self) -> Vec<Tenant> {

@@ -4,4 +4,5 @@
 //! Links between nodes, gossip and placement come with the cluster; until then a node is alone.
 
 pub mod directory;
-mod limits;
+pub mod limits;
+pub mod transport;

@@ -30,6 +30,15 @@ pub(crate) const HEALTH_WAIT: Duration = Duration::from_secs(1);
 /// How long a start waits for a leader and for its own log to be applied.
 pub(crate) const READY_WAIT: Duration = Duration::from_secs(30);
 
+/// One call's request or answer on the control side: a batch of Raft entries or a piece of a
+/// snapshot. Larger is refused before it is read.
+pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// One packet of gossip: it fits a QUIC datagram on every usual network.
+pub const PACKET_BYTES_MAX: usize = 1_100;
+/// One frame between actors of two nodes. A replay of a room is the largest: a ring of a room
+/// with its envelope, or one page of members of a presence shard.
+pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
 const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(HEALTH_WAIT.as_millis() < CHANGE_WAIT.as_millis());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::vocab::{
     Epoch, Gen, Key, NodeId, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, RoomSettings, ShardId,
@@ -52,6 +52,9 @@ pub struct Ownership {
     pub epoch: Epoch,
     /// The generation of the shard's history.
     pub r#gen: Gen,
+    /// The owner is giving it to this node: it takes no new requests for it, settles what is in
+    /// flight, and then calls [`Directory::release`].
+    pub moving_to: Option<NodeId>,
 }
 
 /// A tenant.
@@ -107,6 +110,17 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Who serves a shard; `None` while nobody does.
     fn ownership(&self, shard: ShardId) -> Option<Ownership>;
+
+    /// Grows whenever an [`Ownership`] changed, after the change can be read.
+    fn shards_changed(&self) -> watch::Receiver<u64>;
+
+    /// Whether this node heard from the leader within the lease. A node without a lease goes on
+    /// serving what it owns until it is fenced, and tells clients to go elsewhere.
+    fn lease(&self) -> watch::Receiver<bool>;
+
+    /// Gives a moving shard away: nothing of it is in flight here any more. Done when the new owner
+    /// is in the directory; of a shard that is not this node's at this epoch it does nothing.
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), DirectoryError>;
 
     /// Every tenant, ascending by id.
     fn tenants(&self) -> Vec<Tenant>;

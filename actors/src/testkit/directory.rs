@@ -1,4 +1,4 @@
-//! The directory in memory: one node, no log, no disk. It keeps every promise of the port except
+//! The directory in memory: no log, no disk, and as many nodes as a test wants. It keeps every promise of the port except
 //! durability, and can be cut off from its leader by a test.
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::ports::directory::{Directory, DirectoryError, NewRoom, Ownership, RoomChange, Tenant};
 use crate::vocab::{
@@ -18,14 +18,20 @@ use crate::vocab::{
 /// Changes that a slow receiver may fall behind before it loses the oldest.
 const CHANGES_KEPT: usize = 1_024;
 
-/// A directory of one node that owns every shard.
+/// A directory as one node sees it. Nodes that were made with [`beside`](Self::beside) share it.
 pub struct MemoryDirectory {
     node: NodeId,
+    shared: Arc<Shared>,
+    cut: AtomicBool,
+    lease: watch::Sender<bool>,
+}
+
+struct Shared {
     rooms: Mutex<Rooms>,
     shards: Mutex<Vec<Option<Ownership>>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<str>>>,
-    cut: AtomicBool,
     changes: broadcast::Sender<RoomRef>,
+    shards_changed: watch::Sender<u64>,
 }
 
 /// The rooms with their indexes, which only this struct changes.
@@ -46,36 +52,67 @@ impl MemoryDirectory {
     /// A directory with the tenant `main` and every shard owned by `node` at epoch 1, gen 1.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        let owned = Ownership { owner: node, epoch: Epoch(1), r#gen: Gen(1) };
-        Self {
-            node,
+        let owned = Ownership { owner: node, epoch: Epoch(1), r#gen: Gen(1), moving_to: None };
+        let shared = Shared {
             rooms: Mutex::default(),
             shards: Mutex::new(vec![Some(owned); SHARD_COUNT]),
             tenants: Mutex::new(BTreeMap::from([(TenantId::MAIN, Arc::from("main"))])),
-            cut: AtomicBool::new(false),
             changes: broadcast::channel(CHANGES_KEPT).0,
-        }
+            shards_changed: watch::Sender::new(0),
+        };
+        Self::sharing(node, Arc::new(shared))
+    }
+
+    /// The same directory as another node sees it.
+    #[must_use]
+    pub fn beside(&self, node: NodeId) -> Self {
+        Self::sharing(node, self.shared.clone())
+    }
+
+    fn sharing(node: NodeId, shared: Arc<Shared>) -> Self {
+        Self { node, shared, cut: AtomicBool::new(false), lease: watch::Sender::new(true) }
     }
 
     /// Cuts the way to the leader: look-ups go on, every change, barrier and health check is
     /// `Unavailable` and changes nothing.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+        self.lease.send_replace(false);
     }
 
     /// Ends a [`cut`](Self::cut).
     pub fn heal(&self) {
         self.cut.store(false, Ordering::SeqCst);
+        self.lease.send_replace(true);
     }
 
     /// Gives a shard to an owner, or to nobody.
     pub fn set_ownership(&self, shard: ShardId, ownership: Option<Ownership>) {
-        self.shards.lock()[usize::from(shard.0)] = ownership;
+        self.shared.shards.lock()[usize::from(shard.0)] = ownership;
+        self.shared.shards_changed.send_modify(|version| *version += 1);
+    }
+
+    /// Begins a planned move of a shard; its owner ends it with [`Directory::release`].
+    pub fn move_shard(&self, shard: ShardId, to: NodeId) {
+        if let Some(owned) = self.ownership(shard).filter(|owned| owned.owner != to) {
+            self.set_ownership(shard, Some(Ownership { moving_to: Some(to), ..owned }));
+        }
+    }
+
+    /// Gives every shard of a node to another one, as after its death.
+    pub fn take_over(&self, from: NodeId, to: NodeId) {
+        for shard in ShardId::all() {
+            if let Some(owned) = self.ownership(shard).filter(|owned| owned.owner == from) {
+                let epoch = Epoch(owned.epoch.0 + 1);
+                let owned = Ownership { owner: to, epoch, moving_to: None, ..owned };
+                self.set_ownership(shard, Some(owned));
+            }
+        }
     }
 
     /// Adds a tenant.
     pub fn add_tenant(&self, tenant: Tenant) {
-        self.tenants.lock().insert(tenant.id, tenant.name);
+        self.shared.tenants.lock().insert(tenant.id, tenant.name);
     }
 
     fn reach_leader(&self) -> Result<(), DirectoryError> {
@@ -174,11 +211,11 @@ impl Directory for MemoryDirectory {
     }
 
     fn room(&self, room: RoomRef) -> Option<Arc<RoomMeta>> {
-        self.rooms.lock().by_id.get(&(room.tenant, room.room)).cloned()
+        self.shared.rooms.lock().by_id.get(&(room.tenant, room.room)).cloned()
     }
 
     fn room_by_name(&self, tenant: TenantId, name: &RoomName) -> Option<Arc<RoomMeta>> {
-        let rooms = self.rooms.lock();
+        let rooms = self.shared.rooms.lock();
         let id = rooms.by_name.get(&(tenant, name.folded()))?;
         rooms.by_id.get(&(tenant, *id)).cloned()
     }
@@ -189,7 +226,7 @@ impl Directory for MemoryDirectory {
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
-        let rooms = self.rooms.lock();
+        let rooms = self.shared.rooms.lock();
         let of_tenant = rooms.by_id.values().filter(|room| room.tenant == tenant);
         of_tenant
             .filter(|room| room.kind == RoomKind::Public && Some(room.id) > after)
@@ -199,27 +236,49 @@ impl Directory for MemoryDirectory {
     }
 
     fn room_count(&self) -> usize {
-        self.rooms.lock().by_id.len()
+        self.shared.rooms.lock().by_id.len()
     }
 
     fn ownership(&self, shard: ShardId) -> Option<Ownership> {
-        self.shards.lock()[usize::from(shard.0)]
+        self.shared.shards.lock()[usize::from(shard.0)]
+    }
+
+    fn shards_changed(&self) -> watch::Receiver<u64> {
+        self.shared.shards_changed.subscribe()
+    }
+
+    fn lease(&self) -> watch::Receiver<bool> {
+        self.lease.subscribe()
+    }
+
+    async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), DirectoryError> {
+        self.reach_leader()?;
+        let owned = self.ownership(shard);
+        let is_mine = |owned: &Ownership| owned.owner == self.node && owned.epoch == epoch;
+        if let Some(owned) = owned.filter(is_mine)
+            && let Some(to) = owned.moving_to
+        {
+            let epoch = Epoch(epoch.0 + 1);
+            let owned = Ownership { owner: to, epoch, moving_to: None, ..owned };
+            self.set_ownership(shard, Some(owned));
+        }
+        Ok(())
     }
 
     fn tenants(&self) -> Vec<Tenant> {
-        let tenants = self.tenants.lock();
+        let tenants = self.shared.tenants.lock();
         tenants.iter().map(|(id, name)| Tenant { id: *id, name: name.clone() }).collect()
     }
 
     async fn create_room(&self, new: NewRoom) -> Result<Arc<RoomMeta>, DirectoryError> {
         self.reach_leader()?;
-        if !self.tenants.lock().contains_key(&new.tenant) {
+        if !self.shared.tenants.lock().contains_key(&new.tenant) {
             return Err(DirectoryError::Refused(format!("there is no tenant {}", new.tenant)));
         }
-        let (meta, made) = self.rooms.lock().create(new)?;
+        let (meta, made) = self.shared.rooms.lock().create(new)?;
         if made {
             // Nobody listens: then nobody needs to hear it.
-            let _ = self.changes.send(meta.at());
+            let _ = self.shared.changes.send(meta.at());
         }
         Ok(meta)
     }
@@ -231,9 +290,9 @@ impl Directory for MemoryDirectory {
         by: UserId,
     ) -> Result<Arc<RoomMeta>, DirectoryError> {
         self.reach_leader()?;
-        let (meta, changed) = self.rooms.lock().change(room, change, by)?;
+        let (meta, changed) = self.shared.rooms.lock().change(room, change, by)?;
         if changed {
-            let _ = self.changes.send(room);
+            let _ = self.shared.changes.send(room);
         }
         Ok(meta)
     }
@@ -243,7 +302,7 @@ impl Directory for MemoryDirectory {
     }
 
     fn changes(&self) -> broadcast::Receiver<RoomRef> {
-        self.changes.subscribe()
+        self.shared.changes.subscribe()
     }
 
     async fn healthy(&self) -> Result<(), DirectoryError> {

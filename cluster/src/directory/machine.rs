@@ -11,7 +11,7 @@ use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::RwLock;
 use parlance_actors::vocab::RoomRef;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::command::{Command, Response};
 use super::snapshot::{Restored, SnapshotFile, Snapshots};
@@ -24,6 +24,7 @@ use crate::limits;
 pub(super) struct View {
     pub(super) state: RwLock<State>,
     changes: broadcast::Sender<RoomRef>,
+    shards_changed: watch::Sender<u64>,
 }
 
 impl View {
@@ -31,8 +32,15 @@ impl View {
         self.changes.subscribe()
     }
 
+    pub(super) fn shards_changed(&self) -> watch::Receiver<u64> {
+        self.shards_changed.subscribe()
+    }
+
     fn apply(&self, index: u64, command: &Command) -> Response {
         let response = self.state.write().apply(index, command);
+        if matches!(command, Command::Bootstrap(_)) {
+            self.shards_changed.send_modify(|version| *version += 1);
+        }
         if let Response::Room { room, changed: true } = &response {
             let at = RoomRef { tenant: room.tenant, room: room.id };
             // Nobody listens: then nobody needs to hear it.
@@ -53,7 +61,11 @@ pub(crate) struct Machine {
 impl Machine {
     pub(super) fn new(snapshots: Snapshots, restored: Option<Restored>) -> Self {
         let (changes, _) = broadcast::channel(limits::CHANGES_KEPT);
-        let view = Arc::new(View { state: RwLock::default(), changes });
+        let view = Arc::new(View {
+            state: RwLock::default(),
+            changes,
+            shards_changed: watch::Sender::new(0),
+        });
         let mut machine =
             Self { view, applied: None, membership: StoredMembership::default(), snapshots };
         if let Some(restored) = restored {
@@ -70,6 +82,7 @@ impl Machine {
         self.applied = restored.meta.last_log_id;
         self.membership = restored.meta.last_membership;
         *self.view.state.write() = restored.state;
+        self.view.shards_changed.send_modify(|version| *version += 1);
         self.measure();
     }
 

@@ -179,7 +179,7 @@ impl State {
 
     pub(super) fn ownership(&self, shard: ShardId) -> Option<Ownership> {
         let ShardRecord { owner, epoch, r#gen, state } = *self.shards.get(usize::from(shard.0))?;
-        (state == ShardState::Serving).then_some(Ownership { owner, epoch, r#gen })
+        (state == ShardState::Serving).then_some(Ownership { owner, epoch, r#gen, moving_to: None })
     }
 
     pub(super) fn tenants(&self) -> Vec<Tenant> {

@@ -177,7 +177,8 @@ proptest! {
 fn bootstrap_gives_every_shard_an_epoch_above_the_base() {
     let state = bootstrapped();
     for shard in ShardId::all() {
-        let owned = Ownership { owner: NodeId(1), epoch: Epoch(42), r#gen: Gen(1) };
+        let owned =
+            Ownership { owner: NodeId(1), epoch: Epoch(42), r#gen: Gen(1), moving_to: None };
         assert_eq!(state.ownership(shard), Some(owned));
     }
     assert_eq!(&*state.tenants()[0].name, "main");

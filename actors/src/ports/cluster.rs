@@ -1,0 +1,159 @@
+//! What operators see of the cluster and may do to it. The HTTP API and the command line show and
+//! call this; the domain itself does not need it.
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::directory::DirectoryError;
+use crate::vocab::{Epoch, Gen, NodeId, ShardId, Timestamp};
+
+/// The cluster as one node sees it. Serialised as it is in `GET /api/cluster`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClusterReport {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The node that answers.
+    pub node: NodeId,
+    /// Whether this node has a lease: it heard from the Raft leader within the lease.
+    pub lease: bool,
+    /// Raft, as this node sees it.
+    pub raft: RaftReport,
+    /// Every node that the directory knows, ascending by id.
+    pub nodes: Vec<NodeReport>,
+    /// All 256 shards, ascending.
+    pub shards: Vec<ShardReport>,
+    /// The links of this node.
+    pub links: Vec<LinkReport>,
+    /// The last moves of shards, newest first; bounded.
+    pub moves: Vec<MoveReport>,
+}
+
+/// Raft, as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RaftReport {
+    /// The leader, where one is known.
+    pub leader: Option<NodeId>,
+    /// The term.
+    pub term: u64,
+    /// The last entry in this node's log.
+    pub last_log: u64,
+    /// The last entry that this node has applied.
+    pub applied: u64,
+    /// The voters.
+    pub voters: Vec<NodeId>,
+    /// The learners.
+    pub learners: Vec<NodeId>,
+    /// On the leader: how many entries each other node is behind; empty elsewhere.
+    pub lag: Vec<(NodeId, u64)>,
+}
+
+/// What a node is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It serves.
+    Up,
+    /// It gives its shards away and takes no new ones.
+    Draining,
+    /// Gossip believes it to be down.
+    Down,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NodeReport {
+    /// Its id.
+    pub id: NodeId,
+    /// The name in its certificate.
+    pub name: String,
+    /// Where its control endpoint is.
+    pub control: String,
+    /// Where its data endpoint is.
+    pub data: String,
+    /// What it is doing.
+    pub state: NodeState,
+    /// How many shards it serves.
+    pub shards: u32,
+    /// Rooms awake there, as it last said.
+    pub rooms: u64,
+    /// Sessions there, as it last said.
+    pub sessions: u64,
+    /// Events that its rooms committed a second, as it last said.
+    pub events_per_second: f64,
+    /// The version that it runs.
+    pub version: String,
+}
+
+/// One shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardReport {
+    /// The shard.
+    pub shard: ShardId,
+    /// Who serves it; `None` while nobody does.
+    pub owner: Option<NodeId>,
+    /// The assignment's epoch.
+    pub epoch: Epoch,
+    /// The generation of its history.
+    pub r#gen: Gen,
+    /// Where it is being moved to.
+    pub moving_to: Option<NodeId>,
+    /// The node that it is pinned to.
+    pub pinned_to: Option<NodeId>,
+}
+
+/// A link to a peer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LinkReport {
+    /// The peer.
+    pub peer: NodeId,
+    /// `control` or `data`.
+    pub kind: &'static str,
+    /// It is connected to send.
+    pub connected: bool,
+    /// The way leads over this node, because there is no direct one.
+    pub relayed_by: Option<NodeId>,
+    /// Round trip in milliseconds, where known.
+    pub rtt_ms: Option<f64>,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+    /// How often a channel was interrupted.
+    pub interruptions: u64,
+}
+
+/// A change of a shard's owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MoveReport {
+    /// The shard.
+    pub shard: ShardId,
+    /// Who had it.
+    pub from: Option<NodeId>,
+    /// Who has it now.
+    pub to: NodeId,
+    /// Its epoch since.
+    pub epoch: Epoch,
+    /// When the leader decided on it.
+    pub at: Timestamp,
+    /// Why: `takeover`, `rebalance`, `drain`, `operator`, `pin`, `bootstrap`.
+    pub cause: &'static str,
+}
+
+/// Operators' view and hand.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// How things stand, from this node's memory.
+    fn report(&self) -> ClusterReport;
+
+    /// Moves a shard to a node as a planned move. Returns when the directory has accepted it.
+    async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError>;
+
+    /// Pins a shard to a node, or lets it go. A pinned shard is moved there, and rebalancing
+    /// leaves it.
+    async fn pin_shard(&self, shard: ShardId, to: Option<NodeId>) -> Result<(), DirectoryError>;
+
+    /// Has a node give its shards away and take no new ones, or ends that.
+    async fn drain_node(&self, node: NodeId, drain: bool) -> Result<(), DirectoryError>;
+
+    /// Takes a node out of the cluster for good. Its shards are taken over; its id is never used
+    /// again. Refused for a node that is the last voter.
+    async fn remove_node(&self, node: NodeId) -> Result<(), DirectoryError>;
+}
