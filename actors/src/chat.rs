@@ -434,6 +434,22 @@ impl Chat {
         Ok(OpenSession { session, outbox })
     }
 
+    /// Asks every session to go to another node, spread out over a few seconds, because this one
+    /// lost its cluster. New ones are the gateway's to refuse.
+    pub fn move_sessions_away(&self) {
+        self.say_bye(&self.world.sessions.all(), "this node lost its cluster; come back elsewhere");
+    }
+
+    /// Closes sessions with 4005 and spread-out delays.
+    fn say_bye(&self, sessions: &[Arc<SessionLink>], why: &'static str) {
+        let spread = BYE_SPREAD_MIN + Duration::from_millis(sessions.len() as u64);
+        let step = spread / u32::try_from(sessions.len().max(1)).unwrap_or(u32::MAX);
+        for (place, link) in (0..).zip(sessions) {
+            let refusal = Refusal::new(Code::Unavailable, why).retry_after(step * place);
+            link.close(CloseCode::GoingAway, refusal);
+        }
+    }
+
     /// How many sessions are alive.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -466,13 +482,7 @@ impl Chat {
         };
         // Those that are not answered by then are refused by the end of their rooms.
         let _ = tokio::time::timeout(limits::DRAIN / 2, answered).await;
-        let spread = BYE_SPREAD_MIN + Duration::from_millis(sessions.len() as u64);
-        let step = spread / u32::try_from(sessions.len().max(1)).unwrap_or(u32::MAX);
-        for (place, link) in (0..).zip(&sessions) {
-            let refusal = Refusal::new(Code::Unavailable, "the node is going away; come back")
-                .retry_after(step * place);
-            link.close(CloseCode::GoingAway, refusal);
-        }
+        self.say_bye(&sessions, "the node is going away; come back");
         let gone = async {
             while self.world.sessions.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;

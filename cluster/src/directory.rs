@@ -14,6 +14,7 @@ mod identity;
 mod log;
 mod machine;
 mod network;
+mod report;
 mod rooms;
 mod seal;
 mod snapshot;

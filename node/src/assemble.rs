@@ -1,6 +1,8 @@
 //! The one place where concrete types meet: settings become the parts of a node, and each part's
 //! errors become a message with what to do.
 
+mod alone;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parlance_actors::chat::{self, Chat};
-use parlance_actors::ports::History;
 use parlance_actors::ports::accounts::LockoutRule;
+use parlance_actors::ports::{Cluster, History};
 use parlance_cluster::directory::{ClusterId, DirectoryOptions, OpenError, RaftDirectory};
 use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
@@ -18,7 +20,9 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::alone::Alone;
 use crate::config::Config;
+use crate::control::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
 use crate::{first_admin, telemetry};
@@ -37,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) chat: Arc<Chat>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) directory: Arc<RaftDirectory>,
+    pub(crate) control: ControlSocket,
     /// Tidies the metrics; ends with the node.
     _upkeep: JoinSet<()>,
 }
@@ -48,6 +53,10 @@ pub(crate) async fn start(
     data_dir: &DataDir,
     control: &Handle,
 ) -> Result<Node, Failure> {
+    if config.cluster.is_on() {
+        let what = "cluster.cert is set, and this version runs one node only";
+        return Err(Failure::new(Cause::Configuration, what));
+    }
     let secret = secret(config, data_dir)?;
     refuse_a_lost_file(config, data_dir)?;
     let storage = open_storage(config, Some(&data_dir.database())).await?;
@@ -69,12 +78,15 @@ pub(crate) async fn start(
         frames: Arc::new(JsonFrames),
     });
     let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
+    let cluster: Arc<dyn Cluster> =
+        Arc::new(Alone { directory: directory.clone(), chat: chat.clone() });
     let gateway = Gateway::bind(
         gateway_config(config, data_dir.path()),
         parlance_gateway::Parts {
             chat: chat.clone(),
             accounts: storage.accounts(),
             directory: directory.clone(),
+            cluster: cluster.clone(),
             history: history.clone(),
             secret,
             metrics,
@@ -82,7 +94,9 @@ pub(crate) async fn start(
     );
     let gateway = gateway.await.map_err(|error| gateway_failure(&error, config))?;
     let address = gateway.address();
-    Ok(Node { address, gateway: Front::run(gateway), chat, history, directory, _upkeep: upkeep })
+    let control = ControlSocket::open(data_dir.path(), cluster)?;
+    let gateway = Front::run(gateway);
+    Ok(Node { address, gateway, chat, history, directory, control, _upkeep: upkeep })
 }
 
 /// The database with its schema up to date.
@@ -219,6 +233,8 @@ fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
             login_per_minute: auth.login_per_minute,
             http_per_second: http.requests_per_second,
             http_burst: http.requests_burst,
+            upgrades_per_second: http.upgrades_per_second,
+            upgrades_burst: http.upgrades_burst,
         },
         passwords: password_cost(config),
         lifetimes: Lifetimes {

@@ -57,6 +57,8 @@ pub(crate) async fn shut_down(node: Node) {
     step(begun, "close connections", node.gateway.closed()).await;
     // Nothing appends any more: the lanes settle what waits and end.
     step(begun, "close the lanes", node.history.close()).await;
+    // Nobody is told any more how it stands.
+    step(begun, "close the control socket", node.control.close()).await;
     // Nothing asks who owns what any more.
     step(begun, "close the directory", node.directory.close()).await;
     // Log lines are written as they are made; this is the last one.
