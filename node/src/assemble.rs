@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parlance_actors::chat::{self, Chat};
 use parlance_actors::ports::accounts::LockoutRule;
-use parlance_actors::ports::{Cluster, History};
+use parlance_actors::ports::{Cluster, Directory as _, History, peers};
 use parlance_cluster::directory::{ClusterId, DirectoryOptions, OpenError, RaftDirectory};
 use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
@@ -76,10 +76,10 @@ pub(crate) async fn start(
         accounts: storage.accounts(),
         directory: directory.clone(),
         frames: Arc::new(JsonFrames),
+        peers: Arc::new(peers::Alone::new(directory.node())),
     });
     let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
-    let cluster: Arc<dyn Cluster> =
-        Arc::new(Alone { directory: directory.clone(), chat: chat.clone() });
+    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(directory.clone(), chat.clone()));
     let gateway = Gateway::bind(
         gateway_config(config, data_dir.path()),
         parlance_gateway::Parts {

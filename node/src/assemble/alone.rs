@@ -2,7 +2,9 @@
 //! one to.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use parlance_actors::chat::Chat;
 use parlance_actors::ports::cluster::{Cluster, ClusterReport, NodeReport, NodeState, ShardReport};
 use parlance_actors::ports::directory::{Directory as _, DirectoryError};
@@ -12,13 +14,40 @@ use parlance_cluster::directory::RaftDirectory;
 /// The name of a node that has no certificate to take one from.
 const NAME: &str = "alone";
 
+/// Rates are taken over at least this long; a shorter time says more of chance than of load.
+const RATE_OVER: Duration = Duration::from_secs(1);
+
 /// A cluster of this node.
 pub(super) struct Alone {
-    pub(super) directory: Arc<RaftDirectory>,
-    pub(super) chat: Arc<Chat>,
+    directory: Arc<RaftDirectory>,
+    chat: Arc<Chat>,
+    rate: Mutex<Rate>,
+}
+
+/// Events a second, from one report to the next.
+struct Rate {
+    at: Instant,
+    committed: u64,
+    per_second: f64,
 }
 
 impl Alone {
+    pub(super) fn new(directory: Arc<RaftDirectory>, chat: Arc<Chat>) -> Self {
+        let rate = Rate { at: Instant::now(), committed: 0, per_second: 0.0 };
+        Self { directory, chat, rate: Mutex::new(rate) }
+    }
+
+    fn events_per_second(&self, committed: u64) -> f64 {
+        let mut rate = self.rate.lock();
+        let passed = rate.at.elapsed();
+        if passed >= RATE_OVER {
+            let new = committed.saturating_sub(rate.committed);
+            let per_second = new as f64 / passed.as_secs_f64();
+            *rate = Rate { at: Instant::now(), committed, per_second };
+        }
+        rate.per_second
+    }
+
     fn shards(&self) -> Vec<ShardReport> {
         let report = |shard| {
             let owned = self.directory.ownership(shard);
@@ -41,7 +70,7 @@ impl Cluster for Alone {
         let id = self.directory.node();
         let shards = self.shards();
         let own = shards.iter().filter(|shard| shard.owner == Some(id)).count();
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let activity = self.chat.activity();
         let node = NodeReport {
             id,
             name: NAME.to_owned(),
@@ -49,10 +78,9 @@ impl Cluster for Alone {
             data: String::new(),
             state: NodeState::Up,
             shards: u32::try_from(own).unwrap_or(u32::MAX),
-            rooms: count(self.chat.rooms_awake()),
-            sessions: count(self.chat.sessions()),
-            // There is nobody to balance with, so nobody counts.
-            events_per_second: 0.0,
+            rooms: activity.rooms,
+            sessions: activity.sessions,
+            events_per_second: self.events_per_second(activity.committed.iter().sum()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         ClusterReport {
