@@ -11,6 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 077
 
+# Debian keeps the balancer outside the PATH of an ordinary account.
+PATH=$PATH:/usr/sbin
 state=${CLUSTER_DIR:-$PWD/parlance-cluster}
 port=${CLUSTER_PORT:-8080}
 bin=${CLUSTER_BIN:-target/release}

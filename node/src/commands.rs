@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod admin;
+pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod health;

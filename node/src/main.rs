@@ -44,6 +44,9 @@ enum Command {
     /// The key ring that message bodies are encrypted with.
     #[command(subcommand)]
     Keys(commands::keys::Action),
+    /// The certificates by which the nodes of a cluster know one another.
+    #[command(subcommand)]
+    Cert(commands::cert::Action),
     /// How the cluster stands, and an operator's hand on it, through the running node.
     #[command(subcommand)]
     Cluster(commands::cluster::Action),
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Command::Config(action) => commands::config::run(&action),
         Command::Migrate(action) => commands::migrate::run(&action),
         Command::Keys(action) => commands::keys::run(&action),
+        Command::Cert(action) => commands::cert::run(&action),
         Command::Cluster(action) => commands::cluster::run(&action),
         Command::Health(arguments) => commands::health::run(&arguments),
         Command::Admin(action) => commands::admin::run(&action),
