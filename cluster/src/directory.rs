@@ -14,7 +14,6 @@ mod identity;
 mod log;
 mod machine;
 mod network;
-mod report;
 mod rooms;
 mod seal;
 mod snapshot;
