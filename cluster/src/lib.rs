@@ -4,5 +4,6 @@
 //! Links between nodes, gossip and placement come with the cluster; until then a node is alone.
 
 pub mod directory;
+pub mod gossip;
 pub mod limits;
 pub mod transport;
