@@ -258,6 +258,10 @@ impl Core {
 
     /// What follows from any input: the news that foca told, and the size of the cluster.
     fn settle(&mut self, effects: &mut Effects) {
+        // foca 2.0.0 takes itself for disconnected after a new life, and looks again only when it
+        // is told of members: with nobody left to tell it, it would never probe again.
+        let looked = self.foca.apply_many(std::iter::empty(), false, &mut *effects);
+        looked.expect("nothing is applied");
         self.own.newcomer |= std::mem::take(&mut effects.newcomer);
         effects.changed |= self.hearsay.take_changed();
         // foca may ask this node's own former lives whether they are dead.

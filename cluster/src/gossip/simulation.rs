@@ -71,8 +71,7 @@ fn a_schedule_is_the_same_each_time_it_is_run() {
 
 #[test]
 fn nobody_is_declared_dead_in_ten_minutes_of_ten_percent_loss() {
-    for seed in 0..number_from("GOSSIP_SCHEDULES").map_or(2, |schedules| 2 + schedules / 100) {
-        let nodes = [3, 5, 10][seed as usize % 3];
+    for (seed, nodes) in [(0, 3), (1, 5)] {
         let mut world = formed(seed, nodes);
         world.network.lost = 100;
         world.run_for(secs(600));

@@ -26,6 +26,9 @@ pub(super) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+/// Far more than the longest schedule of the largest cluster has, unless packets breed packets.
+const EVENTS_MAX: u64 = 3_000_000;
+
 /// What the network does to a packet.
 #[derive(Debug, Clone)]
 pub(super) struct Network {
@@ -84,6 +87,7 @@ pub(super) struct World {
     by_address: BTreeMap<SocketAddr, usize>,
     events: BTreeMap<(Duration, u64), Event>,
     numbered: u64,
+    handled: u64,
 }
 
 impl World {
@@ -116,6 +120,7 @@ impl World {
             by_address: BTreeMap::new(),
             events: BTreeMap::new(),
             numbered: 0,
+            handled: 0,
         }
     }
 
@@ -195,6 +200,8 @@ impl World {
         {
             let ((at, _), event) = entry.remove_entry();
             self.now = at;
+            self.handled += 1;
+            assert!(self.handled < EVENTS_MAX, "a storm of packets at {at:?}");
             match event {
                 Event::Arrive { to, from, packet } => self.arrive(to, from, packet),
                 Event::Wake(index) => self.wake(index),
