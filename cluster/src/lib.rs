@@ -5,6 +5,7 @@
 
 pub mod cert;
 pub mod directory;
+pub mod gossip;
 pub mod limits;
 pub mod link;
 pub mod peers;

@@ -74,6 +74,17 @@ pub const PACKET_BYTES_MAX: usize = 1_100;
 /// with its envelope, or one page of members of a presence shard.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Packets of gossip that wait for its loop. One more is dropped, as the network might have done.
+/// A node of 50 gets some tens a second, so this is a stall of many seconds.
+pub const GOSSIP_INBOX_MAX: usize = 1_024;
+/// Packets that the gossip loop takes before it looks at its timers again.
+pub(crate) const GOSSIP_PACKETS_AT_ONCE: usize = 64;
+/// Nodes whose words gossip keeps. What one more says is not kept; its membership is.
+pub(crate) const GOSSIP_NODES_MAX: usize = 1_024;
+/// A node's version in gossip. A longer one is cut: it is for people.
+pub(crate) const GOSSIP_VERSION_BYTES_MAX: usize = 32;
+
+const _: () = assert!(GOSSIP_PACKETS_AT_ONCE <= GOSSIP_INBOX_MAX);
 const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
 const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(HEALTH_WAIT.as_millis() < CHANGE_WAIT.as_millis());
