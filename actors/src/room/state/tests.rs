@@ -67,7 +67,7 @@ struct World {
 
 impl World {
     fn new(kind: RoomKind, owner: u128) -> Self {
-        let opened = Opened { head: Seq(0), first: Seq(1), members: 1, asked: None };
+        let opened = Opened { first: Seq(1), members: 1, ..Opened::default() };
         Self {
             state: State::new(meta(kind), Gen(1), &opened),
             log: Vec::new(),
@@ -188,7 +188,7 @@ impl World {
     /// The room is read from the database again, as after a restart.
     fn reopen(&mut self, kind: RoomKind) {
         let head = Seq(self.log.len() as u64);
-        let opened = Opened { head, first: Seq(1), members: 1, asked: None };
+        let opened = Opened { head, first: Seq(1), members: 1, ..Opened::default() };
         self.state = State::new(meta(kind), Gen(1), &opened);
     }
 
