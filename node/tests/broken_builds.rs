@@ -19,8 +19,8 @@ use parlance_actors::testkit::MemoryAccounts;
 use parlance_actors::testkit::directory::MemoryDirectory;
 use parlance_actors::testkit::history::MemoryHistory;
 use parlance_actors::vocab::{
-    Content, Epoch, Event, Key, NodeId, Refusal, RoomId, RoomMeta, RoomRef, Seq, TenantId, Timestamp,
-    UserId,
+    Content, Epoch, Event, Key, NodeId, Refusal, RoomId, RoomMeta, RoomRef, Seq, TenantId,
+    Timestamp, UserId,
 };
 use parlance_benches::checker::{Fate, Logged, Received, Run, Sent, Violation, digest};
 use parlance_protocol::Kind;

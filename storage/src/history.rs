@@ -7,12 +7,13 @@ use parlance_actors::ports::history::{
     Append, History, LogPage, NotTaken, Opened, Range, TimelinePage,
 };
 use parlance_actors::vocab::{
-    Epoch, Event, Key, RoomRef, Seq, ShardId, TenantId, Timestamp, UserId,
+    Epoch, Event, Key, RoomMeta, RoomRef, Seq, ShardId, TenantId, Timestamp, UserId,
 };
 
 use crate::lane::LaneHandle;
 use crate::limits;
 use crate::reads::Reads;
+use crate::rooms;
 use crate::sql::{Db, For};
 
 /// Rooms' logs in a database.
@@ -70,8 +71,17 @@ impl History for SqlHistory {
         epoch: Epoch,
         ask: Option<(UserId, Key)>,
     ) -> Result<Opened, HistoryError> {
-        self.lane(room.shard()).open(room, epoch).await?;
-        self.reads.opened(room, ask).await
+        let lane = self.lane(room.shard());
+        for _ in 0..limits::OPEN_TRIES {
+            let database = lane.open(room, epoch).await?;
+            let opened = self.reads.opened(room, ask).await?;
+            if opened.database == database {
+                return Ok(opened);
+            }
+            lane.doubt();
+        }
+        let why = "the database is changing; reads and writes reach different ones";
+        Err(HistoryError::Unavailable(why.to_owned()))
     }
 
     async fn event(&self, room: RoomRef, seq: Seq) -> Result<Option<Event>, HistoryError> {
@@ -106,6 +116,10 @@ impl History for SqlHistory {
         limit: u16,
     ) -> Result<TimelinePage, HistoryError> {
         self.reads.timeline(room, range, limit).await
+    }
+
+    async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {
+        rooms::project(&self.reads.db, meta).await
     }
 
     async fn healthy(&self) -> Result<(), HistoryError> {

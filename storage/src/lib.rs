@@ -15,6 +15,7 @@ mod migrate;
 mod postgres;
 mod reads;
 mod reseal;
+mod rooms;
 mod sabotage;
 mod schema;
 mod sql;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_actors::ports::{History, Members};
-use parlance_actors::vocab::{Epoch, TenantId, Timestamp};
+use parlance_actors::vocab::{Epoch, RoomMeta, TenantId, Timestamp};
 use uuid::Uuid;
 
 pub use crypt::{Crypt, CryptError, EventAad};
@@ -123,6 +124,7 @@ pub struct Storage {
     db: Db,
     history: Arc<SqlHistory>,
     members: Arc<SqlMembers>,
+    tenants: Vec<TenantId>,
 }
 
 impl fmt::Debug for Storage {
@@ -159,7 +161,8 @@ impl Storage {
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
         let members = Arc::new(SqlMembers { db: db.clone() });
-        Ok(Self { db, history, members })
+        let tenants = config.tenants.iter().map(|(tenant, _)| *tenant).collect();
+        Ok(Self { db, history, members, tenants })
     }
 
     /// Rooms' logs.
@@ -216,16 +219,43 @@ impl Storage {
         rows.first().map(|row| row.id(0)).transpose().map_err(failed())
     }
 
-    /// The highest epoch of any fence; a new cluster's epochs start above it.
+    /// What the directory knew of every room of every tenant, for making a lost one again.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`], also when a row cannot be read: leaving a room out would lose it.
+    pub async fn projected_rooms(&self) -> Result<Vec<RoomMeta>, StorageError> {
+        let mut all = Vec::new();
+        for tenant in &self.tenants {
+            let rooms = rooms::projected(&self.db, *tenant).await;
+            all.extend(rooms.map_err(StorageError::during("reading the projection of rooms"))?);
+        }
+        Ok(all)
+    }
+
+    /// The highest epoch of any fence and of each shard's newest event; a new cluster's epochs
+    /// start above it. An event's epoch is never above its fence's; the events are looked at for
+    /// the case that a tenant was restored without the fences.
     ///
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn highest_epoch(&self) -> Result<Epoch, StorageError> {
-        const HIGHEST: &str = "SELECT COALESCE(max(epoch), 0) FROM {g}.fence";
-        let failed = || StorageError::during("reading the fences");
-        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, HIGHEST, Vec::new()).await;
-        let rows = rows.map_err(failed())?;
-        let highest = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(failed())?;
+        // Along `pos` as along `seq` no epoch goes back, so that 256 look-ups in an index do.
+        const HIGHEST: &str = "WITH RECURSIVE s(shard) AS (
+                SELECT 0 UNION ALL SELECT shard + 1 FROM s WHERE shard < 255)
+            SELECT (SELECT max(f.epoch) FROM {g}.fence f),
+              (SELECT max((SELECT e.epoch FROM {t}.event e WHERE e.shard = CAST(s.shard AS smallint)
+                           ORDER BY e.pos DESC LIMIT 1)) FROM s)";
+        let failed = || StorageError::during("reading the highest epoch");
+        let mut highest = 0;
+        for tenant in &self.tenants {
+            let rows = self.db.rows(*tenant, sql::For::Deciding, HIGHEST, Vec::new()).await;
+            for row in rows.map_err(failed())? {
+                for place in 0..2 {
+                    let epoch = row.maybe_int(place).map_err(failed())?;
+                    highest = highest.max(epoch.unwrap_or_default());
+                }
+            }
+        }
         Ok(Epoch(u64::try_from(highest).unwrap_or_default()))
     }
 }
@@ -262,9 +292,9 @@ fn postgres_lanes(
     }
     let nonce = Uuid::new_v4().as_fields().0;
     let start = |number| {
-        let how = LaneConnection::new(config, number, nonce)?;
+        let how = LaneConnection::new(config, db.servers.clone(), number, nonce);
         let writer = PostgresWriter::new(how, db.schemas.clone(), config.sabotage);
-        Ok(LaneHandle::start(number, writer, config.crypt.clone()))
+        LaneHandle::start(number, writer, config.crypt.clone())
     };
-    (0..count).map(start).collect()
+    Ok((0..count).map(start).collect())
 }

@@ -13,6 +13,7 @@ use crate::crypt::{Crypt, EventAad};
 use crate::error::read_failed;
 use crate::lane::column;
 use crate::limits;
+use crate::postgres::database_id;
 use crate::sql::{Arg, Db, For, Row, Transaction};
 
 /// What each event is read with; `$1` is the shard and `$2` the room.
@@ -24,7 +25,15 @@ const TIMELINE: &str = " AND e.kind IN (1, 6, 7)";
 const EDGES: &str = "SELECT
       COALESCE((SELECT max(e.seq) FROM {t}.event e WHERE e.shard = $1 AND e.room = $2), 0),
       COALESCE((SELECT r.first FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 1)";
-const MEMBERS: &str = "SELECT count(*) FROM {t}.member WHERE shard = $1 AND room = $2";
+/// What a room learns when it opens, in one statement, so that all of it and the identity of the
+/// database come from the same server.
+const OPENED: &str = "SELECT
+      COALESCE((SELECT max(e.seq) FROM {t}.event e WHERE e.shard = $1 AND e.room = $2), 0),
+      COALESCE((SELECT r.first FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 1),
+      COALESCE((SELECT r.version FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 0),
+      (SELECT count(*) FROM {t}.member m WHERE m.shard = $1 AND m.room = $2),
+      (SELECT min(e.seq) FROM {t}.event e
+       WHERE e.shard = $1 AND e.room = $2 AND e.sender = $3 AND e.key = $4)";
 const KEY: &str = "SELECT seq, sent_at FROM {t}.event
     WHERE shard = $1 AND room = $2 AND sender = $3 AND key = $4";
 const LAST_RECENT: &str = "SELECT sent_at FROM {t}.event
@@ -55,15 +64,27 @@ impl Reads {
         room: RoomRef,
         ask: Option<(UserId, Key)>,
     ) -> Result<Opened, HistoryError> {
-        let (head, first) = self.edges(room).await?;
-        let rows = self.decide(room, MEMBERS, at(room)).await?;
-        let members = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(read_failed)?;
-        let asked = match ask {
-            Some((sender, key)) => self.key(room, sender, key).await?.map(|(seq, _)| seq),
-            None => None,
+        let mut args = at(room);
+        args.extend([
+            Arg::MaybeId(ask.map(|(sender, _)| sender.0)),
+            Arg::MaybeId(ask.map(|(_, key)| key.0)),
+        ]);
+        let identity = match &self.db {
+            Db::Postgres(db) => db.servers.identity(),
+            Db::Sqlite(_) => "0, 0".to_owned(),
         };
-        let members = u64::try_from(members).unwrap_or_default();
-        Ok(Opened { head, first, members, asked })
+        let rows = self.decide(room, &format!("{OPENED}, {identity}"), args).await?;
+        let read = |row: &Row| {
+            Ok(Opened {
+                head: seq(row.int(0)?),
+                first: seq(row.int(1)?),
+                projected: u64::try_from(row.int(2)?).unwrap_or_default(),
+                members: u64::try_from(row.int(3)?).unwrap_or_default(),
+                asked: row.maybe_int(4)?.map(seq),
+                database: database_id(row.int(5)?, row.int(6)?),
+            })
+        };
+        rows.first().ok_or(sqlx::Error::RowNotFound).and_then(read).map_err(read_failed)
     }
 
     pub(crate) async fn event(

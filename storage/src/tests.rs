@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parlance_actors::ports::{History, Members};
 use parlance_actors::testkit::history_suite::Store;
-use parlance_actors::vocab::{TenantId, UserId};
+use parlance_actors::vocab::{RoomMeta, TenantId, UserId};
 use sqlx::{Connection, PgConnection};
 
 use crate::sql::Db;
@@ -61,6 +61,10 @@ impl Store for Process {
 
     async fn another_process(&self) -> Box<dyn Store> {
         Box::new(Self::open(&self.config).await)
+    }
+
+    async fn projected(&self) -> Vec<RoomMeta> {
+        self.storage.projected_rooms().await.expect("read")
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use parlance_actors::ports::history::{History, NotTakenWhy, Outcome, Range};
+use parlance_actors::ports::history::{DatabaseId, History, NotTakenWhy, Outcome, Range};
 use parlance_actors::testkit::history_room::{TestRoom, draft, message};
 use parlance_actors::testkit::history_suite::new_room;
 use parlance_actors::vocab::{Epoch, Event, Key, Pos, RoomId, Seq, ShardId, TenantId, UserId};
@@ -221,7 +221,7 @@ impl Writer for Lossy {
     fn fences_of(&self, tenant: TenantId) -> TenantId {
         self.within.fences_of(tenant)
     }
-    async fn connect(&mut self) -> Written<()> {
+    async fn connect(&mut self) -> Written<DatabaseId> {
         self.within.connect().await
     }
     async fn raise(&mut self, fences: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {
