@@ -10,6 +10,7 @@ use parlance_actors::vocab::{
     Epoch, Event, Key, RoomMeta, RoomRef, Seq, ShardId, TenantId, Timestamp, UserId,
 };
 
+use crate::flights::Flights;
 use crate::lane::LaneHandle;
 use crate::limits;
 use crate::reads::Reads;
@@ -21,11 +22,16 @@ use crate::sql::{Db, For};
 pub(crate) struct SqlHistory {
     lanes: Vec<LaneHandle>,
     reads: Reads,
+    logs: Flights<Asked, LogPage>,
+    timelines: Flights<Asked, TimelinePage>,
 }
+
+/// What a page is asked for with.
+type Asked = (RoomRef, Range, u16);
 
 impl SqlHistory {
     pub(crate) fn new(lanes: Vec<LaneHandle>, reads: Reads) -> Self {
-        Self { lanes, reads }
+        Self { lanes, reads, logs: Flights::new(), timelines: Flights::new() }
     }
 
     fn lane(&self, shard: ShardId) -> &LaneHandle {
@@ -37,6 +43,12 @@ impl SqlHistory {
         for lane in &self.lanes {
             lane.kill();
         }
+    }
+
+    /// Reads of the log that wait for a connection and may be joined.
+    #[cfg(test)]
+    pub(crate) fn waiting_reads(&self) -> usize {
+        self.logs.waiting()
     }
 
     /// Whether the primary takes writes: it is no standby, and a file can be locked for writing.
@@ -73,14 +85,19 @@ impl History for SqlHistory {
     ) -> Result<Opened, HistoryError> {
         let lane = self.lane(room.shard());
         for _ in 0..limits::OPEN_TRIES {
-            let database = lane.open(room, epoch).await?;
-            let opened = self.reads.opened(room, ask).await?;
-            if opened.database == database {
+            let hold = lane.open(room, epoch).await?;
+            let (opened, stored) = self.reads.opened(room, ask).await?;
+            if opened.database != hold.database {
+                lane.doubt();
+            } else if stored == (epoch, hold.turn) {
                 return Ok(opened);
+            } else if stored.0 > epoch {
+                // The lane has not appended since another owner was here.
+                return Err(HistoryError::Fenced);
             }
-            lane.doubt();
+            // Else the lane connected again in between, or another process has the same epoch.
         }
-        let why = "the database is changing; reads and writes reach different ones";
+        let why = "reads and writes do not agree on who owns the shard, or in which database";
         Err(HistoryError::Unavailable(why.to_owned()))
     }
 
@@ -106,7 +123,9 @@ impl History for SqlHistory {
     }
 
     async fn log(&self, room: RoomRef, range: Range, limit: u16) -> Result<LogPage, HistoryError> {
-        self.reads.log(room, range, limit).await
+        let reads = self.reads.clone();
+        let read = async move |boarding| reads.log(room, range, limit, boarding).await;
+        self.logs.read((room, range, limit), read).await
     }
 
     async fn timeline(
@@ -115,7 +134,9 @@ impl History for SqlHistory {
         range: Range,
         limit: u16,
     ) -> Result<TimelinePage, HistoryError> {
-        self.reads.timeline(room, range, limit).await
+        let reads = self.reads.clone();
+        let read = async move |boarding| reads.timeline(room, range, limit, boarding).await;
+        self.timelines.read((room, range, limit), read).await
     }
 
     async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {

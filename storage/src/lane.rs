@@ -34,7 +34,14 @@ pub(crate) use writer::{
 
 enum Request {
     Append(Box<Append>),
-    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<DatabaseId, HistoryError>> },
+    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<Hold, HistoryError>> },
+}
+
+/// What a lane believes to hold when it opens a room. Reads compare it with what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) database: DatabaseId,
+    pub(crate) turn: Turn,
 }
 
 /// What a lane and its handle share.
@@ -112,12 +119,8 @@ impl LaneHandle {
     }
 
     /// Waits until everything queued before is settled, and the shard's fence is at `epoch`;
-    /// tells in which database.
-    pub(crate) async fn open(
-        &self,
-        room: RoomRef,
-        epoch: Epoch,
-    ) -> Result<DatabaseId, HistoryError> {
+    /// tells what the lane holds.
+    pub(crate) async fn open(&self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
         let unavailable = |why: &str| HistoryError::Unavailable(why.to_owned());
         if self.state.closing.is_cancelled() {
             return Err(unavailable("the lane is closing"));
@@ -384,13 +387,14 @@ impl<W: Writer> Lane<W> {
     }
 
     /// Makes sure that the shard's fence is ours at this epoch.
-    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<DatabaseId, HistoryError> {
+    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
         let fences = self.writer.fences_of(room.tenant);
         let place = (fences, room.shard());
         loop {
             match self.owned.get(&place) {
                 Some(owned) if owned.epoch == epoch => {
-                    return Ok(self.database.expect("fences are raised after connecting"));
+                    let database = self.database.expect("fences are raised after connecting");
+                    return Ok(Hold { database, turn: owned.turn });
                 }
                 Some(owned) if owned.epoch > epoch => return Err(HistoryError::Fenced),
                 _ => {}
@@ -411,7 +415,7 @@ impl<W: Writer> Lane<W> {
     }
 }
 
-type Opening = (RoomRef, Epoch, oneshot::Sender<Result<DatabaseId, HistoryError>>);
+type Opening = (RoomRef, Epoch, oneshot::Sender<Result<Hold, HistoryError>>);
 
 /// A batch with a bad row is halved until the row is alone; only it fails.
 fn take_apart(

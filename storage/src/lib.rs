@@ -4,8 +4,10 @@
 //! commits what their owner decided, under a fence, and reads it back.
 
 mod accounts;
+mod audit;
 mod crypt;
 mod error;
+mod flights;
 mod history;
 pub mod keyring;
 mod lane;
@@ -33,6 +35,7 @@ use parlance_actors::ports::{History, Members};
 use parlance_actors::vocab::{Epoch, RoomMeta, TenantId, Timestamp};
 use uuid::Uuid;
 
+pub use audit::{Fault, Violation, audit};
 pub use crypt::{Crypt, CryptError, EventAad};
 pub use error::{StorageError, redacted};
 pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
@@ -124,7 +127,7 @@ pub struct Storage {
     db: Db,
     history: Arc<SqlHistory>,
     members: Arc<SqlMembers>,
-    tenants: Vec<TenantId>,
+    tenants: Vec<(TenantId, String)>,
 }
 
 impl fmt::Debug for Storage {
@@ -161,8 +164,7 @@ impl Storage {
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
         let members = Arc::new(SqlMembers { db: db.clone() });
-        let tenants = config.tenants.iter().map(|(tenant, _)| *tenant).collect();
-        Ok(Self { db, history, members, tenants })
+        Ok(Self { db, history, members, tenants: config.tenants })
     }
 
     /// Rooms' logs.
@@ -225,11 +227,20 @@ impl Storage {
     /// [`StorageError::Database`], also when a row cannot be read: leaving a room out would lose it.
     pub async fn projected_rooms(&self) -> Result<Vec<RoomMeta>, StorageError> {
         let mut all = Vec::new();
-        for tenant in &self.tenants {
+        for (tenant, _) in &self.tenants {
             let rooms = rooms::projected(&self.db, *tenant).await;
             all.extend(rooms.map_err(StorageError::during("reading the projection of rooms"))?);
         }
         Ok(all)
+    }
+
+    /// Audits the stored history of every tenant; an empty list is the proof of its order. Reads
+    /// all of it. [`audit`] does the same with only a URL.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`]; then nothing is proven.
+    pub async fn audit(&self) -> Result<Vec<Violation>, StorageError> {
+        audit::audit_tenants(&self.db, &self.tenants).await
     }
 
     /// The highest epoch of any fence and of each shard's newest event; a new cluster's epochs
@@ -247,7 +258,7 @@ impl Storage {
                            ORDER BY e.pos DESC LIMIT 1)) FROM s)";
         let failed = || StorageError::during("reading the highest epoch");
         let mut highest = 0;
-        for tenant in &self.tenants {
+        for (tenant, _) in &self.tenants {
             let rows = self.db.rows(*tenant, sql::For::Deciding, HIGHEST, Vec::new()).await;
             for row in rows.map_err(failed())? {
                 for place in 0..2 {

@@ -20,6 +20,10 @@ pub const OTHER_PRIMARY_WAIT: Duration = Duration::from_millis(300);
 /// Attempts to open a room while the lane and the reads reach different databases, as they may in
 /// the moment of a failover.
 pub const OPEN_TRIES: u32 = 3;
+/// Different reads of history that wait to begin and may be shared. Beyond it a read goes alone.
+pub const FLIGHTS_MAX: usize = 1_024;
+/// Violations of one kind and tenant that an audit lists; one is enough to fail.
+pub const AUDIT_FAULTS_MAX: i64 = 100;
 /// Rooms that `recover` reads at once: some hundred kilobytes.
 pub const PROJECTED_ROOMS_AT_ONCE: i64 = 1_000;
 /// How long a statement of a lane may take until its connection is given up as lost. Above the
