@@ -95,7 +95,11 @@ impl History for SqlHistory {
                 // The lane has not appended since another owner was here.
                 return Err(HistoryError::Fenced);
             }
-            // Else the lane connected again in between, or another process has the same epoch.
+            // The lane connected again in between, or another process has the same epoch.
+            if stored < (epoch, hold.turn) {
+                // The database was put back to an older state; the lane finds out for certain.
+                lane.doubt();
+            }
         }
         let why = "reads and writes do not agree on who owns the shard, or in which database";
         Err(HistoryError::Unavailable(why.to_owned()))

@@ -54,11 +54,14 @@ use sqlite::{SqliteDb, SqliteWriter};
 /// How to open storage.
 #[derive(Clone)]
 pub struct StorageConfig {
-    /// `sqlite:FOLDER` (one file a tenant in it) or `postgres://…`, straight to the primary.
+    /// `sqlite:FOLDER` (one file a tenant in it) or `postgres://…`, straight to the primary. A
+    /// primary that may move is named with its standbys, as libpq does: `postgres://u@a,b/chat` or
+    /// `…?host=a,b`, at most [`limits::SERVERS_MAX`]; a failover then needs no restart.
     pub url: String,
     /// PostgreSQL only: where reads go, a pooler in transaction mode for one.
     pub read_url: Option<String>,
-    /// This node's name, shown in the server's list of connections.
+    /// This node's name, shown in the server's list of connections. A number drawn at each open
+    /// follows it, so that two processes never share a name: takeovers end connections by it.
     pub node: String,
     /// How many lanes write on PostgreSQL; `None` for the default. SQLite has one.
     pub lanes: Option<usize>,

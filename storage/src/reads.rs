@@ -32,8 +32,8 @@ const OPENED: &str = "SELECT
       COALESCE((SELECT r.first FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 1),
       COALESCE((SELECT r.version FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 0),
       (SELECT count(*) FROM {t}.member m WHERE m.shard = $1 AND m.room = $2),
-      (SELECT min(e.seq) FROM {t}.event e
-       WHERE e.shard = $1 AND e.room = $2 AND e.sender = $3 AND e.key = $4),
+      (SELECT e.seq FROM {t}.event e
+       WHERE e.shard = $1 AND e.room = $2 AND e.sender = $3 AND e.key = $4 LIMIT 1),
       COALESCE((SELECT f.epoch FROM {g}.fence f WHERE f.shard = $1), 0),
       COALESCE((SELECT f.turn FROM {g}.fence f WHERE f.shard = $1), 0)";
 const KEY: &str = "SELECT seq, sent_at FROM {t}.event

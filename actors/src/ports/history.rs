@@ -244,6 +244,10 @@ pub trait History: Send + Sync + 'static {
     /// Opens a room for appends: waits until the room's earlier appends in the lane are settled,
     /// raises the shard's fence to `epoch` unless this process already did, and only then, in
     /// new statements on the primary, reads what the room needs.
+    ///
+    /// # Errors
+    /// [`HistoryError::Fenced`] when a later owner was here, also when this process had not
+    /// noticed yet.
     async fn open(
         &self,
         room: RoomRef,

@@ -377,6 +377,10 @@ fn open(
     }
     let mut database = database.lock();
     queue.look_at(database.id);
+    let stored = database.fences.get(&shard).map(|(stored, _)| *stored);
+    if stored.is_some_and(|stored| stored > epoch) {
+        return Err(HistoryError::Fenced);
+    }
     if queue.owned.get(&shard).is_none_or(|(owned, _)| *owned != epoch) {
         let turn = database.raise(shard, epoch).ok_or(HistoryError::Fenced)?;
         queue.owned.insert(shard, (epoch, turn));

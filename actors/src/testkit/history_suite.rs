@@ -409,6 +409,9 @@ async fn a_later_owner_fences_the_earlier_one(store: &dyn Store) {
     let other = store.another_process().await;
     let mut theirs = TestRoom::open(&other.history(), at, Epoch(6)).await.expect("opens");
     assert_eq!(theirs.opened.head, Seq(1));
+    // It has not appended since, and still does not take itself for the owner.
+    let unaware = store.history().open(at, Epoch(5), None).await;
+    assert!(matches!(unaware, Err(HistoryError::Fenced)), "{unaware:?}");
     assert_eq!(room.settle(draft(user, message("late"))).await, Outcome::Fenced);
     assert_eq!(room.settle(draft(user, message("later"))).await, Outcome::Fenced);
     assert_eq!(theirs.settle(draft(user, message("theirs"))).await, committed(2));

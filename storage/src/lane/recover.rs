@@ -111,6 +111,8 @@ impl<W: Writer> Lane<W> {
         if let Some(known) = self.database.replace(database)
             && known != database
         {
+            metrics::counter!("parlance_lane_database_changes", "lane" => self.label.clone())
+                .increment(1);
             tracing::warn!(lane = self.label, ?known, ?database, "the database changed");
             self.owned.clear();
         }

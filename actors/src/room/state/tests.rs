@@ -339,6 +339,20 @@ fn a_fenced_room_stops_and_acknowledges_nothing() {
 }
 
 #[test]
+fn a_room_whose_database_changed_stops_and_acknowledges_nothing() {
+    let mut world = World::new(RoomKind::Private, 1);
+    let waiter = world.post(1, 5, say("one"));
+    world.learn_one();
+    let (ticket, draft) = world.lane.pop_front().expect("queued");
+    let outcome = Outcome::DatabaseChanged;
+    let effects = world.state.settled(vec![Settled { ticket, draft, outcome }]);
+    world.perform(effects);
+    assert_eq!(world.stopped, Some("the database changed"));
+    assert_eq!(world.code_of(waiter), Code::Unavailable);
+    assert!(world.published.is_empty());
+}
+
+#[test]
 fn a_commit_that_takes_too_long_is_unavailable_and_its_repeat_waits_for_it() {
     let mut world = World::new(RoomKind::Private, 1);
     let waiter = world.post(1, 5, say("one"));
