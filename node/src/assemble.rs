@@ -270,7 +270,7 @@ pub(crate) fn storage_failure(error: StorageError) -> Failure {
     Failure::new(Cause::Database, format!("{error}{hint}"))
 }
 
-fn directory_failure(error: &OpenError) -> Failure {
+pub(crate) fn directory_failure(error: &OpenError) -> Failure {
     let cause = match error {
         OpenError::OtherCluster { .. } | OpenError::DirectoryLost { .. } => Cause::Database,
         OpenError::NotReady(_) => Cause::Other,

@@ -1,19 +1,18 @@
-//! Operators' view of a node that is alone: every shard is its own, and there is nowhere to move
-//! one to.
+//! Operators' view of a node that is alone: what its directory says, with a name and its load, and
+//! a clear word where there is no other node to move or drain to.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use parlance_actors::chat::Chat;
-use parlance_actors::ports::cluster::{Cluster, ClusterReport, NodeReport, NodeState, ShardReport};
+use parlance_actors::ports::cluster::{Cluster, ClusterReport};
 use parlance_actors::ports::directory::{Directory as _, DirectoryError};
-use parlance_actors::vocab::{Epoch, Gen, NodeId, ShardId};
+use parlance_actors::vocab::{NodeId, ShardId};
 use parlance_cluster::directory::RaftDirectory;
 
 /// The name of a node that has no certificate to take one from.
 const NAME: &str = "alone";
-
 /// Rates are taken over at least this long; a shorter time says more of chance than of load.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
@@ -48,84 +47,53 @@ impl Alone {
         rate.per_second
     }
 
-    fn shards(&self) -> Vec<ShardReport> {
-        let report = |shard| {
-            let owned = self.directory.ownership(shard);
-            ShardReport {
-                shard,
-                owner: owned.map(|owned| owned.owner),
-                epoch: owned.map_or(Epoch::default(), |owned| owned.epoch),
-                r#gen: owned.map_or(Gen::default(), |owned| owned.r#gen),
-                moving_to: owned.and_then(|owned| owned.moving_to),
-                pinned_to: None,
-            }
-        };
-        ShardId::all().map(report).collect()
+    fn is_this(&self, node: NodeId) -> Result<(), DirectoryError> {
+        let own = self.directory.node();
+        if node == own {
+            return Ok(());
+        }
+        let what = format!("there is no node {node}: this one, {own}, is alone");
+        Err(DirectoryError::Refused(what))
     }
 }
 
 #[async_trait::async_trait]
 impl Cluster for Alone {
     fn report(&self) -> ClusterReport {
-        let id = self.directory.node();
-        let shards = self.shards();
-        let own = shards.iter().filter(|shard| shard.owner == Some(id)).count();
+        let mut report = self.directory.report();
         let activity = self.chat.activity();
-        let node = NodeReport {
-            id,
-            name: NAME.to_owned(),
-            control: String::new(),
-            data: String::new(),
-            state: NodeState::Up,
-            shards: u32::try_from(own).unwrap_or(u32::MAX),
-            rooms: activity.rooms,
-            sessions: activity.sessions,
-            events_per_second: self.events_per_second(activity.committed.iter().sum()),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        ClusterReport {
-            cluster: self.directory.cluster_id().to_string(),
-            node: id,
-            lease: *self.directory.lease().borrow(),
-            raft: self.directory.raft_report(),
-            nodes: vec![node],
-            shards,
-            links: Vec::new(),
-            moves: Vec::new(),
+        let own = report.node;
+        if let Some(node) = report.nodes.iter_mut().find(|node| node.id == own) {
+            node.name = NAME.to_owned();
+            env!("CARGO_PKG_VERSION").clone_into(&mut node.version);
+            node.rooms = activity.rooms;
+            node.sessions = activity.sessions;
+            node.events_per_second = self.events_per_second(activity.committed.iter().sum());
         }
+        report
     }
 
-    async fn move_shard(&self, _: ShardId, to: NodeId) -> Result<(), DirectoryError> {
-        self.only(to)
+    async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError> {
+        self.is_this(to)?;
+        self.directory.move_shard(shard, to).await
     }
 
-    async fn pin_shard(&self, _: ShardId, to: Option<NodeId>) -> Result<(), DirectoryError> {
-        self.only(to.unwrap_or(self.directory.node()))
+    async fn pin_shard(&self, shard: ShardId, to: Option<NodeId>) -> Result<(), DirectoryError> {
+        self.is_this(to.unwrap_or(self.directory.node()))?;
+        self.directory.pin_shard(shard, to).await
     }
 
     async fn drain_node(&self, node: NodeId, drain: bool) -> Result<(), DirectoryError> {
-        self.only(node)?;
+        self.is_this(node)?;
         if drain {
             let what = "this node is alone: there is no other one to give its shards to";
             return Err(DirectoryError::Refused(what.to_owned()));
         }
-        Ok(())
+        self.directory.drain_node(node, false).await
     }
 
     async fn remove_node(&self, node: NodeId) -> Result<(), DirectoryError> {
-        self.only(node)?;
-        Err(DirectoryError::Refused("this node is the last voter".to_owned()))
-    }
-}
-
-impl Alone {
-    /// Every shard is here and stays here, which is all that can be asked for.
-    fn only(&self, node: NodeId) -> Result<(), DirectoryError> {
-        if node == self.directory.node() {
-            return Ok(());
-        }
-        let what =
-            format!("there is no node {node}: this one, {}, is alone", self.directory.node());
-        Err(DirectoryError::Refused(what))
+        self.is_this(node)?;
+        self.directory.remove_node(node).await
     }
 }

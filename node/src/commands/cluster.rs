@@ -1,12 +1,14 @@
 //! `parlance cluster …`: how the cluster stands, and an operator's hand on it, through the running
 //! node's control socket. It needs no other sign-in than the right to read the data directory.
 
+mod recover;
 mod report;
 
 use clap::{Args, Subcommand};
 use parlance_actors::vocab::{NodeId, ShardId};
 use serde_json::Value;
 
+use self::recover::Recover;
 use self::report::Report;
 use super::print;
 use crate::Settings;
@@ -50,6 +52,9 @@ pub(crate) enum Action {
     Undrain(OneNode),
     /// Take a node out for good. Its data directory is of no use afterwards.
     Remove(OneNode),
+    /// On a stopped node: begin the directory anew when most of its voters are lost for good. Says
+    /// what it will do; does it with --yes.
+    Recover(Recover),
 }
 
 /// How to show it.
@@ -104,6 +109,7 @@ pub(crate) fn run(action: &Action) -> Result<(), Failure> {
             let id = with(one, |node| Ask::Drain { node, on: false })?;
             print(&format!("node {id} takes shards again\n"))
         }
+        Action::Recover(arguments) => recover::run(arguments),
         Action::Remove(one) => {
             let id = with(one, |node| Ask::Remove { node })?;
             print(&format!("node {id} is removed\n"))
