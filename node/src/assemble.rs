@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
+use crate::leaving::Leaving;
 use crate::{first_admin, telemetry};
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
@@ -42,7 +43,8 @@ pub(crate) struct Node {
     pub(crate) history: Arc<dyn History>,
     pub(crate) directory: Arc<RaftDirectory>,
     pub(crate) control: ControlSocket,
-    /// Tidies the metrics; ends with the node.
+    pub(crate) leaving: Arc<Leaving>,
+    /// Tidies the metrics, and takes shards again after a start; ends with the node.
     _upkeep: JoinSet<()>,
 }
 
@@ -94,9 +96,12 @@ pub(crate) async fn start(
     );
     let gateway = gateway.await.map_err(|error| gateway_failure(&error, config))?;
     let address = gateway.address();
-    let control = ControlSocket::open(data_dir.path(), cluster)?;
+    let control = ControlSocket::open(data_dir.path(), cluster.clone())?;
+    let leaving = Arc::new(Leaving::new(cluster, directory.clone(), data_dir.path()));
+    let back = leaving.clone();
+    upkeep.spawn(async move { back.come_back().await });
     let gateway = Front::run(gateway);
-    Ok(Node { address, gateway, chat, history, directory, control, _upkeep: upkeep })
+    Ok(Node { address, gateway, chat, history, directory, control, leaving, _upkeep: upkeep })
 }
 
 /// The database with its schema up to date.

@@ -134,6 +134,7 @@ impl DataDir {
              cluster secret  {secret}\n\
              node.toml       the configuration, if you put one here: `parlance config example`\n\
              control.sock    for `parlance cluster`, while the node runs\n\
+             leaving         the node gave its shards away when it was stopped\n\
              lock files      held by the node while it runs\n\
              \n\
              The first administrator's password is nowhere in here. If it is lost, stop the node and run\n\

@@ -8,6 +8,7 @@ mod control;
 mod data_dir;
 mod failure;
 mod first_admin;
+mod leaving;
 mod shutdown;
 mod telemetry;
 
