@@ -18,7 +18,7 @@ use crate::ports::directory::{NewRoom, RoomChange};
 use crate::ports::frames::Dialect;
 use crate::ports::history::Range;
 use crate::ports::members::Member;
-use crate::ports::{Accounts, Directory, Frames, History, Members};
+use crate::ports::{Accounts, Directory, Frames, History, Members, Peers};
 use crate::presence::actor::Presence;
 use crate::room::actor::{RoomMsg, unavailable};
 use crate::room::fold::HistoryPage;
@@ -32,6 +32,7 @@ use crate::vocab::{
     Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, Sender, Seq,
     SessionId, Timestamp, Topic, User, UserId,
 };
+use crate::wire::presence::{Saying, Word};
 use crate::world::{Barrier, World, directory_refusal};
 
 /// Notices for users' own devices that wait to be told. More are shed.
@@ -53,6 +54,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// What clients see.
     pub frames: Arc<dyn Frames>,
+    /// The other nodes.
+    pub peers: Arc<dyn Peers>,
 }
 
 /// The domain could not start.
@@ -112,9 +115,11 @@ impl Chat {
     /// # Errors
     /// [`StartError`] when the runtime is going away.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { history, members, accounts, directory, frames } = parts;
+        let Parts { history, members, accounts, directory, frames, peers } = parts;
         let (notices, waiting) = mpsc::channel(NOTICES_MAX);
         let changes = directory.changes();
+        let live = peers.live();
+        let presence = Presence::new(directory.node(), peers);
         let world = Arc::new(World {
             hub: Hub::new(frames.clone()),
             history,
@@ -124,7 +129,7 @@ impl Chat {
             frames,
             rooms: Rooms::new(),
             sessions: Sessions::new(),
-            presence: Presence::new(),
+            presence,
             notices,
             draining: false.into(),
             barrier: Barrier::default(),
@@ -135,6 +140,7 @@ impl Chat {
         let mut tasks = JoinSet::new();
         tasks.spawn(background::tell_devices(world.clone(), waiting));
         tasks.spawn(background::follow_directory(world.clone(), changes));
+        tasks.spawn(background::follow_live(world.clone(), live));
         Ok(Arc::new(Self { world, supervisor, tasks: parking_lot::Mutex::new(tasks) }))
     }
 
@@ -398,11 +404,9 @@ impl Chat {
         previous: Option<SessionId>,
     ) -> Result<OpenSession, Refusal> {
         self.refuse_when_draining()?;
-        let replaced = previous.and_then(|previous| self.world.sessions.get(previous));
-        if let Some(old) = replaced
-            .filter(|old| (old.caller.tenant, old.caller.user) == (caller.tenant, caller.user))
-        {
-            replace(&old, "your client opened another session");
+        if let Some(session) = previous {
+            let (tenant, user, saying) = (caller.tenant, caller.user, Saying::Replace { session });
+            self.world.tell_user(Word { tenant, user, saying });
         }
         let address: Arc<OnceLock<ActorRef<SessionMsg>>> = Arc::default();
         let mender = address.clone();
@@ -426,7 +430,7 @@ impl Chat {
         let is_first = address.set(actor.clone()).is_ok();
         debug_assert!(is_first, "an address is set once");
         for oldest in self.world.sessions.insert(&link, actor.clone()) {
-            replace(&oldest, "you have too many sessions; this was the oldest");
+            oldest.replace("you have too many sessions; this was the oldest");
         }
         // In the mailbox before anything that the client can ask.
         let _ = actor.cast(SessionMsg::Welcome { id: hello });
@@ -446,12 +450,10 @@ impl Chat {
         self.world.rooms.count()
     }
 
-    /// Ends every session of a user: they were disabled, or signed out everywhere.
+    /// Ends every session of a user, on every node: they were disabled, or signed out everywhere.
     pub fn end_sessions_of(&self, tenant: crate::vocab::TenantId, user: UserId) {
-        for link in self.world.sessions.of_user(tenant, user) {
-            let refusal = Refusal::new(Code::Unauthenticated, "you were signed out");
-            link.close(CloseCode::Unauthenticated, refusal);
-        }
+        self.world.end_sessions_here(tenant, user);
+        self.world.presence.end_sessions_elsewhere(tenant, user);
     }
 
     /// Takes no more changes, waits until those in flight are answered, tells every session
@@ -511,10 +513,6 @@ impl Chat {
     pub fn followers(&self, at: RoomRef) -> usize {
         self.world.hub.follower_count(at)
     }
-}
-
-fn replace(link: &SessionLink, why: &'static str) {
-    link.close(CloseCode::Replaced, Refusal::new(Code::Conflict, why));
 }
 
 fn check_limit(limit: u16) -> Result<(), Refusal> {

@@ -15,4 +15,5 @@ mod supervisor;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod vocab;
+mod wire;
 mod world;

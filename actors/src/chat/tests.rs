@@ -83,6 +83,7 @@ impl Node {
             accounts: Arc::new(MemoryAccounts::default()),
             directory: Arc::new(MemoryDirectory::new(NodeId(1))),
             frames: Arc::new(Json),
+            peers: Arc::new(crate::ports::peers::Alone::new(NodeId(1))),
         };
         let chat = Chat::start(parts.clone()).await.expect("started");
         Self { chat, history, parts }
