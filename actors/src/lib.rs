@@ -9,6 +9,7 @@ pub mod limits;
 pub mod outbox;
 pub mod ports;
 pub mod presence;
+mod remote;
 pub mod room;
 pub mod session;
 mod supervisor;

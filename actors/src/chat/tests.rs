@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 use crate::outbox::Closing;
@@ -14,7 +15,9 @@ use crate::testkit::directory::MemoryDirectory;
 use crate::testkit::history::MemoryHistory;
 use crate::vocab::{Content, NodeId, TenantId, Username};
 
+mod cluster;
 mod crashes;
+mod presence;
 mod races;
 mod rooms;
 mod sessions;

@@ -18,6 +18,7 @@ use crate::ports::peers::{Channel, Live, NotSent};
 use crate::session::link::SessionLink;
 use crate::session::{Output, PresenceStatus};
 use crate::vocab::{NodeId, SessionId, TenantId, UserId};
+use crate::wire::Envelope;
 use crate::wire::presence::{PresenceFrame, Word};
 use crate::world::World;
 
@@ -30,7 +31,7 @@ const fn user_shard(user: UserId) -> u8 {
 
 /// How a presence frame travels between nodes.
 fn wrap(frame: &PresenceFrame) -> Bytes {
-    frame.encode()
+    Envelope::Presence(frame.encode().into()).encode()
 }
 
 /// What a presence actor is told. What comes from here comes from an admitted request or from the
@@ -262,8 +263,8 @@ impl Presence {
     /// Ends the user's sessions on the other nodes. A node that does not hear of it ends them when
     /// it looks their sign-ins up again.
     pub(crate) fn end_sessions_elsewhere(&self, tenant: TenantId, user: UserId) {
-        let others = self.nodes.lock().live.clone();
-        for node in others.into_iter().filter(|node| *node != self.node) {
+        let live = self.peers.live().borrow().clone();
+        for node in live.nodes.iter().copied().filter(|node| *node != self.node) {
             let frame = PresenceFrame::EndSessions { user: (tenant, user).into() };
             if let Err(error) = self.peers.send(node, Channel::of_user(user), wrap(&frame)) {
                 tracing::warn!(%node, %user, %error, "a node was not told to end a user's sessions");

@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(first, FIRST_HOMES);
     }
 
-    const FIRST_HOMES: [u64; 16] = [0; 16];
+    const FIRST_HOMES: [u64; 16] = [3, 3, 1, 3, 2, 3, 2, 3, 2, 2, 2, 1, 2, 1, 2, 1];
 
     #[test]
     fn only_the_shards_of_a_node_move_when_it_comes_or_goes() {

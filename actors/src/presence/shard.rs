@@ -93,8 +93,8 @@ impl Shard {
     /// What this node knew of the shard was lost: the others are asked for it.
     pub(crate) fn ask_all(&mut self, now: Duration) {
         self.settle(now);
-        let others = self.view.live.iter().filter(|node| **node != self.me);
-        others.for_each(|node| self.here.lost(now, *node));
+        let others = self.view.live.iter().copied().filter(|node| *node != self.me);
+        self.here.lost_all(now, others);
     }
 
     pub(crate) fn set(&mut self, who: Who, session: SessionId, status: PresenceStatus) {
@@ -134,7 +134,7 @@ impl Shard {
         gone.iter().for_each(|node| self.here.gone(now, *node));
         come.iter().for_each(|node| self.here.returned(now, *node));
         self.ways.retain(|(node, _), way| !gone.contains(node) || way.close());
-        for node in come.iter().filter(|node| **node != self.me) {
+        for node in &come {
             let again: Vec<_> = self.here.watched_by(*node).collect();
             self.queue_tells(now, again);
             let ways = self.ways.range_mut((*node, Channel(0))..=(*node, Channel(u8::MAX)));
@@ -373,7 +373,9 @@ impl Shard {
             let batch: Vec<_> = batch.map(|(who, status)| (*who, *status)).collect();
             let tells = wire_statuses(batch.clone());
             out.send(node, channel, PresenceFrame::Tells { shard: self.number, tells })?;
-            batch.iter().for_each(|(who, _)| drop(way.tells.remove(who)));
+            for (who, _) in &batch {
+                way.tells.remove(who);
+            }
         }
         Ok(())
     }
