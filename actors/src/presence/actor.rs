@@ -48,7 +48,7 @@ pub(crate) enum PresenceMsg {
     Interrupted(NodeId, Channel),
     View(View),
     /// This is the successor of an actor that crashed.
-    AskAll,
+    Succeed,
     Tick,
     /// Panics, for tests of supervision.
     #[cfg(any(test, feature = "testkit"))]
@@ -156,7 +156,7 @@ impl PresenceSeat {
             }
             PresenceMsg::Interrupted(node, channel) => shard.interrupted(now, node, channel),
             PresenceMsg::View(view) => shard.changed(now, view),
-            PresenceMsg::AskAll => shard.ask_all(now),
+            PresenceMsg::Succeed => shard.succeed(now),
             #[cfg(any(test, feature = "testkit"))]
             PresenceMsg::Crash => panic!("a test asked for it"),
             PresenceMsg::Tick => self.ticking = None,
@@ -309,7 +309,7 @@ impl Presence {
 
     /// Starts a shard anew that crashed: it asks the other nodes for what it knew of them.
     pub(crate) fn revive(&self, shard: u8) {
-        self.cast(shard, PresenceMsg::AskAll);
+        self.cast(shard, PresenceMsg::Succeed);
     }
 
     /// Tells a shard that started anew what it knew of a session. Everybody counts as online

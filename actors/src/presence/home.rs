@@ -56,8 +56,6 @@ pub(crate) struct Home {
     /// Nodes of which everything was forgotten because they did not seem alive. If that was wrong
     /// they do not know of it.
     forgotten: BTreeSet<NodeId>,
-    /// What was known of nodes that did not seem alive then was lost too.
-    forgot_all: bool,
 }
 
 impl Home {
@@ -184,19 +182,13 @@ impl Home {
 
     /// A node is seen alive again. If it never went, it does not know that it was forgotten.
     pub(crate) fn returned(&mut self, now: Duration, node: NodeId) {
-        if self.forgotten.remove(&node) || self.forgot_all {
+        if self.forgotten.remove(&node) {
             self.lost(now, node);
         }
     }
 
-    /// All was lost here: the nodes are asked for everything, and others when they are seen.
-    pub(crate) fn lost_all(&mut self, now: Duration, nodes: impl Iterator<Item = NodeId>) {
-        self.forgot_all = true;
-        nodes.for_each(|node| self.lost(now, node));
-    }
-
     /// What a node said was lost here: it is asked for everything.
-    fn lost(&mut self, now: Duration, node: NodeId) {
+    pub(crate) fn lost(&mut self, now: Duration, node: NodeId) {
         for channel in Channel::all() {
             let owes = Some(Owes { since: now, ask_at: now, keep_until: None });
             self.nodes.insert((node, channel), Standing { stale: None, owes });

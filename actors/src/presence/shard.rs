@@ -74,13 +74,16 @@ pub(crate) struct Shard {
     local: Local,
     here: Home,
     ways: BTreeMap<(NodeId, Channel), Way>,
+    /// This is the successor of an actor that crashed: it does not know who was told what, nor
+    /// what it was told.
+    is_successor: bool,
 }
 
 impl Shard {
     /// A shard of which this node knows nothing yet.
     pub(crate) fn new(me: NodeId, number: u8, view: View) -> Self {
         let (local, here) = (Local::default(), Home::default());
-        Self { me, number, view, local, here, ways: BTreeMap::new() }
+        Self { me, number, view, local, here, ways: BTreeMap::new(), is_successor: false }
     }
 
     /// Nodes came since then, or the home is another: some have yet to say what they know.
@@ -90,11 +93,25 @@ impl Shard {
         }
     }
 
-    /// What this node knew of the shard was lost: the others are asked for it.
-    pub(crate) fn ask_all(&mut self, now: Duration) {
+    /// What this node knew of the shard was lost: it tells every other node everything, for most
+    /// of them nothing, and asks for what they know.
+    pub(crate) fn succeed(&mut self, now: Duration) {
+        self.is_successor = true;
         self.settle(now);
-        let others = self.view.live.iter().copied().filter(|node| *node != self.me);
-        self.here.lost_all(now, others);
+        let mut others = self.view.live.clone();
+        others.remove(&self.me);
+        others.into_iter().for_each(|node| self.begin(now, node));
+    }
+
+    fn begin(&mut self, now: Duration, node: NodeId) {
+        self.here.lost(now, node);
+        for channel in Channel::all() {
+            let way = self.ways.entry((node, channel)).or_default();
+            way.owes_whole = true;
+            // By then sessions have said what they know.
+            way.quiet_until = now + limits::PRESENCE_GATHER;
+            way.wake(now);
+        }
     }
 
     pub(crate) fn set(&mut self, who: Who, session: SessionId, status: PresenceStatus) {
@@ -132,7 +149,11 @@ impl Shard {
         let gone: BTreeSet<NodeId> = before.live.difference(&self.view.live).copied().collect();
         let come: BTreeSet<NodeId> = self.view.live.difference(&before.live).copied().collect();
         gone.iter().for_each(|node| self.here.gone(now, *node));
-        come.iter().for_each(|node| self.here.returned(now, *node));
+        if self.is_successor {
+            come.iter().for_each(|node| self.begin(now, *node));
+        } else {
+            come.iter().for_each(|node| self.here.returned(now, *node));
+        }
         self.ways.retain(|(node, _), way| !gone.contains(node) || way.close());
         for node in &come {
             let again: Vec<_> = self.here.watched_by(*node).collect();
