@@ -159,6 +159,10 @@ pub const PRESENCE_WORDS_BATCH_MAX: usize = 512;
 /// Notices of users' own feeds that wait for one way to another node. More are shed: clients read
 /// their rooms and marks again whenever they connect.
 pub const PRESENCE_WORDS_MAX: usize = 1_024;
+/// For how long a home keeps notices of users' own feeds for a node that has its first session of
+/// the user just now, and has yet to say so: its word for it is gathered, or tried again. Of one
+/// user shard at most [`PRESENCE_WORDS_MAX`], the newest.
+pub const PRESENCE_RECENT: Duration = Duration::from_secs(2);
 /// A presence frame between nodes: three full lists of users, or one of notices, fit.
 pub const PRESENCE_FRAME_BYTES_MAX: usize = 96 * 1024;
 /// All of a drain: in-flight changes are answered or refused within it.
@@ -178,6 +182,8 @@ const _: () = assert!(PEER_ANSWER_WAIT.as_millis() > COMMIT_WAIT.as_millis());
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
 const _: () = assert!(PRESENCE_BATCH_MAX * (21 + 20 + 20) + 64 <= PRESENCE_FRAME_BYTES_MAX);
 const _: () = assert!(PRESENCE_WORDS_BATCH_MAX * 80 <= PRESENCE_FRAME_BYTES_MAX);
+const _: () =
+    assert!(PRESENCE_GATHER.as_millis() + PRESENCE_RETRY.as_millis() < PRESENCE_RECENT.as_millis());
 const _: () = assert!(PRESENCE_SETTLE.as_millis() < PRESENCE_GRACE.as_millis());
 // After a failure: what is stale is dropped or the new home settles, the grace is counted from the
 // failure, and a tell waits for one debounce and two gatherings.

@@ -11,6 +11,7 @@ pub(crate) mod actor;
 pub(crate) mod feed;
 mod home;
 mod local;
+mod recent;
 mod rendezvous;
 mod shard;
 pub mod state;

@@ -20,9 +20,9 @@ impl World {
 
     /// Tells the user's sessions on this node.
     pub(crate) fn tell_user_here(&self, Word { tenant, user, saying }: Word) {
-        let output = match saying {
-            Saying::Read { room, seq, rev } => Output::MeRead { rev, room, seq },
-            Saying::Membership { room, role, rev } => Output::MeRoom { rev, room, role },
+        let (rev, output) = match saying {
+            Saying::Read { room, seq, rev } => (rev, Output::MeRead { rev, room, seq }),
+            Saying::Membership { room, role, rev } => (rev, Output::MeRoom { rev, room, role }),
             Saying::Replace { session } => {
                 let old = self.sessions.get(session);
                 // Only one's own session can be replaced.
@@ -34,7 +34,9 @@ impl World {
                 return;
             }
         };
-        self.sessions.of_user(tenant, user).iter().for_each(|link| link.say(&output));
+        let mut links = self.sessions.of_user(tenant, user);
+        links.retain(|link| !link.was_welcomed_with(rev));
+        links.iter().for_each(|link| link.say(&output));
     }
 
     /// Ends the user's sessions on this node.

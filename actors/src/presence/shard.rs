@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::home::Home;
 use super::local::{Changes, Local};
+use super::recent::Recent;
 use super::state::{Tell, Who};
 use crate::limits;
 use crate::ports::peers::{Channel, NotSent};
@@ -73,6 +74,7 @@ pub(crate) struct Shard {
     view: View,
     local: Local,
     here: Home,
+    recent: Recent,
     ways: BTreeMap<(NodeId, Channel), Way>,
     /// This is the successor of an actor that crashed: it does not know who was told what, nor
     /// what it was told.
@@ -82,8 +84,16 @@ pub(crate) struct Shard {
 impl Shard {
     /// A shard of which this node knows nothing yet.
     pub(crate) fn new(me: NodeId, number: u8, view: View) -> Self {
-        let (local, here) = (Local::default(), Home::default());
-        Self { me, number, view, local, here, ways: BTreeMap::new(), is_successor: false }
+        Self {
+            me,
+            number,
+            view,
+            local: Local::default(),
+            here: Home::default(),
+            recent: Recent::default(),
+            ways: BTreeMap::new(),
+            is_successor: false,
+        }
     }
 
     /// Nodes came since then, or the home is another: some have yet to say what they know.
@@ -210,6 +220,7 @@ impl Shard {
                     watch: users(&watched),
                     unwatch: Vec::new(),
                 };
+                self.catch_up(now, from, &changes, out);
                 let tells = self.here.whole(now, (from, channel), (first, last), &changes);
                 self.route(now, tells, out);
             }
@@ -219,6 +230,7 @@ impl Shard {
                     watch: users(&watch),
                     unwatch: users(&unwatch),
                 };
+                self.catch_up(now, from, &changes, out);
                 let tells = self.here.change(now, from, channel, &changes);
                 self.route(now, tells.unwrap_or_default(), out);
             }
@@ -251,6 +263,7 @@ impl Shard {
         } else {
             self.wake_unsaid(now);
         }
+        self.recent.forget(now);
         let (tells, asks) = self.here.tick(now, &self.view.live);
         self.route(now, tells, out);
         for (node, channel) in asks {
@@ -266,13 +279,14 @@ impl Shard {
     /// When [`Shard::tick`] has something to do next.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let ways = self.ways.values().filter_map(|way| way.due);
-        ways.chain(self.here.next_due()).min()
+        ways.chain(self.here.next_due()).chain(self.recent.next_due()).min()
     }
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         let idle = |way: &Way| way.tells.is_empty() && way.due.is_none();
-        self.local.is_empty() && self.here.is_empty() && self.ways.values().all(idle)
+        let is_silent = self.recent.next_due().is_none();
+        is_silent && self.local.is_empty() && self.here.is_empty() && self.ways.values().all(idle)
     }
 
     fn wake_unsaid(&mut self, now: Duration) {
@@ -305,11 +319,30 @@ impl Shard {
     /// Brings a word on its way to every node with sessions of its user, but not back.
     fn deliver(&mut self, now: Duration, from: NodeId, word: &WireWord, out: &mut dyn Outlet) {
         let who = word.who();
+        if word.is_of_feed() {
+            self.recent.push(now, from, word);
+        }
         let elsewhere = |node: &NodeId| *node != from && *node != self.me;
         for node in self.here.nodes_of(who).filter(elsewhere) {
             let way = self.ways.entry((node, Channel::of_user(who.1))).or_default();
             way.wake(now);
             push_word(&mut way.deliver, word.clone(), out);
+        }
+    }
+
+    /// Brings recent words on their way to a node that has its first session of their user.
+    fn catch_up(&mut self, now: Duration, node: NodeId, said: &Changes, out: &mut dyn Outlet) {
+        if self.recent.next_due().is_none() {
+            return;
+        }
+        for (who, status) in &said.present {
+            let is_new = *status != PresenceStatus::Offline
+                && self.here.nodes_of(*who).all(|known| known != node);
+            for word in self.recent.missed_by(now, node, *who).filter(|_| is_new) {
+                let way = self.ways.entry((node, Channel::of_user(who.1))).or_default();
+                way.wake(now);
+                push_word(&mut way.deliver, word.clone(), out);
+            }
         }
     }
 

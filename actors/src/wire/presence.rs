@@ -195,6 +195,11 @@ impl WireWord {
     pub(crate) fn who(&self) -> (TenantId, UserId) {
         self.user.into()
     }
+
+    /// Whether it is of use to a session that begins after it.
+    pub(crate) fn is_of_feed(&self) -> bool {
+        !matches!(self.saying, WireSaying::Replace { .. })
+    }
 }
 
 impl From<Word> for WireWord {
