@@ -84,6 +84,34 @@ fn a_new_home_tells_nobody_that_everybody_is_offline() {
 }
 
 #[test]
+fn a_node_that_joins_becomes_the_home_and_nobody_sees_it() {
+    let mut sim = settled();
+    let home = sim.home();
+    let [one, two] = sim.others()[..] else { panic!("three nodes") };
+    sim.kill(home);
+    sim.heal();
+    sim.pass(seconds(10), true);
+    sim.watch(one, 1, 1);
+    sim.watch(one, 2, 1);
+    sim.set(two, 1, 2, PresenceStatus::Online);
+    sim.pass(seconds(5), true);
+    let count = sim.told.count;
+    sim.start(home);
+    sim.heal();
+    sim.pass(seconds(20), true);
+    assert_eq!(sim.home(), home);
+    assert_eq!(sim.told.count, count, "nothing was seen of it");
+    // It is the new home that tells now, and the old one kept nothing.
+    sim.end(two, 1, 2);
+    sim.set(two, 2, 2, PresenceStatus::Away);
+    sim.pass(seconds(5), true);
+    sim.check().expect("the truth");
+    sim.end_everything();
+    sim.pass(seconds(20), true);
+    assert!(sim.nodes.values().all(|node| node.shard.is_empty()));
+}
+
+#[test]
 fn nothing_goes_to_nodes_that_do_not_watch() {
     let mut sim = settled();
     let [one, two] = sim.others()[..] else { panic!("three nodes") };
