@@ -39,7 +39,7 @@ impl Cluster {
         cluster
     }
 
-    fn directory(&self) -> &MemoryDirectory {
+    pub(super) fn directory(&self) -> &MemoryDirectory {
         &self.directories[0]
     }
 
@@ -55,8 +55,28 @@ impl Cluster {
     pub(super) fn end(&mut self, number: u64) {
         self.mesh.end(NodeId(number));
         let node = &self.nodes[usize::try_from(number - 1).expect("small")];
+        node.chat.end();
         // Nothing of it is heard of again.
         drop(node.history.restart());
+    }
+
+    /// Starts a node that ended again, over the same log.
+    pub(super) async fn restart(&mut self, number: u64) -> Arc<Chat> {
+        let place = usize::try_from(number - 1).expect("small");
+        let history = self.nodes[place].history.another_process();
+        let parts = Parts {
+            history: history.clone(),
+            members: history.clone(),
+            peers: self.mesh.join(NodeId(number)),
+            ..self.nodes[place].parts.clone()
+        };
+        let chat = Chat::start(parts.clone()).await.expect("started");
+        self.nodes[place] = Node { chat: chat.clone(), history, parts };
+        chat
+    }
+
+    pub(super) fn history(&self, number: u64) -> Arc<MemoryHistory> {
+        self.nodes[usize::try_from(number - 1).expect("small")].history.clone()
     }
 
     fn owner(&self, room: RoomId) -> NodeId {
