@@ -17,9 +17,11 @@ use crate::vocab::{Content, NodeId, TenantId, Username};
 
 mod cluster;
 mod crashes;
+mod presence;
 mod races;
 mod rooms;
 mod sessions;
+mod storm;
 
 /// Frames as JSON that a test can take apart.
 struct Json;
@@ -57,7 +59,9 @@ impl Frames for Json {
                 json!({"type": "event", "room": room, "seq": event.seq, "kind": kind,
                        "key": event.key, "body": body})
             }
-            Output::Gap { from, to, .. } => json!({"type": "gap", "from": from, "to": to}),
+            Output::Gap { room, from, to } => {
+                json!({"type": "gap", "room": room, "from": from, "to": to})
+            }
             Output::MeRead { rev, seq, .. } => json!({"type": "me", "rev": rev, "read": seq}),
             Output::MeRoom { rev, role, .. } => json!({"type": "me", "rev": rev, "role": role}),
             Output::Typing { username, .. } => json!({"type": "typing", "by": username}),
