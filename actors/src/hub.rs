@@ -161,11 +161,11 @@ impl Hub {
 
     /// A room opened with this head, after it published what it could read of the events that
     /// its followers here missed. Those that it could not become a gap, and who asked its
-    /// predecessor for the head and joins only now is told to ask again.
-    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) {
-        if let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) {
-            feed.state.lock().opened(&*self.frames, room, r#gen, head);
-        }
+    /// predecessor for the head and joins only now is told to ask again. `true` when followers were
+    /// not shown something.
+    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
+        let feed = self.feeds.get(&room).map(|feed| feed.clone());
+        feed.is_some_and(|feed| feed.state.lock().opened(&*self.frames, room, r#gen, head))
     }
 
     /// The last event that the followers here were told of, if anybody follows or is about to.
@@ -221,6 +221,42 @@ impl Hub {
             }
         }
         true
+    }
+
+    /// Shows the room's followers here that somebody on another node is typing.
+    pub fn typing_elsewhere(&self, room: RoomRef, user: UserId, username: &str) {
+        let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
+        let output = Output::Typing { room: room.room, user, username };
+        let mut frames: EncodedFrames = [const { None }; Dialect::COUNT];
+        for following in &feed.state.lock().followers.list {
+            if let Some(frame) = encoded(&mut frames, &*self.frames, following, &output) {
+                following.follower.outbox.push_ephemeral(frame);
+            }
+        }
+    }
+
+    /// Every room that is followed here or is about to be.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<RoomRef> {
+        self.feeds.iter().map(|feed| *feed.key()).collect()
+    }
+
+    /// The generation and the last event that the room's followers here were told of; `None`
+    /// when nobody follows and nobody is about to.
+    #[must_use]
+    pub fn position(&self, room: RoomRef) -> Option<(Gen, Option<Seq>)> {
+        let feed = self.feeds.get(&room).map(|feed| feed.clone())?;
+        let state = feed.state.lock();
+        Some((state.r#gen, state.last))
+    }
+
+    /// The sessions here that follow the room.
+    #[must_use]
+    pub fn followers(&self, room: RoomRef) -> Vec<SessionId> {
+        let feed = self.feeds.get(&room).map(|feed| feed.clone());
+        feed.map_or_else(Vec::new, |feed| {
+            feed.state.lock().followers.list.iter().map(|f| f.follower.session).collect()
+        })
     }
 
     fn forget_if_unused(&self, room: RoomRef) {
@@ -321,17 +357,20 @@ impl FeedState {
         self.end_feeds_of_the_gone(event)
     }
 
-    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) {
+    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
+        let mut is_hole = false;
         if r#gen != self.r#gen {
             self.r#gen = r#gen;
             self.clear_ring();
         } else if let Some(last) = self.last {
             if last >= head {
-                return;
+                return false;
             }
             self.mark_hole(encoder, room, last.next(), head);
+            is_hole = true;
         }
         self.last = Some(head);
+        is_hole
     }
 
     fn keep(&mut self, recent: Recent) {

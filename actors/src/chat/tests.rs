@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 use crate::outbox::Closing;
@@ -14,6 +15,7 @@ use crate::testkit::directory::MemoryDirectory;
 use crate::testkit::history::MemoryHistory;
 use crate::vocab::{Content, NodeId, TenantId, Username};
 
+mod cluster;
 mod crashes;
 mod races;
 mod rooms;
@@ -83,6 +85,7 @@ impl Node {
             accounts: Arc::new(MemoryAccounts::default()),
             directory: Arc::new(MemoryDirectory::new(NodeId(1))),
             frames: Arc::new(Json),
+            peers: Arc::new(crate::ports::peers::Alone::new(NodeId(1))),
         };
         let chat = Chat::start(parts.clone()).await.expect("started");
         Self { chat, history, parts }
