@@ -1,7 +1,7 @@
 //! What nodes share: the directory of tenants, rooms and shards, replicated through Raft.
 //!
 //! This crate implements ports of `parlance-actors` and imports neither `storage` nor `gateway`.
-//! Links between nodes, gossip and placement come with the cluster; until then a node is alone.
+//! Placement says which node should own which shard.
 
 pub mod cert;
 pub mod directory;
@@ -9,4 +9,5 @@ pub mod gossip;
 pub mod limits;
 pub mod link;
 pub mod peers;
+pub mod placement;
 pub mod transport;

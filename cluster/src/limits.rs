@@ -30,6 +30,41 @@ pub(crate) const HEALTH_WAIT: Duration = Duration::from_secs(1);
 /// How long a start waits for a leader and for its own log to be applied.
 pub(crate) const READY_WAIT: Duration = Duration::from_secs(30);
 
+/// Changes of owners that the directory remembers for operators: one for each shard.
+pub(crate) const MOVES_KEPT: usize = 256;
+/// Entries of one message to a peer. The largest entry is a takeover of every shard, some 2 KiB,
+/// or a batch of restored rooms, so a message stays far below [`CALL_BYTES_MAX`].
+pub(crate) const APPEND_ENTRIES_MAX: u64 = 64;
+/// Rooms that one entry restores, each at most some 2 KiB.
+pub(crate) const RESTORE_ROOMS_MAX: usize = 16;
+/// One piece of a snapshot.
+pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 1024 * 1024;
+/// The largest snapshot that a node takes from another: ten million rooms. One more is refused
+/// before it is written.
+pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// How long the receiver of a piece may take; the last one is installed within it.
+pub(crate) const PIECE_WAIT: Duration = Duration::from_secs(30);
+/// How long one attempt to have the leader do something takes before another one begins.
+pub(crate) const FORWARD_WAIT: Duration = Duration::from_secs(2);
+/// The pause between two such attempts, so that an election is not hurried by them.
+pub(crate) const FORWARD_PAUSE: Duration = Duration::from_millis(50);
+/// How long one attempt to reach a seed takes.
+pub(crate) const SEED_WAIT: Duration = Duration::from_secs(2);
+/// The pause after every seed was tried.
+pub(crate) const SEED_PAUSE: Duration = Duration::from_millis(250);
+/// How long a joining node tries its seeds. Longer than a lease: the former life of a node whose
+/// disk was wiped must be over before it joins again.
+pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(60);
+/// How often the leader looks at nodes and shards.
+pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
+/// How long an owner may take to release a moving shard before it is moved without it. Senders are
+/// held 2 s of it.
+pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
+/// Shards that move at a time, so that most of the cluster never waits for moves.
+pub(crate) const MOVING_MAX: usize = 8;
+/// The pause between two rounds of rebalancing, so that loads are measured where shards are now.
+pub(crate) const REBALANCE_PAUSE: Duration = Duration::from_secs(10);
+
 /// One call's request or answer on the control side: a batch of Raft entries or a piece of a
 /// snapshot. Larger is refused before it is read.
 pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -137,3 +172,6 @@ const _: () = assert!(LINK_KEEP_ALIVE.as_millis() * 3 < LINK_IDLE.as_millis());
 const _: () = assert!(FRAME_BYTES_MAX + FRAME_OVERHEAD_BYTES <= CHANNEL_BYTES_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 const _: () = assert!(PACKET_BYTES_MAX * 8 <= DATAGRAMS_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_PIECE_BYTES * 2 < CALL_BYTES_MAX);
+const _: () = assert!(FORWARD_WAIT.as_millis() < CHANGE_WAIT.as_millis());
+const _: () = assert!(MOVING_MAX <= MOVES_KEPT);
