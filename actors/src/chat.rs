@@ -3,7 +3,7 @@
 
 mod background;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use crate::ports::directory::{NewRoom, RoomChange};
 use crate::ports::frames::Dialect;
 use crate::ports::history::Range;
 use crate::ports::members::Member;
-use crate::ports::{Accounts, Directory, Frames, History, Members};
+use crate::ports::{Accounts, Directory, Frames, History, Members, Peers};
 use crate::presence::actor::Presence;
+use crate::remote::{Held, Remote, WorldInbox, follow_shards};
 use crate::room::actor::{RoomMsg, unavailable};
 use crate::room::fold::HistoryPage;
 use crate::room::state::Post;
@@ -29,8 +30,8 @@ use crate::session::waiter::{Reply, Waiter};
 use crate::session::{Caller, Change, Posted, SessionHandle, View};
 use crate::supervisor::{Rooms, Sessions, Supervisor, SupervisorMsg};
 use crate::vocab::{
-    Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, Sender, Seq,
-    SessionId, Timestamp, Topic, User, UserId,
+    Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, SHARD_COUNT,
+    Sender, Seq, SessionId, Timestamp, Topic, User, UserId,
 };
 use crate::world::{Barrier, World, directory_refusal};
 
@@ -53,6 +54,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// What clients see.
     pub frames: Arc<dyn Frames>,
+    /// The other nodes.
+    pub peers: Arc<dyn Peers>,
 }
 
 /// The domain could not start.
@@ -84,6 +87,17 @@ pub struct CreateRoom {
     pub topic: Topic,
 }
 
+/// What a node does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// Rooms awake here.
+    pub rooms: u64,
+    /// Sessions here.
+    pub sessions: u64,
+    /// Events that were committed here since the start, by shard: 256 counters.
+    pub committed: Vec<u64>,
+}
+
 /// A session that began.
 #[derive(Debug)]
 pub struct OpenSession {
@@ -112,9 +126,11 @@ impl Chat {
     /// # Errors
     /// [`StartError`] when the runtime is going away.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { history, members, accounts, directory, frames } = parts;
+        let Parts { history, members, accounts, directory, frames, peers } = parts;
         let (notices, waiting) = mpsc::channel(NOTICES_MAX);
         let changes = directory.changes();
+        let shards_changed = directory.shards_changed();
+        let counters = || (0..SHARD_COUNT).map(|_| AtomicU64::new(0)).collect();
         let world = Arc::new(World {
             hub: Hub::new(frames.clone()),
             history,
@@ -128,6 +144,10 @@ impl Chat {
             notices,
             draining: false.into(),
             barrier: Barrier::default(),
+            remote: Remote::new(peers.clone()),
+            held: Held::new(),
+            fenced: counters(),
+            committed: counters(),
         });
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, world.clone())
             .await
@@ -135,6 +155,8 @@ impl Chat {
         let mut tasks = JoinSet::new();
         tasks.spawn(background::tell_devices(world.clone(), waiting));
         tasks.spawn(background::follow_directory(world.clone(), changes));
+        tasks.spawn(follow_shards(world.clone(), shards_changed));
+        peers.attach(Arc::new(WorldInbox(Arc::downgrade(&world))));
         Ok(Arc::new(Self { world, supervisor, tasks: parking_lot::Mutex::new(tasks) }))
     }
 
@@ -244,7 +266,7 @@ impl Chat {
         let (reply, posted) = Reply::channel();
         let waiter = Some(Waiter::Call(reply));
         let refresh = RoomMsg::Refresh { meta: meta.clone(), by, waiter };
-        self.world.rooms.tell(&self.world, meta, refresh);
+        self.world.tell(meta, refresh);
         let stopped = || Err(Refusal::unavailable("the room stopped"));
         posted.await.unwrap_or_else(|_| stopped()).map(|_| ())
     }
@@ -434,6 +456,23 @@ impl Chat {
         Ok(OpenSession { session, outbox })
     }
 
+    /// What this node does, for placement and operators.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        let committed = self.world.committed.iter();
+        Activity {
+            rooms: self.rooms_awake() as u64,
+            sessions: self.sessions() as u64,
+            committed: committed.map(|count| count.load(Ordering::Relaxed)).collect(),
+        }
+    }
+
+    /// Asks every session to go to another node, spread out over a few seconds, because this one
+    /// lost its cluster. New ones are the gateway's to refuse.
+    pub fn move_sessions_away(&self) {
+        self.say_bye(&self.world.sessions.all(), "this node lost its cluster; come back elsewhere");
+    }
+
     /// How many sessions are alive.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -466,24 +505,33 @@ impl Chat {
         };
         // Those that are not answered by then are refused by the end of their rooms.
         let _ = tokio::time::timeout(limits::DRAIN / 2, answered).await;
-        let spread = BYE_SPREAD_MIN + Duration::from_millis(sessions.len() as u64);
-        let step = spread / u32::try_from(sessions.len().max(1)).unwrap_or(u32::MAX);
-        for (place, link) in (0..).zip(&sessions) {
-            let refusal = Refusal::new(Code::Unavailable, "the node is going away; come back")
-                .retry_after(step * place);
-            link.close(CloseCode::GoingAway, refusal);
-        }
+        self.say_bye(&sessions, "the node is going away; come back");
         let gone = async {
             while self.world.sessions.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         let _ = tokio::time::timeout(limits::DRAIN / 4, gone).await;
+        self.end();
+    }
+
+    /// Ends every actor and task at once.
+    fn end(&self) {
         self.world.sessions.stop();
         self.world.rooms.stop();
         self.world.presence.stop();
+        self.world.remote.stop();
         self.supervisor.stop(None);
         self.tasks.lock().abort_all();
+    }
+
+    fn say_bye(&self, sessions: &[Arc<SessionLink>], why: &'static str) {
+        let spread = BYE_SPREAD_MIN + Duration::from_millis(sessions.len() as u64);
+        let step = spread / u32::try_from(sessions.len().max(1)).unwrap_or(u32::MAX);
+        for (place, link) in (0..).zip(sessions) {
+            let refusal = Refusal::new(Code::Unavailable, why).retry_after(step * place);
+            link.close(CloseCode::GoingAway, refusal);
+        }
     }
 
     fn refuse_when_draining(&self) -> Result<(), Refusal> {

@@ -70,6 +70,9 @@ type EncodedFrames = [Option<Option<Bytes>>; Dialect::COUNT];
 
 struct Following {
     follower: Follower,
+    /// What it was shown before it joined. The room's owner may be ahead of this hub, which then
+    /// shows those who joined earlier what they still lack.
+    shown: Seq,
     /// Set while events are not pushed because the outbox was full: the first one missed.
     cut_from: Option<Seq>,
 }
@@ -161,11 +164,11 @@ impl Hub {
 
     /// A room opened with this head, after it published what it could read of the events that
     /// its followers here missed. Those that it could not become a gap, and who asked its
-    /// predecessor for the head and joins only now is told to ask again.
-    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) {
-        if let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) {
-            feed.state.lock().opened(&*self.frames, room, r#gen, head);
-        }
+    /// predecessor for the head and joins only now is told to ask again. `true` when followers were
+    /// not shown something.
+    pub fn opened(&self, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
+        let feed = self.feeds.get(&room).map(|feed| feed.clone());
+        feed.is_some_and(|feed| feed.state.lock().opened(&*self.frames, room, r#gen, head))
     }
 
     /// The last event that the followers here were told of, if anybody follows or is about to.
@@ -223,6 +226,42 @@ impl Hub {
         true
     }
 
+    /// Shows the room's followers here that somebody on another node is typing.
+    pub fn typing_elsewhere(&self, room: RoomRef, user: UserId, username: &str) {
+        let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
+        let output = Output::Typing { room: room.room, user, username };
+        let mut frames: EncodedFrames = [const { None }; Dialect::COUNT];
+        for following in &feed.state.lock().followers.list {
+            if let Some(frame) = encoded(&mut frames, &*self.frames, following, &output) {
+                following.follower.outbox.push_ephemeral(frame);
+            }
+        }
+    }
+
+    /// Every room that is followed here or is about to be.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<RoomRef> {
+        self.feeds.iter().map(|feed| *feed.key()).collect()
+    }
+
+    /// The generation and the last event that the room's followers here were told of; `None`
+    /// when nobody follows and nobody is about to.
+    #[must_use]
+    pub fn position(&self, room: RoomRef) -> Option<(Gen, Option<Seq>)> {
+        let feed = self.feeds.get(&room).map(|feed| feed.clone())?;
+        let state = feed.state.lock();
+        Some((state.r#gen, state.last))
+    }
+
+    /// The sessions here that follow the room.
+    #[must_use]
+    pub fn followers(&self, room: RoomRef) -> Vec<SessionId> {
+        let feed = self.feeds.get(&room).map(|feed| feed.clone());
+        feed.map_or_else(Vec::new, |feed| {
+            feed.state.lock().followers.list.iter().map(|f| f.follower.session).collect()
+        })
+    }
+
     fn forget_if_unused(&self, room: RoomRef) {
         // The feed is asked first without holding its part of the table: a fan-out to very many
         // may be going on, and rooms beside it must not wait for that.
@@ -255,9 +294,8 @@ impl Joining {
         let last = state.last.unwrap_or(Seq(from.0.saturating_sub(1)));
         let session = follower.session;
         state.join(&*self.hub.frames, self.room, follower, (r#gen, last), None);
-        if let Some(following) = state.followers.get_mut(session)
-            && from <= last
-        {
+        if let Some(following) = state.followers.get_mut(session) {
+            following.shown = Seq(from.0.saturating_sub(1));
             following.push_gap(&*self.hub.frames, self.room, from, last);
         }
     }
@@ -297,8 +335,7 @@ impl FeedState {
         event: &Arc<Event>,
     ) -> bool {
         if r#gen != self.r#gen {
-            self.r#gen = r#gen;
-            self.clear_ring();
+            self.begin(r#gen);
         } else if let Some(last) = self.last {
             if event.seq <= last {
                 return false;
@@ -321,17 +358,26 @@ impl FeedState {
         self.end_feeds_of_the_gone(event)
     }
 
-    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) {
+    fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
+        let mut is_hole = false;
         if r#gen != self.r#gen {
-            self.r#gen = r#gen;
-            self.clear_ring();
+            self.begin(r#gen);
         } else if let Some(last) = self.last {
             if last >= head {
-                return;
+                return false;
             }
             self.mark_hole(encoder, room, last.next(), head);
+            is_hole = true;
         }
         self.last = Some(head);
+        is_hole
+    }
+
+    /// Another generation: seqs begin to mean something else.
+    fn begin(&mut self, r#gen: Gen) {
+        self.r#gen = r#gen;
+        self.clear_ring();
+        self.followers.list.iter_mut().for_each(|following| following.shown = Seq(0));
     }
 
     fn keep(&mut self, recent: Recent) {
@@ -396,13 +442,12 @@ impl FeedState {
             return Joined::TooLate;
         }
         if self.last.is_none() || self.r#gen != r#gen {
-            self.r#gen = r#gen;
-            self.clear_ring();
+            self.begin(r#gen);
             self.last = Some(head);
         }
         let user = follower.user;
         let session = follower.session;
-        self.followers.insert(Following { follower, cut_from });
+        self.followers.insert(Following { follower, shown: head, cut_from });
         let Self { ring, followers, .. } = self;
         for recent in ring.iter_mut().filter(|recent| recent.event.seq > head) {
             let following = followers.get_mut(session).expect("inserted above");
@@ -438,7 +483,7 @@ impl Following {
         seq: Seq,
         output: &Output<'_>,
     ) {
-        if self.cut_from.is_some() {
+        if self.cut_from.is_some() || seq <= self.shown {
             return;
         }
         let Some(frame) = encoded(frames, encoder, self, output) else { return };
@@ -449,6 +494,10 @@ impl Following {
     }
 
     fn push_gap(&self, encoder: &dyn Frames, room: RoomRef, from: Seq, to: Seq) {
+        let from = from.max(self.shown.next());
+        if from > to {
+            return;
+        }
         let output = Output::Gap { room: room.room, from, to };
         if let Some(frame) = encoder.encode(self.follower.dialect, &output) {
             self.follower.outbox.push_answer(frame);

@@ -9,10 +9,12 @@ pub mod limits;
 pub mod outbox;
 pub mod ports;
 pub mod presence;
+mod remote;
 pub mod room;
 pub mod session;
 mod supervisor;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod vocab;
+mod wire;
 mod world;

@@ -97,6 +97,18 @@ pub const ROOM_IDLE: Duration = Duration::from_secs(120);
 /// Pause before a room that failed to open is tried again; until then requests are `unavailable`.
 pub const ROOM_REOPEN: Duration = Duration::from_millis(500);
 
+/// Requests of one node that wait for answers of others. One more is refused with `busy`.
+pub const PEER_REQUESTS_MAX: usize = 65_536;
+/// How long a request waits for another node before its client is told to repeat it: longer than
+/// the owner lets it wait for its commit.
+pub const PEER_ANSWER_WAIT: Duration = Duration::from_secs(12);
+/// Requests of one node that wait while their shards move. One more is refused with `busy`.
+pub const HELD_REQUESTS_MAX: usize = 16_384;
+/// How long a request waits while its shard moves before its client is told to repeat it.
+pub const HELD_MAX: Duration = Duration::from_secs(2);
+/// `retry_after` of a request that came while its room was moving.
+pub const MOVED_RETRY: Duration = Duration::from_millis(100);
+
 /// Events that wait in one lane. Full means `busy`. A lane commits 512 at a time, so this is
 /// eight batches, some tens of milliseconds.
 pub const LANE_QUEUE_MAX: usize = 4_096;
@@ -144,4 +156,5 @@ const _: () = assert!(REPLAY_EVENTS_MAX <= PAGE_MAX as u64);
 const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(ROOM_IN_FLIGHT_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(SEND_BURST >= SESSION_IN_FLIGHT_MAX);
+const _: () = assert!(PEER_ANSWER_WAIT.as_millis() > COMMIT_WAIT.as_millis());
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());

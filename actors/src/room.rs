@@ -2,7 +2,7 @@
 
 pub(crate) mod actor;
 pub mod fold;
-mod permit;
+pub(crate) mod permit;
 mod ring;
 pub mod state;
 pub mod words;

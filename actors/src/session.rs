@@ -4,11 +4,13 @@ pub(crate) mod actor;
 mod admission;
 pub(crate) mod handle;
 pub(crate) mod link;
+mod stalls;
 pub(crate) mod subscribe;
 pub(crate) mod waiter;
 pub mod words;
 
 pub use handle::SessionHandle;
+pub(crate) use stalls::Stalls;
 pub use words::{
     Answer, Caller, Change, Command, Cursor, Output, Posted, PresenceStatus, Request, Subscribed,
     View,

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
 use crate::session::actor::SessionMsg;
 use crate::session::link::SessionLink;
-use crate::vocab::{Refusal, RoomMeta, RoomRef, SessionId, TenantId, UserId};
+use crate::vocab::{Epoch, Refusal, RoomMeta, RoomRef, SessionId, ShardId, TenantId, UserId};
 use crate::world::World;
 
 /// How often idle rooms are looked for.
@@ -60,6 +60,7 @@ impl Load {
 
 struct Alive {
     actor: ActorRef<RoomMsg>,
+    epoch: Epoch,
     load: Arc<Load>,
     /// Milliseconds since [`Rooms`] began.
     last_used: AtomicU64,
@@ -150,7 +151,12 @@ impl Rooms {
                 let (actor, _starting) =
                     spawned.map_err(|_| Refusal::unavailable("the node is going away"))?;
                 self.places.insert(actor.get_id(), at);
-                let alive = Arc::new(Alive { actor, load, last_used: AtomicU64::new(0) });
+                let alive = Arc::new(Alive {
+                    actor,
+                    epoch: owned.epoch,
+                    load,
+                    last_used: AtomicU64::new(0),
+                });
                 place.insert(alive.clone());
                 Ok(alive)
             }
@@ -171,6 +177,29 @@ impl Rooms {
                 let _ = alive.actor.cast(RoomMsg::Sleep);
             }
         }
+    }
+
+    /// Has the rooms of a shard settle what is in flight and end.
+    pub(crate) fn settle(&self, shard: ShardId) {
+        self.each_in(shard, |alive| drop(alive.actor.cast(RoomMsg::Settle)));
+    }
+
+    /// Ends the rooms of a shard, except those of the epoch that this node serves it under.
+    pub(crate) fn depart(&self, shard: ShardId, except: Option<Epoch>) {
+        self.each_in(shard, |alive| {
+            if Some(alive.epoch) != except {
+                let _ = alive.actor.cast(RoomMsg::Depart);
+            }
+        });
+    }
+
+    /// Whether any room of a shard is awake.
+    pub(crate) fn has_awake(&self, shard: ShardId) -> bool {
+        self.alive.iter().any(|alive| alive.key().shard() == shard)
+    }
+
+    fn each_in(&self, shard: ShardId, each: impl Fn(&Alive)) {
+        self.alive.iter().filter(|alive| alive.key().shard() == shard).for_each(|a| each(&a));
     }
 
     /// Ends every room; what they had in flight stays with the lanes.
@@ -244,6 +273,13 @@ impl Sessions {
         sessions.unwrap_or_default().into_iter().filter_map(|session| self.get(session)).collect()
     }
 
+    /// Tells a session's actor, if the session is still here.
+    pub(crate) fn tell(&self, session: SessionId, message: SessionMsg) {
+        if let Some(live) = self.by_id.get(&session) {
+            let _ = live.actor.cast(message);
+        }
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<SessionLink>> {
         self.by_id.iter().map(|live| live.link.clone()).collect()
     }
@@ -288,7 +324,7 @@ impl Actor for Supervisor {
 
     async fn handle(
         &self,
-        myself: ActorRef<SupervisorMsg>,
+        _: ActorRef<SupervisorMsg>,
         message: SupervisorMsg,
         world: &mut Arc<World>,
     ) -> Result<(), ActorProcessingErr> {
@@ -296,14 +332,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Sweep => world.rooms.sweep(),
             SupervisorMsg::Revive(at) => {
                 if world.hub.is_followed(at) && !world.is_draining() {
-                    // Its opening publishes what its followers missed.
-                    world.wake(at);
-                    let owned = world.directory.ownership(at.shard());
-                    let is_elsewhere = owned.is_some_and(|o| o.owner != world.directory.node());
-                    if !world.rooms.is_awake(at) && !is_elsewhere {
-                        // Nobody serves it now; they follow it all the same.
-                        myself.send_after(limits::ROOM_REOPEN, move || SupervisorMsg::Revive(at));
-                    }
+                    world.remote.want(at);
                 }
             }
         }

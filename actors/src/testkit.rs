@@ -10,5 +10,6 @@ pub mod history_room;
 pub mod history_suite;
 pub mod members;
 pub mod members_suite;
+pub mod peers;
 
 pub use accounts::MemoryAccounts;

@@ -10,13 +10,16 @@ use crate::limits;
 use crate::ports::history::Range;
 use crate::ports::{Accounts, Directory, DirectoryError, Frames, History, Members};
 use crate::presence::actor::Presence;
+use crate::remote::{Held, Remote, Route};
 use crate::room::actor::{RoomMsg, unavailable};
 use crate::room::fold::HistoryPage;
 use crate::room::state::{Look, Post, Seen};
 use crate::session::waiter::{Reply, Waiter};
 use crate::session::{Caller, Cursor, View};
 use crate::supervisor::{Rooms, Sessions};
-use crate::vocab::{Gen, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomRef, Seq, UserId};
+use crate::vocab::{
+    Code, Event, Gen, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomRef, Seq, SessionId, UserId,
+};
 
 /// Something that all devices of a user are told.
 #[derive(Debug)]
@@ -40,6 +43,12 @@ pub(crate) struct World {
     pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) draining: AtomicBool,
     pub(crate) barrier: Barrier,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) held: Held,
+    /// The highest epoch under which this node was fenced, by shard.
+    pub(crate) fenced: Vec<AtomicU64>,
+    /// Events that were committed here, by shard.
+    pub(crate) committed: Vec<AtomicU64>,
 }
 
 impl World {
@@ -47,11 +56,34 @@ impl World {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Shows a committed event to everybody who follows the room, here and on other nodes.
+    pub(crate) fn publish(&self, at: RoomRef, r#gen: Gen, event: &Arc<Event>) {
+        self.committed[usize::from(at.shard().0)].fetch_add(1, Ordering::Relaxed);
+        self.hub.publish(at, r#gen, event);
+        self.remote.publish(at, r#gen, event);
+    }
+
+    /// Shows other nodes' followers that somebody types here.
+    pub(crate) fn typing_elsewhere(
+        &self,
+        at: RoomRef,
+        session: SessionId,
+        user: UserId,
+        username: &str,
+    ) {
+        match self.route(at.shard()) {
+            Route::Here => self.remote.typing(None, at, session, user, username),
+            Route::Peer(owner) => self.remote.typing(Some(owner), at, session, user, username),
+            Route::Nobody => {}
+        }
+    }
+
     /// A room's metadata as far as this node knows it without reading.
     pub(crate) fn meta_here(&self, at: RoomRef) -> Option<Arc<RoomMeta>> {
         // Anybody can make up the id of a direct conversation; one that is awake has members.
-        self.meta_of_member(at)
-            .filter(|meta| meta.kind != RoomKind::Direct || self.rooms.is_awake(at))
+        self.meta_of_member(at).filter(|meta| {
+            meta.kind != RoomKind::Direct || self.rooms.is_awake(at) || self.hub.is_followed(at)
+        })
     }
 
     /// The metadata of a room that is known to have members.
@@ -90,7 +122,7 @@ impl World {
         if self.is_draining() {
             return post.waiter.answer(Err(Refusal::unavailable("the node is going away")));
         }
-        self.rooms.tell(self, meta, RoomMsg::Post(Box::new(post)));
+        self.tell(meta, RoomMsg::Post(Box::new(post)));
     }
 
     /// Looks at a room as `caller`: may they read it, where does it stand.
@@ -103,7 +135,7 @@ impl World {
         let meta = self.meta(caller, at).await?;
         let (waiter, seen) = Reply::channel();
         let look = Look { caller: caller.clone(), cursor, waiter };
-        self.rooms.tell(self, &meta, RoomMsg::Look(Box::new(look)));
+        self.tell(&meta, RoomMsg::Look(Box::new(look)));
         match tokio::time::timeout(limits::COMMIT_WAIT, seen).await {
             Ok(Ok(seen)) => seen,
             Ok(Err(_)) | Err(_) => Err(Refusal::unavailable("the room does not answer")),
@@ -125,13 +157,36 @@ impl World {
                 limits::PAGE_MAX
             )));
         }
-        let seen = self.look(caller, at, None).await?;
+        let r#gen = match self.look(caller, at, None).await {
+            Ok(seen) => seen.r#gen,
+            Err(refusal)
+                if refusal.code == Code::Unavailable && !*self.directory.lease().borrow() =>
+            {
+                self.may_read_stale(caller, at, refusal).await?
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let page = match view {
             View::Log => self.history.log(at, range, limit).await.map(HistoryPage::from),
             View::Folded => self.history.timeline(at, range, limit).await.map(HistoryPage::from),
         };
-        page.map(|page| (seen.r#gen, page.cut_to(range, limits::PAGE_BYTES_MAX)))
+        page.map(|page| (r#gen, page.cut_to(range, limits::PAGE_BYTES_MAX)))
             .map_err(|error| unavailable(&error))
+    }
+
+    /// A node that lost its cluster cannot ask the room's owner: the rows of members say who may
+    /// read, and the page may lack what the owner knows. Gives the generation of its history.
+    async fn may_read_stale(
+        &self,
+        caller: &Caller,
+        at: RoomRef,
+        refusal: Refusal,
+    ) -> Result<Gen, Refusal> {
+        let meta = self.meta_of_member(at).ok_or(refusal)?;
+        let role = self.role_in(caller, &meta).await?;
+        role.ok_or_else(|| crate::room::permit::not_a_member(meta.kind))?;
+        let owned = self.directory.ownership(at.shard());
+        Ok(owned.map_or(Gen(1), |owned| owned.r#gen))
     }
 
     /// Starts a room that somebody follows, if it is known.
@@ -146,7 +201,7 @@ impl World {
             });
             let (waiter, _nobody_listens) = Reply::channel();
             let look = Look { caller: nobody, cursor: None, waiter };
-            self.rooms.tell(self, &meta, RoomMsg::Look(Box::new(look)));
+            self.tell(&meta, RoomMsg::Look(Box::new(look)));
         }
     }
 

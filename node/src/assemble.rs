@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parlance_actors::chat::{self, Chat};
-use parlance_actors::ports::History;
 use parlance_actors::ports::accounts::LockoutRule;
+use parlance_actors::ports::peers::Alone;
+use parlance_actors::ports::{Directory, History};
 use parlance_cluster::directory::{ClusterId, DirectoryOptions, OpenError, RaftDirectory};
 use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
@@ -67,6 +68,7 @@ pub(crate) async fn start(
         accounts: storage.accounts(),
         directory: directory.clone(),
         frames: Arc::new(JsonFrames),
+        peers: Arc::new(Alone::new(directory.node())),
     });
     let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
     let gateway = Gateway::bind(

@@ -105,6 +105,7 @@ async fn node(memory: &Arc<MemoryHistory>, history: Arc<dyn History>) -> Arc<Cha
         accounts: Arc::new(MemoryAccounts::default()),
         directory: Arc::new(MemoryDirectory::new(NodeId(1))),
         frames: Arc::new(NoFrames),
+        peers: Arc::new(parlance_actors::ports::peers::Alone::new(NodeId(1))),
     };
     Chat::start(parts).await.expect("started")
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 use crate::outbox::Closing;
@@ -14,10 +15,12 @@ use crate::testkit::directory::MemoryDirectory;
 use crate::testkit::history::MemoryHistory;
 use crate::vocab::{Content, NodeId, TenantId, Username};
 
+mod cluster;
 mod crashes;
 mod races;
 mod rooms;
 mod sessions;
+mod storm;
 
 /// Frames as JSON that a test can take apart.
 struct Json;
@@ -55,7 +58,9 @@ impl Frames for Json {
                 json!({"type": "event", "room": room, "seq": event.seq, "kind": kind,
                        "key": event.key, "body": body})
             }
-            Output::Gap { from, to, .. } => json!({"type": "gap", "from": from, "to": to}),
+            Output::Gap { room, from, to } => {
+                json!({"type": "gap", "room": room, "from": from, "to": to})
+            }
             Output::MeRead { rev, seq, .. } => json!({"type": "me", "rev": rev, "read": seq}),
             Output::MeRoom { rev, role, .. } => json!({"type": "me", "rev": rev, "role": role}),
             Output::Typing { username, .. } => json!({"type": "typing", "by": username}),
@@ -83,6 +88,7 @@ impl Node {
             accounts: Arc::new(MemoryAccounts::default()),
             directory: Arc::new(MemoryDirectory::new(NodeId(1))),
             frames: Arc::new(Json),
+            peers: Arc::new(crate::ports::peers::Alone::new(NodeId(1))),
         };
         let chat = Chat::start(parts.clone()).await.expect("started");
         Self { chat, history, parts }

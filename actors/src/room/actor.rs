@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use super::state::{Effect, Effects, Fact, Known, Look, Post, RoomState, Seen};
 use crate::limits;
 use crate::ports::history::{
-    Append, AppendSink, HistoryError, NotTakenWhy, Opened, Range, RoomHead, Settled,
+    Append, AppendSink, HistoryError, NotTakenWhy, Opened, Outcome, Range, RoomHead, Settled,
 };
+use crate::remote::moved;
 use crate::session::waiter::{Reply, Waiter};
 use crate::supervisor::Load;
 use crate::vocab::{
@@ -37,6 +38,12 @@ pub(crate) enum RoomMsg {
     Expire,
     /// Nobody seems to need the room.
     Sleep,
+    /// Where does the room stand? Counted by [`Load`].
+    Stand(Reply<Standing>),
+    /// The room is given to another node: settle what is in flight and end.
+    Settle,
+    /// The room is another node's: end.
+    Depart,
     /// A pause after a failed opening is over.
     GiveUp,
     /// Panics, for tests of supervision.
@@ -53,6 +60,14 @@ pub(crate) struct Opening {
     creator: Option<Sender>,
     /// Who changed the room last, where its log lacks the event for it.
     changer: Option<Sender>,
+}
+
+/// Where an open room stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) epoch: Epoch,
+    pub(crate) r#gen: Gen,
+    pub(crate) head: Seq,
 }
 
 /// A room to start.
@@ -80,6 +95,8 @@ pub(crate) struct Room {
     sink: Arc<dyn AppendSink>,
     tasks: JoinSet<()>,
     expiring: bool,
+    /// It ends as soon as nothing is in flight.
+    leaving: bool,
 }
 
 /// The shell without state of its own.
@@ -112,6 +129,7 @@ impl Actor for RoomActor {
             sink: Arc::new(Sink(myself.clone())),
             tasks: JoinSet::new(),
             expiring: false,
+            leaving: false,
         };
         room.begin_opening(&myself);
         Ok(room)
@@ -123,7 +141,10 @@ impl Actor for RoomActor {
         message: RoomMsg,
         room: &mut Room,
     ) -> Result<(), ActorProcessingErr> {
-        if matches!(message, RoomMsg::Post(_) | RoomMsg::Look(_) | RoomMsg::Refresh { .. }) {
+        if matches!(
+            message,
+            RoomMsg::Post(_) | RoomMsg::Look(_) | RoomMsg::Refresh { .. } | RoomMsg::Stand(_)
+        ) {
             room.args.load.leave();
         }
         room.receive(&myself, message);
@@ -136,6 +157,8 @@ impl Room {
         match message {
             RoomMsg::Opened(opening) => self.opened(myself, *opening),
             RoomMsg::Sleep => self.sleep(myself),
+            RoomMsg::Settle => self.settle(myself),
+            RoomMsg::Depart => self.depart(myself),
             RoomMsg::GiveUp => myself.stop(Some("the room could not be opened".into())),
             RoomMsg::Expire => self.expire(myself),
             #[cfg(any(test, feature = "testkit"))]
@@ -147,12 +170,49 @@ impl Room {
                 }
                 Phase::Opening(_) => refuse(request, &Refusal::busy("the room is being opened")),
                 Phase::Failed(refusal) => refuse(request, refusal),
+                Phase::Open(_) if self.leaving && is_new(&request) => refuse(request, &moved()),
                 Phase::Open(state) => {
+                    if let RoomMsg::Stand(reply) = request {
+                        let (epoch, r#gen) = (self.args.epoch, self.args.r#gen);
+                        return reply.send(Ok(Standing { epoch, r#gen, head: state.head() }));
+                    }
+                    if let RoomMsg::Settled(outcomes) = &request
+                        && outcomes.iter().any(|settled| settled.outcome == Outcome::Fenced)
+                    {
+                        self.args.world.fence(self.at.shard(), self.args.epoch);
+                    }
                     let effects = decide(state, request);
                     self.perform(myself, effects);
+                    self.end_if_settled(myself);
                 }
             },
         }
+    }
+
+    fn settle(&mut self, myself: &ActorRef<RoomMsg>) {
+        self.leaving = true;
+        match &self.phase {
+            Phase::Open(_) => self.end_if_settled(myself),
+            Phase::Opening(_) | Phase::Failed(_) => self.depart(myself),
+        }
+    }
+
+    fn end_if_settled(&mut self, myself: &ActorRef<RoomMsg>) {
+        let is_quiet = matches!(&self.phase, Phase::Open(state) if state.is_quiet());
+        if self.leaving && is_quiet {
+            self.depart(myself);
+        }
+    }
+
+    /// Ends without a failure. What waits is told that the room moved; what is in flight answers
+    /// itself.
+    fn depart(&mut self, myself: &ActorRef<RoomMsg>) {
+        if let Phase::Opening(waiting) = &mut self.phase {
+            waiting.drain(..).for_each(|request| refuse(request, &moved()));
+        }
+        self.phase = Phase::Failed(moved());
+        self.args.world.rooms.forget(self.at, myself.get_id());
+        myself.stop(None);
     }
 
     fn begin_opening(&mut self, myself: &ActorRef<RoomMsg>) {
@@ -171,7 +231,11 @@ impl Room {
         let Opening { opened, missed, creator, changer } = match opening {
             Ok(opening) => opening,
             Err(error) => {
-                tracing::warn!(room = %self.at, %error, "the room could not be opened");
+                if matches!(error, HistoryError::Fenced) {
+                    self.args.world.fence(self.at.shard(), self.args.epoch);
+                } else {
+                    tracing::warn!(room = %self.at, %error, "the room could not be opened");
+                }
                 let refusal = unavailable(&error);
                 waiting.into_iter().for_each(|request| refuse(request, &refusal));
                 self.phase = Phase::Failed(refusal);
@@ -180,10 +244,14 @@ impl Room {
             }
         };
         self.head.set(opened.head);
+        let world = &self.args.world;
         for event in missed {
-            self.args.world.hub.publish(self.at, self.args.r#gen, &Arc::new(event));
+            world.hub.publish(self.at, self.args.r#gen, &Arc::new(event));
         }
-        self.args.world.hub.opened(self.at, self.args.r#gen, opened.head);
+        if world.hub.opened(self.at, self.args.r#gen, opened.head) {
+            world.recheck(self.at);
+        }
+        world.remote.opened(self.at, self.args.epoch, self.args.r#gen, opened.head);
         let mut state = RoomState::new(self.args.meta.clone(), self.args.r#gen, &opened);
         let mut effects = Vec::new();
         let now = Timestamp::now();
@@ -203,7 +271,11 @@ impl Room {
     fn sleep(&mut self, myself: &ActorRef<RoomMsg>) {
         let is_quiet = matches!(&self.phase, Phase::Open(state) if state.is_quiet());
         let world = &self.args.world;
-        if is_quiet && !world.hub.is_followed(self.at) && self.args.load.close() {
+        if is_quiet
+            && !world.hub.is_followed(self.at)
+            && !world.remote.is_followed(self.at)
+            && self.args.load.close()
+        {
             world.rooms.forget(self.at, myself.get_id());
             myself.stop(None);
         }
@@ -263,7 +335,7 @@ impl Room {
                 Effect::Show(reply, seen) => reply.send(seen),
                 Effect::Load { asker, fact } => self.load(myself, asker, fact),
                 Effect::Publish(event) => {
-                    self.args.world.hub.publish(self.at, self.args.r#gen, &event);
+                    self.args.world.publish(self.at, self.args.r#gen, &event);
                 }
                 Effect::Membership { user, role } => {
                     self.args.world.notice(Notice::Membership { room: self.at, user, role });
@@ -335,11 +407,20 @@ fn decide(
     }
 }
 
+/// Whether it asks for something, and is not about what was decided.
+fn is_new(request: &RoomMsg) -> bool {
+    matches!(
+        request,
+        RoomMsg::Post(_) | RoomMsg::Look(_) | RoomMsg::Refresh { .. } | RoomMsg::Stand(_)
+    )
+}
+
 /// Answers a request that is not served.
 pub(crate) fn refuse(request: RoomMsg, refusal: &Refusal) {
     match request {
         RoomMsg::Post(post) => post.waiter.answer(Err(refusal.clone())),
         RoomMsg::Look(look) => look.waiter.send(Err(refusal.clone())),
+        RoomMsg::Stand(reply) => reply.send(Err(refusal.clone())),
         RoomMsg::Refresh { waiter: Some(waiter), .. } => waiter.answer(Err(refusal.clone())),
         _ => {}
     }

@@ -17,7 +17,7 @@ pub(super) struct Standing {
 }
 
 /// What a caller who is not a member is told: of a private room no more than of a missing one.
-pub(super) fn not_a_member(kind: RoomKind) -> Refusal {
+pub(crate) fn not_a_member(kind: RoomKind) -> Refusal {
     match kind {
         RoomKind::Public => Refusal::forbidden("join the room first"),
         RoomKind::Private | RoomKind::Direct | RoomKind::Lobby => Refusal::no_such_room(),

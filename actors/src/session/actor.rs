@@ -26,6 +26,8 @@ pub(crate) enum SessionMsg {
     LatePost(RoomRef, Box<Post<Waiter>>),
     /// A presence shard started anew and knows nobody.
     AnnouncePresence(usize),
+    /// What happened in a room could not be shown: it may be lost.
+    Recheck(RoomId),
     /// There is room again for these rooms' events.
     Mend(Vec<RoomRef>),
 }
@@ -90,6 +92,7 @@ impl Actor for SessionActor {
             SessionMsg::AnnouncePresence(shard) => {
                 session.world.presence.announce(&session.link, &session.watches, shard);
             }
+            SessionMsg::Recheck(room) => Box::pin(session.recheck(room)).await,
             SessionMsg::Mend(rooms) => {
                 rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));
             }
@@ -114,6 +117,19 @@ impl Session {
             Err(error) => {
                 self.link.close(crate::outbox::CloseCode::GoingAway, unavailable(&error));
             }
+        }
+    }
+
+    /// Ends the feed of a room that its user may not read any more.
+    async fn recheck(&mut self, room: RoomId) {
+        let at = self.at(room);
+        if !self.follows.contains(&room) {
+            return;
+        }
+        if let Err(refusal) = self.world.look(&self.link.caller, at, None).await {
+            self.follows.remove(&room);
+            self.world.hub.leave(at, self.link.id);
+            super::subscribe::lost(&self.link, refusal);
         }
     }
 

@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
+use super::stalls::Stalls;
 use crate::limits;
 use crate::vocab::{Code, Key, Refusal, RoomId};
-
-/// How long a refused send holds back the later ones of its room, if the client neither repeats
-/// it nor waits. Twice the longest time to retry after.
-const STALL: Duration = Duration::from_millis(2_000);
-/// Rooms in which a session is stalled at once; of more the oldest is forgotten.
-const STALLS_MAX: usize = 64;
 
 /// A bucket of tokens, in thousandths.
 #[derive(Debug)]
@@ -43,17 +38,6 @@ impl Bucket {
     }
 }
 
-/// A refused send that the client is about to repeat: those behind it wait for it.
-#[derive(Debug)]
-struct Stall {
-    room: RoomId,
-    key: Key,
-    /// Where it was among the session's changes. Those before it do not wait for it.
-    place: u64,
-    until: Duration,
-    refusal: Refusal,
-}
-
 /// A session's bounds.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -63,7 +47,7 @@ pub(super) struct Admission {
     requests: u32,
     refused_in_a_row: u32,
     next_place: u64,
-    stalls: Vec<Stall>,
+    stalls: Stalls,
 }
 
 impl Admission {
@@ -78,7 +62,7 @@ impl Admission {
             requests: 0,
             refused_in_a_row: 0,
             next_place: 0,
-            stalls: Vec::new(),
+            stalls: Stalls::default(),
         }
     }
 
@@ -106,7 +90,7 @@ impl Admission {
             return Ok(place);
         };
         if is_send {
-            self.stall(now, room, (key, place), &refusal);
+            self.stalls.stall(now, room, (key, place), &refusal);
         }
         Err(refusal)
     }
@@ -123,9 +107,9 @@ impl Admission {
         self.in_flight = self.in_flight.saturating_sub(1);
         match refusal {
             Some(refusal) if is_send && refusal.retry_after.is_some() => {
-                self.stall(now, room, (key, place), refusal);
+                self.stalls.stall(now, room, (key, place), refusal);
             }
-            _ => self.stalls.retain(|stall| stall.room != room || stall.key != key),
+            _ => self.stalls.clear(room, key),
         }
     }
 
@@ -138,28 +122,7 @@ impl Admission {
         key: Key,
         place: u64,
     ) -> Option<Refusal> {
-        self.stalls.retain(|stall| stall.until > now);
-        let stall = self.stalls.iter().find(|stall| stall.room == room)?;
-        (stall.key != key && stall.place < place).then(|| stall.refusal.clone())
-    }
-
-    fn stall(&mut self, now: Duration, room: RoomId, (key, place): (Key, u64), refusal: &Refusal) {
-        let until = now + STALL;
-        if let Some(stall) = self.stalls.iter_mut().find(|stall| stall.room == room) {
-            // The earliest refused one leads, in whichever order they are refused (a room that
-            // ends lets go of its mailbox before its queues); its own repeat that is refused
-            // again keeps the lead.
-            if stall.key == key {
-                stall.until = until;
-            } else if place < stall.place {
-                *stall = Stall { room, key, place, until, refusal: refusal.clone() };
-            }
-            return;
-        }
-        if self.stalls.len() == STALLS_MAX {
-            self.stalls.remove(0);
-        }
-        self.stalls.push(Stall { room, key, place, until, refusal: refusal.clone() });
+        self.stalls.stalled(now, room, key, place)
     }
 
     /// Admits a request that is no change. An admitted one must be settled once.
@@ -199,6 +162,7 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stalls::STALL;
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);

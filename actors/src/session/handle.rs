@@ -86,8 +86,14 @@ impl SessionHandle {
 
     fn typing(&self, id: Option<u64>, at: RoomRef) {
         let caller = &self.link.caller;
-        let follows = !self.link.admit_ephemeral()
-            || self.world.hub.typing(at, self.link.id, caller.user, &caller.username);
+        let follows = !self.link.admit_ephemeral() || {
+            let (session, user) = (self.link.id, caller.user);
+            let follows = self.world.hub.typing(at, session, user, &caller.username);
+            if follows {
+                self.world.typing_elsewhere(at, session, user, &caller.username);
+            }
+            follows
+        };
         if follows {
             self.link.answer(id, Ok(&Answer::Done));
         } else {
@@ -102,7 +108,7 @@ impl SessionHandle {
             Ok(place) => place,
             Err(refusal) => return self.link.answer(id, Err(&refusal)),
         };
-        let waiter = Waiter::session(self.link.clone(), id, room, (key, place), &change);
+        let waiter = Waiter::of_session(self.link.clone(), id, room, (key, place), &change);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
         let at = self.at(room);
         // Not past one that waits for the actor: a room may wake up between two sends.

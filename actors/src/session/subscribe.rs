@@ -123,7 +123,7 @@ async fn follow(
 /// A room that was answered and cannot be followed after all: nobody who lost it expects more of
 /// it, but one who is only not let in now would wait for its events for ever. That session ends,
 /// and resumes from its cursors.
-fn lost(link: &SessionLink, refusal: Refusal) -> bool {
+pub(super) fn lost(link: &SessionLink, refusal: Refusal) -> bool {
     if !matches!(refusal.code, Code::NotFound | Code::Forbidden) {
         link.close(CloseCode::GoingAway, refusal);
     }

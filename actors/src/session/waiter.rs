@@ -7,35 +7,57 @@ use tokio::sync::oneshot;
 
 use super::link::{SessionLink, is_send};
 use super::words::{Change, Posted};
-use crate::vocab::{Key, Refusal, RoomId};
+use crate::remote::PeerWaiter;
+use crate::vocab::{Key, Refusal, RoomId, SessionId};
 
-fn room_stopped() -> Refusal {
+pub(crate) fn room_stopped() -> Refusal {
     Refusal::unavailable("the room stopped before it answered; repeat with the same key")
 }
 
+type Caller<T> = Box<dyn FnOnce(Result<T, Refusal>) + Send + Sync>;
+
+enum Way<T> {
+    Channel(oneshot::Sender<Result<T, Refusal>>),
+    Call(Caller<T>),
+}
+
 /// Waits for one value.
-pub(crate) struct Reply<T>(Option<oneshot::Sender<Result<T, Refusal>>>);
+pub(crate) struct Reply<T>(Option<Way<T>>);
 
 impl<T> Reply<T> {
     /// A reply and where it arrives.
     pub(crate) fn channel() -> (Self, oneshot::Receiver<Result<T, Refusal>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(sender)), receiver)
+        (Self(Some(Way::Channel(sender))), receiver)
+    }
+
+    /// A reply that is called where the answer is made, in the order of answers.
+    pub(crate) fn calling(call: impl FnOnce(Result<T, Refusal>) + Send + Sync + 'static) -> Self {
+        Self(Some(Way::Call(Box::new(call))))
     }
 
     pub(crate) fn send(mut self, result: Result<T, Refusal>) {
-        if let Some(sender) = self.0.take() {
+        self.deliver(result);
+    }
+
+    /// Whether anybody still wants to hear it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !matches!(&self.0, Some(Way::Channel(sender)) if sender.is_closed())
+    }
+
+    fn deliver(&mut self, result: Result<T, Refusal>) {
+        match self.0.take() {
             // Nobody may be listening any more; then nobody misses it.
-            let _ = sender.send(result);
+            Some(Way::Channel(sender)) => drop(sender.send(result)),
+            Some(Way::Call(call)) => call(result),
+            None => {}
         }
     }
 }
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        if let Some(sender) = self.0.take() {
-            let _ = sender.send(Err(room_stopped()));
-        }
+        self.deliver(Err(room_stopped()));
     }
 }
 
@@ -45,6 +67,8 @@ pub(crate) enum Waiter {
     Call(Reply<Posted>),
     /// A session's frame.
     Session(SessionWaiter),
+    /// Somebody on another node.
+    Peer(PeerWaiter),
 }
 
 /// A session that waits for a change of its own.
@@ -60,7 +84,7 @@ pub(crate) struct SessionWaiter {
 
 impl Waiter {
     /// A session's change, already admitted with its place among the session's changes.
-    pub(crate) fn session(
+    pub(crate) fn of_session(
         link: Arc<SessionLink>,
         id: Option<u64>,
         room: RoomId,
@@ -75,6 +99,7 @@ impl Waiter {
         match self {
             Self::Call(reply) => reply.send(result),
             Self::Session(mut waiter) => waiter.settle(result),
+            Self::Peer(mut waiter) => waiter.settle(result),
         }
     }
 
@@ -84,7 +109,16 @@ impl Waiter {
             Self::Session(waiter) if is_send(change) => {
                 waiter.link.stalled(waiter.room, key, waiter.place)
             }
+            Self::Peer(waiter) => waiter.stalled(),
             _ => None,
+        }
+    }
+
+    /// The session that waits, with the change's place among its changes.
+    pub(crate) fn session(&self) -> Option<(SessionId, u64)> {
+        match self {
+            Self::Session(waiter) => Some((waiter.link.id, waiter.place)),
+            Self::Call(_) | Self::Peer(_) => None,
         }
     }
 }

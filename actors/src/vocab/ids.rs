@@ -18,6 +18,7 @@ pub struct NotAUuid;
 /// A room. UUIDv7 for created rooms, UUIDv8 for direct conversations and the lobby.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct RoomId(pub Uuid);
 
 impl RoomId {
@@ -50,6 +51,7 @@ impl FromStr for RoomId {
 /// A user account, UUIDv7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct UserId(pub Uuid);
 
 impl UserId {
@@ -82,6 +84,7 @@ impl FromStr for UserId {
 /// One client connection's state, UUIDv7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct SessionId(pub Uuid);
 
 impl SessionId {
@@ -114,6 +117,7 @@ impl FromStr for SessionId {
 /// One of a user's devices, UUIDv7.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct DeviceId(pub Uuid);
 
 impl DeviceId {
@@ -146,6 +150,7 @@ impl FromStr for DeviceId {
 /// A client's idempotency key for one change, any UUID; unique for a sender in a room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Key(pub Uuid);
 
 impl Key {
@@ -187,6 +192,7 @@ impl FromStr for Key {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Seq(pub u64);
 
 impl fmt::Display for Seq {
@@ -213,6 +219,7 @@ impl fmt::Display for Pos {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Gen(pub u64);
 
 impl fmt::Display for Gen {
@@ -226,6 +233,7 @@ impl fmt::Display for Gen {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {
@@ -252,6 +260,7 @@ impl fmt::Display for Turn {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct NodeId(pub u64);
 
 impl fmt::Display for NodeId {
@@ -265,6 +274,7 @@ impl fmt::Display for NodeId {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct TenantId(pub u32);
 
 impl fmt::Display for TenantId {
@@ -309,6 +319,7 @@ impl fmt::Display for ShardId {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
@@ -322,7 +333,21 @@ impl Timestamp {
 }
 
 /// A room and the tenant it belongs to: what every call about a room carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
 pub struct RoomRef {
     /// The organisation.
     pub tenant: TenantId,

@@ -11,10 +11,11 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use parlance_actors::chat::{self, Chat};
 use parlance_actors::ports::accounts::LockoutRule;
+use parlance_actors::ports::peers::Alone;
 use parlance_actors::testkit::MemoryAccounts;
 use parlance_actors::testkit::directory::MemoryDirectory;
 use parlance_actors::testkit::history::MemoryHistory;
-use parlance_actors::vocab::UserId;
+use parlance_actors::vocab::{NodeId, UserId};
 use parlance_gateway::config::{PasswordCost, Rates};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, JsonFrames, Parts};
 use serde_json::{Value, json};
@@ -80,6 +81,7 @@ impl Server {
             accounts: accounts.clone(),
             directory: directory.clone(),
             frames: Arc::new(JsonFrames),
+            peers: Arc::new(Alone::new(NodeId(1))),
         })
         .await
         .expect("the domain starts");

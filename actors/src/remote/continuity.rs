@@ -1,0 +1,196 @@
+//! Who serves which room, as requests see it, and what follows from a change of it: rooms that
+//! moved away stop, requests that waited go on, and followers follow the next owner from where they
+//! stand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::limits;
+use crate::ports::directory::Ownership;
+use crate::ports::peers::{Channel, NotSent};
+use crate::room::actor::RoomMsg;
+use crate::vocab::{Epoch, NodeId, RoomMeta, RoomRef, ShardId};
+use crate::wire::{Envelope, FOLLOW_ROOMS_MAX};
+use crate::world::World;
+
+/// How often what could not be done at once is tried again.
+const TICK: Duration = Duration::from_millis(250);
+/// How often rooms that move are looked at.
+const SETTLE_LOOK: Duration = Duration::from_millis(5);
+
+/// Where requests for a shard's rooms go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// This node owns it.
+    Here,
+    /// Another node owns it.
+    Peer(NodeId),
+    /// Nobody takes requests now.
+    Nobody,
+}
+
+impl World {
+    pub(crate) fn route(&self, shard: ShardId) -> Route {
+        let owned = self.directory.ownership(shard).filter(|owned| owned.moving_to.is_none());
+        match owned {
+            Some(owned) if owned.owner != self.directory.node() => Route::Peer(owned.owner),
+            // Fenced: the directory here only does not know yet who has it.
+            Some(owned) if owned.epoch > self.fenced_at(shard) => Route::Here,
+            _ => Route::Nobody,
+        }
+    }
+
+    fn fenced_at(&self, shard: ShardId) -> Epoch {
+        Epoch(self.fenced[usize::from(shard.0)].load(Ordering::Acquire))
+    }
+
+    /// The database told that another owner has the shard: nothing of it is served under this
+    /// epoch any more.
+    pub(crate) fn fence(&self, shard: ShardId, epoch: Epoch) {
+        self.fenced[usize::from(shard.0)].fetch_max(epoch.0, Ordering::AcqRel);
+        metrics::counter!("parlance_shards_fenced_total").increment(1);
+        self.rooms.depart(shard, None);
+    }
+
+    /// Sends a request to its room, here or on another node, or holds it while nobody takes it.
+    pub(crate) fn tell(self: &Arc<Self>, meta: &Arc<RoomMeta>, message: RoomMsg) {
+        let shard = meta.at().shard();
+        let Some(message) = self.held.join(shard, meta, message) else { return };
+        if let Some(message) = self.dispatch(meta, message) {
+            self.held.begin(shard, meta, message);
+            // It may have changed in between, and then nobody else looks for a while.
+            self.let_go(shard);
+        }
+    }
+
+    /// Gives the request back when nobody takes it now.
+    fn dispatch(self: &Arc<Self>, meta: &Arc<RoomMeta>, message: RoomMsg) -> Option<RoomMsg> {
+        match self.route(meta.at().shard()) {
+            Route::Here => self.rooms.tell(self, meta, message),
+            Route::Peer(owner) => {
+                let follow = self.hub.is_followed(meta.at());
+                self.remote.ask(owner, meta, message, follow);
+            }
+            Route::Nobody => return Some(message),
+        }
+        None
+    }
+
+    fn let_go(self: &Arc<Self>, shard: ShardId) {
+        self.held.release(shard, |meta, message| self.dispatch(meta, message));
+    }
+
+    /// Follows again what is followed on a way that was interrupted.
+    pub(super) fn follow_again(&self, owner: NodeId, channel: Channel) {
+        for at in self.hub.rooms() {
+            if Channel::of_room(at) == channel && self.route(at.shard()) == Route::Peer(owner) {
+                self.remote.want(at);
+            }
+        }
+    }
+
+    /// Follows the wanted rooms at their owners, and wakes those that are this node's. What cannot
+    /// be done now stays wanted.
+    fn follow_wanted(self: &Arc<Self>) {
+        let wanted = std::mem::take(&mut *self.remote.wanted.lock());
+        let mut by_owner: HashMap<(NodeId, Channel), Vec<RoomRef>> = HashMap::new();
+        let mut later = Vec::new();
+        for at in wanted.into_iter().filter(|at| self.hub.is_followed(*at)) {
+            match self.route(at.shard()) {
+                Route::Here if self.rooms.is_awake(at) => {}
+                // Its opening shows its followers what they missed.
+                Route::Here => self.wake(at),
+                Route::Peer(owner) => {
+                    by_owner.entry((owner, Channel::of_room(at))).or_default().push(at);
+                }
+                Route::Nobody => later.push(at),
+            }
+        }
+        for ((owner, channel), rooms) in by_owner {
+            for rooms in rooms.chunks(FOLLOW_ROOMS_MAX) {
+                let number = self.remote.next_follow_number();
+                let follow = Envelope::Follow { number, rooms: rooms.to_vec() };
+                match self.remote.send(owner, channel, &follow) {
+                    Ok(()) => {}
+                    Err(NotSent::NoWay | NotSent::Interrupted | NotSent::TooLarge) => {
+                        later.extend_from_slice(rooms);
+                    }
+                }
+            }
+        }
+        self.remote.wanted.lock().extend(later);
+    }
+
+    /// What follows from a shard that has another owner, another epoch, or moves.
+    fn shard_changed(self: &Arc<Self>, shard: ShardId, owned: Option<Ownership>) {
+        let own = owned.filter(|owned| owned.owner == self.directory.node());
+        self.rooms.depart(shard, own.map(|own| own.epoch));
+        if own.is_none() {
+            self.remote.followers.forget_rooms(|at| at.shard() == shard);
+        }
+        if let Some(own) = own
+            && own.moving_to.is_some()
+        {
+            let world = self.clone();
+            self.remote.spawn(async move { Box::pin(hand_over(&world, shard, own.epoch)).await });
+        }
+        for at in self.hub.rooms().into_iter().filter(|at| at.shard() == shard) {
+            self.remote.want(at);
+        }
+        self.let_go(shard);
+    }
+}
+
+/// A planned move away from here: what is in flight is settled, the rooms end, and the directory
+/// is told.
+async fn hand_over(world: &Arc<World>, shard: ShardId, epoch: Epoch) {
+    let started = Instant::now();
+    world.rooms.settle(shard);
+    while world.rooms.has_awake(shard) && started.elapsed() < limits::HELD_MAX {
+        tokio::time::sleep(SETTLE_LOOK).await;
+    }
+    // Those that could not settle stop; what they had in flight is fenced or committed.
+    world.rooms.depart(shard, None);
+    if let Err(error) = world.directory.release(shard, epoch).await {
+        tracing::warn!(shard = shard.0, %error, "a shard was not given away in order");
+    }
+}
+
+/// Keeps rooms, requests and followers true to the directory's shards, for as long as the node
+/// lives.
+pub(crate) async fn follow_shards(world: Arc<World>, mut changed: watch::Receiver<u64>) {
+    let mut live = world.remote.peers().live();
+    let mut known: Vec<Option<Ownership>> = Vec::new();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let now: Vec<_> = ShardId::all().map(|shard| world.directory.ownership(shard)).collect();
+        if !known.is_empty() {
+            for (shard, (before, now)) in ShardId::all().zip(known.iter().zip(&now)) {
+                if before != now {
+                    world.shard_changed(shard, *now);
+                }
+            }
+        }
+        known = now;
+        world.follow_wanted();
+        tokio::select! {
+            ended = changed.changed() => if ended.is_err() { return },
+            // Wanted rooms may be reachable now.
+            Ok(()) = live.changed() => {}
+            () = world.remote.stirred.notified() => {}
+            _ = tick.tick() => {
+                let waiting: Vec<ShardId> = world.held.shards().collect();
+                waiting.into_iter().for_each(|shard| world.let_go(shard));
+                world.held.expire();
+                world.remote.pending.expire();
+                world.remote.stalled.sweep();
+            }
+        }
+    }
+}
