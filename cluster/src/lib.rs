@@ -4,6 +4,7 @@
 //! Placement says which node should own which shard.
 
 pub mod cert;
+pub mod cluster;
 pub mod directory;
 pub mod gossip;
 pub mod limits;
