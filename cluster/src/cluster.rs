@@ -10,7 +10,7 @@ mod options;
 mod places;
 mod wiring;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::options::{ClusterOptions, Membership, Runtimes, StartError};
 
@@ -34,7 +35,6 @@ use crate::directory::{
     next_incarnation,
 };
 use crate::gossip::{Gossip, GossipOptions, Identity, Received, Said, View};
-use crate::limits;
 use crate::link::{self, ControlLinks, Hello, LinkOptions, Names};
 use crate::peers::DataLinks;
 use crate::transport::PeerName;
@@ -379,7 +379,8 @@ impl Names for DirectoryNames {
 
 /// Opens the directory on the control runtime, where Raft's tasks then run.
 async fn open(on: &Handle, options: DirectoryOptions) -> Result<Arc<RaftDirectory>, OpenError> {
-    let opened = on.spawn(RaftDirectory::open(options)).await;
+    // A start that is given up ends what it began.
+    let opened = AbortOnDropHandle::new(on.spawn(RaftDirectory::open(options))).await;
     let opened = opened.map_err(|error| OpenError::NotReady(error.to_string()))?;
     opened.map(Arc::new)
 }
@@ -394,13 +395,6 @@ async fn in_service(directory: &RaftDirectory) -> Result<(), DirectoryError> {
         .any(|node| node.id == own && node.state == NodeState::Draining);
     if draining { directory.drain_node(own, false).await } else { Ok(()) }
 }
-
-/// The addresses that gossip and links dial are resolved; a name's first one counts.
-fn first(addresses: impl IntoIterator<Item = SocketAddr>) -> Option<SocketAddr> {
-    addresses.into_iter().next()
-}
-
-const _: () = assert!(limits::NAMES_WAIT.as_millis() < limits::OWN_NAME_WAIT.as_millis());
 
 #[cfg(test)]
 mod tests;

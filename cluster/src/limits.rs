@@ -91,6 +91,7 @@ pub(crate) const NAMES_AGAIN_TICKS: u32 = 10;
 /// How long a start waits for its own advertised name to be known.
 pub(crate) const OWN_NAME_WAIT: Duration = Duration::from_secs(30);
 
+const _: () = assert!(NAMES_WAIT.as_millis() < OWN_NAME_WAIT.as_millis());
 const _: () = assert!(GOSSIP_PACKETS_AT_ONCE <= PACKETS_QUEUE_MAX);
 const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
 const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);

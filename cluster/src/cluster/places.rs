@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{StartError, first};
+use super::StartError;
 use crate::limits::{NAMES_WAIT, OWN_NAME_WAIT};
 
 /// How this node tells others where an endpoint is.
@@ -26,8 +26,9 @@ pub(super) async fn own(address: &Arc<str>) -> Result<SocketAddr, StartError> {
     let until = Instant::now() + OWN_NAME_WAIT;
     loop {
         let why = match look_up(address).await {
-            Ok(found) => match first(found) {
-                Some(found) => return Ok(found),
+            // Of several, the first one counts.
+            Ok(found) => match found.first() {
+                Some(found) => return Ok(*found),
                 None => "it has no address".to_owned(),
             },
             Err(why) => why,
@@ -51,7 +52,7 @@ pub(super) async fn all(addresses: &[Arc<str>]) -> Vec<SocketAddr> {
 
 /// One address, if it is found.
 pub(super) async fn one(address: &str) -> Option<SocketAddr> {
-    first(look_up(address).await.ok()?)
+    look_up(address).await.ok()?.first().copied()
 }
 
 async fn look_up(address: &str) -> Result<Vec<SocketAddr>, String> {

@@ -2,6 +2,7 @@
 //! directories. They run in real time; every wait is for a condition.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
