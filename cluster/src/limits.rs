@@ -61,6 +61,9 @@ pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
 /// How long an owner may take to release a moving shard before it is moved without it. Senders are
 /// held 2 s of it.
 pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
+/// How late a node's renewal may come in. Longer than any call takes: after that a node with a
+/// lower count of lives has lost its count, and is not a former life.
+pub(crate) const LATE_RENEWAL: Duration = Duration::from_secs(10);
 /// Shards that move at a time, so that most of the cluster never waits for moves.
 pub(crate) const MOVING_MAX: usize = 8;
 /// The pause between two rounds of rebalancing, so that loads are measured where shards are now.
