@@ -89,6 +89,31 @@ async fn a_frame_that_does_not_decode_interrupts_its_channel_on_both_ends() {
     assert_eq!(two.ear.interruptions(ONE, Channel(1)), 0);
 }
 
+/// A receiver that follows a room again because it was told must not be forgotten by a sender that
+/// is told only after it took that.
+#[tokio::test]
+async fn an_end_is_told_before_it_takes_what_the_other_sends_because_of_being_told() {
+    let town = Town::new();
+    let (one, two) = pair(&town);
+    two.send(ONE, FIRST, "before").await;
+    one.send(TWO, FIRST, "bad").await;
+    two.ear.until("told", |ear| ear.interruptions(ONE, FIRST) == 1).await;
+    two.send(ONE, FIRST, "follow").await;
+    one.ear
+        .until("a frame", |ear| ear.frames(TWO, FIRST).last().is_some_and(|last| last == "follow"))
+        .await;
+    // Long enough for everything else about the broken stream to arrive.
+    for number in 0..20 {
+        one.send(TWO, FIRST, numbered(number, 4)).await;
+        two.ear.until("a frame", |ear| ear.frames(ONE, FIRST).len() > number as usize).await;
+    }
+    let heard = one.ear.of(TWO, FIRST);
+    let told = heard.iter().position(|heard| *heard == Heard::Interrupted(TWO, FIRST));
+    let follow = heard.iter().position(|heard| *heard == Heard::Frame(TWO, FIRST, "follow".into()));
+    assert!(told.is_some() && told < follow, "{heard:?}");
+    assert_eq!(one.ear.interruptions(TWO, FIRST), 1);
+}
+
 /// The promise of the port under cuts at random moments: no gap without a word, on either side.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_in_silence_while_connections_are_cut() {
