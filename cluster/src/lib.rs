@@ -3,6 +3,9 @@
 //! This crate implements ports of `parlance-actors` and imports neither `storage` nor `gateway`.
 //! Links between nodes, gossip and placement come with the cluster; until then a node is alone.
 
+pub mod cert;
 pub mod directory;
 pub mod limits;
+pub mod link;
+pub mod peers;
 pub mod transport;

@@ -1,0 +1,200 @@
+//! The sending side: one connection to a peer, dialled again whenever it is lost, and one writer
+//! for each of its channels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use parlance_actors::ports::peers::Channel;
+use quinn::{Connection, SendStream, StoppedError, VarInt, WriteError};
+use tokio::time::Instant;
+
+use super::outlet::{Next, Outlet};
+use super::wire::{StreamHeader, round_of_stop};
+use super::{Peer, Shared};
+use crate::link::{Close, DialError, Linked, Purpose, pause};
+
+/// How often the queue's size is measured.
+const MEASURE: Duration = Duration::from_secs(1);
+/// A connection or stream that lasted longer than this did not fail at once.
+const LASTING: Duration = Duration::from_secs(1);
+/// Streams in a row that may end at once before the next one waits.
+const STREAMS_FREE: u32 = 3;
+
+/// Keeps a connection to a peer until it is no peer any more.
+pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
+    let kept = async {
+        shared.attached.cancelled().await;
+        let mut failures = 0;
+        loop {
+            match dial(&shared, &peer).await {
+                Ok(linked) => {
+                    let linked_at = Instant::now();
+                    use_connection(&shared, &peer, &linked).await;
+                    // One that sends this node away at once is not to be asked again at once.
+                    if linked_at.elapsed() > LASTING {
+                        failures = 0;
+                    }
+                }
+                Err(error) => {
+                    metrics::counter!("parlance_link_dial_failures_total", "kind" => "data")
+                        .increment(1);
+                    tracing::debug!(peer = %peer.node, name = %peer.name, %error, "no data link");
+                }
+            }
+            tokio::time::sleep(pause(failures)).await;
+            failures = failures.saturating_add(1);
+        }
+    };
+    peer.ended.run_until_cancelled(kept).await;
+    let connection = peer.connection.lock().take();
+    if let Some(connection) = connection {
+        connection.close(Close::Done.code(), b"no longer a peer");
+    }
+    up(&peer, false);
+    for channel in Channel::all() {
+        let link = peer.link(channel);
+        if link.outlet.has_way() {
+            let round = link.rounds().round();
+            shared.end_round(&peer, channel, round, 0);
+        }
+        link.outlet.no_way();
+    }
+}
+
+async fn dial(shared: &Shared, peer: &Peer) -> Result<Linked, DialError> {
+    let address = Arc::clone(&peer.data.lock());
+    let linked = shared.endpoint.dial(&address, Some(&peer.name), Purpose::Actor).await?;
+    if linked.hello.node != Some(peer.node) {
+        let why = format!("node {} of another id is there", peer.name);
+        linked.connection.close(Close::Refused.code(), why.as_bytes());
+        return Err(DialError::WrongPeer(why));
+    }
+    if !peer.heard(linked.hello.incarnation) {
+        let why = format!("an older start of node {} is there", peer.node);
+        linked.connection.close(Close::NotYet.code(), why.as_bytes());
+        return Err(DialError::Unreachable(why));
+    }
+    Ok(linked)
+}
+
+/// Sends on a connection until it is lost, or the peer is heard of in a newer start.
+async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
+    let connection = &linked.connection;
+    *peer.connection.lock() = Some(connection.clone());
+    up(peer, true);
+    let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, connection)));
+    let watch = async {
+        let mut newest = peer.incarnation.subscribe();
+        let newer = newest.wait_for(|newest| *newest > linked.hello.incarnation).await.is_ok();
+        if newer {
+            connection.close(Close::Done.code(), b"this node started again");
+        }
+        std::future::pending::<()>().await;
+    };
+    let measure = async {
+        loop {
+            measure(peer);
+            tokio::time::sleep(MEASURE).await;
+        }
+    };
+    tokio::select! {
+        _ = writers => {}
+        () = watch => {}
+        () = measure => {}
+    }
+    // Whatever the writers ended of.
+    connection.close(Close::Done.code(), b"");
+    *peer.connection.lock() = None;
+    up(peer, false);
+    measure_none(peer);
+}
+
+/// Writes a channel's frames, on one stream after the other, until the connection is lost.
+async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Connection) {
+    let mut failures = 0;
+    while let Ok(stream) = connection.open_uni().await {
+        let opened = Instant::now();
+        write_stream(shared, peer, channel, stream).await;
+        if connection.close_reason().is_some() {
+            break;
+        }
+        // A peer that takes no stream for long does not want one right away. The first few are
+        // free: both ends agree on a round with them.
+        failures = if opened.elapsed() > LASTING { 0 } else { failures + 1_u32 };
+        if failures > STREAMS_FREE {
+            tokio::time::sleep(pause(failures - STREAMS_FREE)).await;
+        }
+    }
+    peer.link(channel).outlet.no_way();
+}
+
+/// Begins a stream of the present round and writes frames on it until either breaks.
+async fn write_stream(shared: &Shared, peer: &Peer, channel: Channel, mut stream: SendStream) {
+    let link = peer.link(channel);
+    let round = link.rounds().round();
+    let header = StreamHeader { channel, round };
+    // Otherwise nothing was taken for it: the round goes on with another stream.
+    if stream.write_all(&header.encode()).await.is_ok() && link.open(round) {
+        let theirs = pump(&link.outlet, &mut stream).await;
+        shared.end_round(peer, channel, round, theirs);
+    }
+    // After this end was told. Not `finish`: what the stream still holds is of a round that is over.
+    let _ = stream.reset(Close::Done.code());
+}
+
+/// Writes what gathers until the stream breaks or the round is over. Returns the round that the peer
+/// says it is in; 0 when it says none.
+async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
+    let mut stopped = std::pin::pin!(stream.stopped());
+    let said = |stopped: Result<Option<VarInt>, StoppedError>| match stopped {
+        Ok(Some(code)) => round_of_stop(code),
+        _ => 0,
+    };
+    loop {
+        match outlet.next() {
+            Next::Burst => return 0,
+            Next::Nothing => {
+                tokio::select! {
+                    () = outlet.filled() => {}
+                    () = outlet.burst() => return 0,
+                    stopped = &mut stopped => return said(stopped),
+                }
+            }
+            Next::Pieces { mut pieces, frames, cost } => {
+                let bytes: usize = pieces.iter().map(Bytes::len).sum();
+                tokio::select! {
+                    written = stream.write_all_chunks(&mut pieces) => match written {
+                        Ok(()) => {}
+                        Err(WriteError::Stopped(code)) => return round_of_stop(code),
+                        Err(_) => return 0,
+                    },
+                    () = outlet.burst() => return 0,
+                }
+                outlet.written(cost);
+                count("out", frames as u64, bytes as u64);
+            }
+        }
+    }
+}
+
+pub(super) fn count(direction: &'static str, frames: u64, bytes: u64) {
+    metrics::counter!("parlance_link_frames_total", "direction" => direction).increment(frames);
+    metrics::counter!("parlance_link_bytes_total", "direction" => direction).increment(bytes);
+}
+
+fn up(peer: &Peer, up: bool) {
+    metrics::gauge!("parlance_link_up", "kind" => "data", "peer" => peer.node.to_string())
+        .set(if up { 1.0 } else { 0.0 });
+}
+
+fn measure(peer: &Peer) {
+    #[allow(clippy::cast_precision_loss, reason = "a queue is far under 2^52 bytes")]
+    let queued = peer.queued_bytes() as f64;
+    metrics::gauge!("parlance_link_queue_bytes", "peer" => peer.node.to_string()).set(queued);
+}
+
+fn measure_none(peer: &Peer) {
+    metrics::gauge!("parlance_link_queue_bytes", "peer" => peer.node.to_string()).set(0.0);
+}
