@@ -30,6 +30,45 @@ pub(crate) const HEALTH_WAIT: Duration = Duration::from_secs(1);
 /// How long a start waits for a leader and for its own log to be applied.
 pub(crate) const READY_WAIT: Duration = Duration::from_secs(30);
 
+/// Changes of owners that the directory remembers for operators: one for each shard.
+pub(crate) const MOVES_KEPT: usize = 256;
+/// Entries of one message to a peer. The largest entry is a takeover of every shard, some 2 KiB,
+/// or a batch of restored rooms, so a message stays far below [`CALL_BYTES_MAX`].
+pub(crate) const APPEND_ENTRIES_MAX: u64 = 64;
+/// Rooms that one entry restores, each at most some 2 KiB.
+pub(crate) const RESTORE_ROOMS_MAX: usize = 16;
+/// One piece of a snapshot: small beside what a link carries in the time that it may take, so that
+/// an interrupted transfer loses little.
+pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+/// The largest snapshot that a node takes from another: ten million rooms. One more is refused
+/// before it is written.
+pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// How long the receiver of a piece may take; the last one is installed within it.
+pub(crate) const PIECE_WAIT: Duration = Duration::from_secs(30);
+/// How long one attempt to have the leader do something takes before another one begins.
+pub(crate) const FORWARD_WAIT: Duration = Duration::from_secs(2);
+/// The pause between two such attempts, so that an election is not hurried by them.
+pub(crate) const FORWARD_PAUSE: Duration = Duration::from_millis(50);
+/// How long one attempt to reach a seed takes.
+pub(crate) const SEED_WAIT: Duration = Duration::from_secs(2);
+/// The pause after every seed was tried.
+pub(crate) const SEED_PAUSE: Duration = Duration::from_millis(250);
+/// How long a joining node tries its seeds. Longer than a lease: the former life of a node whose
+/// disk was wiped must be over before it joins again.
+pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(60);
+/// How often the leader looks at nodes and shards.
+pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
+/// How long an owner may take to release a moving shard before it is moved without it. Senders are
+/// held 2 s of it.
+pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
+/// How late a node's renewal may come in. Longer than any call takes: after that a node with a
+/// lower count of lives has lost its count, and is not a former life.
+pub(crate) const LATE_RENEWAL: Duration = Duration::from_secs(10);
+/// Shards that move at a time, so that most of the cluster never waits for moves.
+pub(crate) const MOVING_MAX: usize = 8;
+/// The pause between two rounds of rebalancing, so that loads are measured where shards are now.
+pub(crate) const REBALANCE_PAUSE: Duration = Duration::from_secs(10);
+
 /// One call's request or answer on the control side: a batch of Raft entries or a piece of a
 /// snapshot. Larger is refused before it is read.
 pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -39,6 +78,24 @@ pub const PACKET_BYTES_MAX: usize = 1_100;
 /// with its envelope, or one page of members of a presence shard.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Packets that the gossip loop takes before it looks at its timers again.
+pub(crate) const GOSSIP_PACKETS_AT_ONCE: usize = 64;
+/// Nodes whose words gossip keeps. What one more says is not kept; its membership is.
+pub(crate) const GOSSIP_NODES_MAX: usize = 1_024;
+/// A node's version in gossip. A longer one is cut: it is for people.
+pub(crate) const GOSSIP_VERSION_BYTES_MAX: usize = 32;
+
+/// How often a node says what it does: to the leader, to gossip, and to its links.
+pub(crate) const WIRING_TICK: Duration = Duration::from_secs(1);
+/// How long names of nodes are looked up at most. Gossip goes on without those that are not found.
+pub(crate) const NAMES_WAIT: Duration = Duration::from_secs(2);
+/// Names are looked up again after so many ticks: a node may have got another address.
+pub(crate) const NAMES_AGAIN_TICKS: u32 = 10;
+/// How long a start waits for its own advertised name to be known.
+pub(crate) const OWN_NAME_WAIT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(NAMES_WAIT.as_millis() < OWN_NAME_WAIT.as_millis());
+const _: () = assert!(GOSSIP_PACKETS_AT_ONCE <= PACKETS_QUEUE_MAX);
 const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
 const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(HEALTH_WAIT.as_millis() < CHANGE_WAIT.as_millis());
@@ -126,3 +183,6 @@ const _: () = assert!(LINK_KEEP_ALIVE.as_millis() * 3 < LINK_IDLE.as_millis());
 const _: () = assert!(FRAME_BYTES_MAX + FRAME_OVERHEAD_BYTES <= CHANNEL_BYTES_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 const _: () = assert!(PACKET_BYTES_MAX * 8 <= DATAGRAMS_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_PIECE_BYTES * 2 < CALL_BYTES_MAX);
+const _: () = assert!(FORWARD_WAIT.as_millis() < CHANGE_WAIT.as_millis());
+const _: () = assert!(MOVING_MAX <= MOVES_KEPT);

@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::limits::{
     CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
-use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, transport};
+use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, socket, transport};
 use crate::transport::PeerName;
 use channel::{Link, Told};
 
@@ -92,7 +92,17 @@ impl DataLinks {
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn bind(node: NodeId, mut options: LinkOptions) -> Result<Self, BindError> {
+    pub fn bind(node: NodeId, options: LinkOptions) -> Result<Self, BindError> {
+        Self::bind_on(socket(options.listen)?, node, options)
+    }
+
+    /// The same on a socket that is bound already: a node's data endpoint has its address before
+    /// the node has its id.
+    pub(crate) fn bind_on(
+        bound: UdpSocket,
+        node: NodeId,
+        mut options: LinkOptions,
+    ) -> Result<Self, BindError> {
         options.hello.node = Some(node);
         let mut transport = transport();
         transport
@@ -102,7 +112,8 @@ impl DataLinks {
             .receive_window(CONNECTION_WINDOW_BYTES.into())
             .send_window(CONNECTION_WINDOW_BYTES.into())
             .datagram_receive_buffer_size(None);
-        let endpoint = LinkEndpoint::bind(options, &[Purpose::Actor], Protocols::NOW, transport)?;
+        let endpoint =
+            LinkEndpoint::bind_on(bound, options, &[Purpose::Actor], Protocols::NOW, transport)?;
         let live = Arc::new(Live { nodes: BTreeSet::from([node]) });
         let shared = Arc::new(Shared {
             node,
