@@ -334,7 +334,10 @@ impl FeedState {
         r#gen: Gen,
         event: &Arc<Event>,
     ) -> bool {
-        if r#gen != self.r#gen {
+        if r#gen < self.r#gen {
+            return false;
+        }
+        if r#gen > self.r#gen {
             self.begin(r#gen);
         } else if let Some(last) = self.last {
             if event.seq <= last {
@@ -360,7 +363,10 @@ impl FeedState {
 
     fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
         let mut is_hole = false;
-        if r#gen != self.r#gen {
+        if r#gen < self.r#gen {
+            return false;
+        }
+        if r#gen > self.r#gen {
             let was_shown = self.last.is_some_and(|last| last > Seq(0));
             self.begin(r#gen);
             if was_shown && head > Seq(0) {
@@ -383,7 +389,11 @@ impl FeedState {
     fn begin(&mut self, r#gen: Gen) {
         self.r#gen = r#gen;
         self.clear_ring();
-        self.followers.list.iter_mut().for_each(|following| following.shown = Seq(0));
+        for following in &mut self.followers.list {
+            following.shown = Seq(0);
+            // What was cut is missing from the beginning of this one.
+            following.cut_from = following.cut_from.map(|_| Seq(1));
+        }
     }
 
     fn keep(&mut self, recent: Recent) {
@@ -442,6 +452,9 @@ impl FeedState {
         (r#gen, head): (Gen, Seq),
         cut_from: Option<Seq>,
     ) -> Joined {
+        if r#gen < self.r#gen {
+            return Joined::TooLate;
+        }
         let last = self.last.filter(|_| self.r#gen == r#gen).unwrap_or(head);
         let oldest = self.ring.front().map_or(last.next(), |recent| recent.event.seq);
         if last > head && oldest > head.next() {

@@ -97,11 +97,15 @@ pub const ROOM_IDLE: Duration = Duration::from_secs(120);
 /// Pause before a room that failed to open is tried again; until then requests are `unavailable`.
 pub const ROOM_REOPEN: Duration = Duration::from_millis(500);
 
-/// Requests of one node that wait for answers of others. One more is refused with `busy`.
+/// Requests of one node that wait for answers of others, a quarter of them for any one node. One
+/// more is refused with `busy`.
 pub const PEER_REQUESTS_MAX: usize = 65_536;
 /// How long a request waits for another node before its client is told to repeat it: longer than
 /// the owner lets it wait for its commit.
 pub const PEER_ANSWER_WAIT: Duration = Duration::from_secs(12);
+/// How long a room's owner takes to say whether a node follows it, before it is told again: it may
+/// have to open the room first, and an answer may be lost.
+pub const FOLLOW_ANSWER_WAIT: Duration = Duration::from_secs(3);
 /// Requests of one node that wait while their shards move. One more is refused with `busy`.
 pub const HELD_REQUESTS_MAX: usize = 16_384;
 /// How long a request waits while its shard moves before its client is told to repeat it.

@@ -13,6 +13,7 @@ mod mend;
 mod pending;
 mod waiter;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub(crate) use self::continuity::{Route, follow_shards};
 use self::followers::FollowerNodes;
@@ -43,7 +45,10 @@ pub(crate) struct Remote {
     stalled: Stalled,
     mending: Mending,
     /// Rooms that are followed here and whose following must be established, or again.
-    wanted: Mutex<std::collections::HashSet<RoomRef>>,
+    wanted: Mutex<HashSet<RoomRef>>,
+    /// Rooms whose owner was told that this node follows them, and has not answered yet, with when
+    /// it was told. Without an answer it is told again.
+    told: Mutex<HashMap<RoomRef, Instant>>,
     stirred: Notify,
     /// Grows with everything that this node says of following.
     follow_number: AtomicU64,
@@ -66,6 +71,7 @@ impl Remote {
             stalled: Stalled::new(),
             mending: Mending::default(),
             wanted: Mutex::default(),
+            told: Mutex::default(),
             stirred: Notify::new(),
             follow_number: AtomicU64::new(1),
             tasks: Mutex::default(),
@@ -135,8 +141,13 @@ impl Remote {
         }
     }
 
-    /// Whether other nodes follow the room; asks them, so that those that do not any more say so.
+    /// Whether other nodes follow the room, as far as they said.
     pub(crate) fn is_followed(&self, at: RoomRef) -> bool {
+        !self.followers.of(at).is_empty()
+    }
+
+    /// Whether other nodes follow the room; asks them, so that those that do not any more say so.
+    pub(crate) fn ask_followers(&self, at: RoomRef) -> bool {
         let nodes = self.followers.of(at);
         if !nodes.is_empty() {
             self.send_to_all(&nodes, at, Envelope::StillFollowing { room: at }.encode());
@@ -151,8 +162,25 @@ impl Remote {
         self.stirred.notify_one();
     }
 
+    /// The room's owner answered whether it is followed.
+    fn answered(&self, at: RoomRef) {
+        self.told.lock().remove(&at);
+    }
+
+    /// Follows again what was not answered in time.
+    fn follow_unanswered(&self) {
+        let mut told = self.told.lock();
+        let late = |since: &Instant| since.elapsed() >= limits::FOLLOW_ANSWER_WAIT;
+        let again: Vec<RoomRef> =
+            told.iter().filter(|(_, since)| late(since)).map(|(at, _)| *at).collect();
+        for at in again {
+            told.remove(&at);
+            self.want_later(at);
+        }
+    }
+
     /// As [`want`](Self::want), and not at once: the owner could not do it now.
-    fn want_later(&self, at: RoomRef) {
+    pub(crate) fn want_later(&self, at: RoomRef) {
         self.wanted.lock().insert(at);
     }
 

@@ -3,7 +3,7 @@
 //! A crash of one actor is contained: those who waited for it are told, and a room that somebody
 //! still follows is started again from the database.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use crate::limits;
 use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
 use crate::session::actor::SessionMsg;
 use crate::session::link::SessionLink;
-use crate::vocab::{Epoch, Refusal, RoomMeta, RoomRef, SessionId, ShardId, TenantId, UserId};
+use crate::vocab::{
+    Epoch, Refusal, RoomMeta, RoomRef, SHARD_COUNT, SessionId, ShardId, TenantId, UserId,
+};
 use crate::world::World;
 
 /// How often idle rooms are looked for.
@@ -70,6 +72,8 @@ struct Alive {
 pub(crate) struct Rooms {
     alive: DashMap<RoomRef, Arc<Alive>>,
     places: DashMap<ActorId, RoomRef>,
+    /// How many are alive, by shard.
+    in_shard: Vec<AtomicUsize>,
     supervisor: OnceLock<ActorCell>,
     started: Instant,
 }
@@ -79,6 +83,7 @@ impl Rooms {
         Self {
             alive: DashMap::new(),
             places: DashMap::new(),
+            in_shard: (0..SHARD_COUNT).map(|_| AtomicUsize::new(0)).collect(),
             supervisor: OnceLock::new(),
             started: Instant::now(),
         }
@@ -86,6 +91,11 @@ impl Rooms {
 
     pub(crate) fn count(&self) -> usize {
         self.alive.len()
+    }
+
+    /// Whether the room is awake under its shard's present epoch. One of a former epoch is ending.
+    pub(crate) fn is_awake_under(&self, at: RoomRef, epoch: Epoch) -> bool {
+        self.alive.get(&at).is_some_and(|alive| alive.epoch == epoch)
     }
 
     pub(crate) fn is_awake(&self, at: RoomRef) -> bool {
@@ -158,6 +168,7 @@ impl Rooms {
                     last_used: AtomicU64::new(0),
                 });
                 place.insert(alive.clone());
+                self.in_shard[usize::from(at.shard().0)].fetch_add(1, Ordering::AcqRel);
                 Ok(alive)
             }
         }
@@ -165,7 +176,9 @@ impl Rooms {
 
     /// Takes a room that ended out of the books; another actor of the same room stays.
     pub(crate) fn forget(&self, at: RoomRef, actor: ActorId) {
-        self.alive.remove_if(&at, |_, alive| alive.actor.get_id() == actor);
+        if self.alive.remove_if(&at, |_, alive| alive.actor.get_id() == actor).is_some() {
+            self.in_shard[usize::from(at.shard().0)].fetch_sub(1, Ordering::AcqRel);
+        }
         self.places.remove(&actor);
     }
 
@@ -200,7 +213,7 @@ impl Rooms {
 
     /// Whether any room of a shard is awake.
     pub(crate) fn has_awake(&self, shard: ShardId) -> bool {
-        self.alive.iter().any(|alive| alive.key().shard() == shard)
+        self.in_shard[usize::from(shard.0)].load(Ordering::Acquire) > 0
     }
 
     fn each_in(&self, shard: ShardId, each: impl Fn(&Alive)) {
@@ -336,7 +349,8 @@ impl Actor for Supervisor {
         match message {
             SupervisorMsg::Sweep => world.rooms.sweep(),
             SupervisorMsg::Revive(at) => {
-                if world.hub.is_followed(at) && !world.is_draining() {
+                // Its opening shows those who follow it, here or elsewhere, what they missed.
+                if !world.is_draining() {
                     world.remote.want(at);
                 }
             }

@@ -18,7 +18,7 @@ use crate::session::waiter::{Reply, Waiter};
 use crate::session::{Caller, Cursor, View};
 use crate::supervisor::{Rooms, Sessions};
 use crate::vocab::{
-    Code, Event, Gen, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomRef, Seq, SessionId, UserId,
+    Event, Gen, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomRef, Seq, SessionId, UserId,
 };
 
 /// Something that all devices of a user are told.
@@ -157,14 +157,11 @@ impl World {
                 limits::PAGE_MAX
             )));
         }
-        let r#gen = match self.look(caller, at, None).await {
-            Ok(seen) => seen.r#gen,
-            Err(refusal)
-                if refusal.code == Code::Unavailable && !*self.directory.lease().borrow() =>
-            {
-                self.may_read_stale(caller, at, refusal).await?
-            }
-            Err(refusal) => return Err(refusal),
+        // Without a lease another node may own the room by now, and know of a member who was removed.
+        let has_lease = *self.directory.lease().borrow();
+        let r#gen = match has_lease {
+            true => self.look(caller, at, None).await?.r#gen,
+            false => self.may_read_stale(caller, at).await?,
         };
         let page = match view {
             View::Log => self.history.log(at, range, limit).await.map(HistoryPage::from),
@@ -176,13 +173,10 @@ impl World {
 
     /// A node that lost its cluster cannot ask the room's owner: the rows of members say who may
     /// read, and the page may lack what the owner knows. Gives the generation of its history.
-    async fn may_read_stale(
-        &self,
-        caller: &Caller,
-        at: RoomRef,
-        refusal: Refusal,
-    ) -> Result<Gen, Refusal> {
-        let meta = self.meta_of_member(at).ok_or(refusal)?;
+    async fn may_read_stale(&self, caller: &Caller, at: RoomRef) -> Result<Gen, Refusal> {
+        let unknown =
+            || Refusal::unavailable("this node lost its cluster and does not know the room");
+        let meta = self.meta_of_member(at).ok_or_else(unknown)?;
         let role = self.role_in(caller, &meta).await?;
         role.ok_or_else(|| crate::room::permit::not_a_member(meta.kind))?;
         let owned = self.directory.ownership(at.shard());
@@ -192,16 +186,8 @@ impl World {
     /// Starts a room that somebody follows, if it is known.
     pub(crate) fn wake(self: &Arc<Self>, at: RoomRef) {
         if let Some(meta) = self.meta_of_member(at) {
-            let nobody = Arc::new(Caller {
-                tenant: at.tenant,
-                user: UserId(uuid::Uuid::nil()),
-                username: "".into(),
-                device: None,
-                admin: false,
-            });
-            let (waiter, _nobody_listens) = Reply::channel();
-            let look = Look { caller: nobody, cursor: None, waiter };
-            self.tell(&meta, RoomMsg::Look(Box::new(look)));
+            let (reply, _nobody_listens) = Reply::channel();
+            self.tell(&meta, RoomMsg::Stand(reply));
         }
     }
 

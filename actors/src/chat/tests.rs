@@ -19,6 +19,7 @@ use crate::vocab::{Content, NodeId, SessionId, TenantId, Username};
 
 mod cluster;
 mod crashes;
+mod interleavings;
 mod presence;
 mod races;
 mod rooms;

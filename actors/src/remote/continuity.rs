@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::moved;
 use crate::limits;
 use crate::ports::directory::Ownership;
 use crate::ports::peers::{Channel, NotSent};
-use crate::room::actor::RoomMsg;
+use crate::room::actor::{RoomMsg, refuse};
 use crate::vocab::{Epoch, NodeId, RoomMeta, RoomRef, ShardId};
 use crate::wire::{Envelope, FOLLOW_ROOMS_MAX};
 use crate::world::World;
@@ -45,6 +46,11 @@ impl World {
         }
     }
 
+    fn is_awake_now(&self, at: RoomRef) -> bool {
+        let owned = self.directory.ownership(at.shard());
+        owned.is_some_and(|owned| self.rooms.is_awake_under(at, owned.epoch))
+    }
+
     fn fenced_at(&self, shard: ShardId) -> Epoch {
         Epoch(self.fenced[usize::from(shard.0)].load(Ordering::Acquire))
     }
@@ -52,9 +58,12 @@ impl World {
     /// The database told that another owner has the shard: nothing of it is served under this
     /// epoch any more.
     pub(crate) fn fence(&self, shard: ShardId, epoch: Epoch) {
-        self.fenced[usize::from(shard.0)].fetch_max(epoch.0, Ordering::AcqRel);
-        metrics::counter!("parlance_shards_fenced_total").increment(1);
-        self.rooms.depart(shard);
+        let before = self.fenced[usize::from(shard.0)].fetch_max(epoch.0, Ordering::AcqRel);
+        // Every room of the shard finds out; the first one does it for all.
+        if before < epoch.0 {
+            metrics::counter!("parlance_shards_fenced_total").increment(1);
+            self.rooms.depart(shard);
+        }
     }
 
     /// Sends a request to its room, here or on another node, or holds it while nobody takes it.
@@ -69,8 +78,18 @@ impl World {
     }
 
     /// Gives the request back when nobody takes it now.
-    fn dispatch(self: &Arc<Self>, meta: &Arc<RoomMeta>, message: RoomMsg) -> Option<RoomMsg> {
-        match self.route(meta.at().shard()) {
+    fn dispatch(self: &Arc<Self>, meta: &Arc<RoomMeta>, mut message: RoomMsg) -> Option<RoomMsg> {
+        let shard = meta.at().shard();
+        let route = self.route(shard);
+        if route != Route::Nobody
+            && let RoomMsg::Post(post) = &mut message
+            && let Some(owned) = self.directory.ownership(shard)
+            && !post.waiter.goes(owned.epoch)
+        {
+            refuse(message, &moved());
+            return None;
+        }
+        match route {
             Route::Here => self.rooms.tell(self, meta, message),
             Route::Peer(owner) => {
                 let follow = self.hub.is_followed(meta.at());
@@ -100,11 +119,20 @@ impl World {
         let wanted = std::mem::take(&mut *self.remote.wanted.lock());
         let mut by_owner: HashMap<(NodeId, Channel), Vec<RoomRef>> = HashMap::new();
         let mut later = Vec::new();
-        for at in wanted.into_iter().filter(|at| self.hub.is_followed(*at)) {
+        for at in wanted {
+            let is_followed_here = self.hub.is_followed(at);
             match self.route(at.shard()) {
-                Route::Here if self.rooms.is_awake(at) => {}
-                // Its opening shows its followers what they missed.
-                Route::Here => self.wake(at),
+                Route::Here if self.is_awake_now(at) => {}
+                Route::Here if is_followed_here || self.remote.is_followed(at) => {
+                    // Its opening shows its followers what they missed. Wanted until it is awake:
+                    // a former actor may still be ending, or there was no room for another.
+                    if !self.rooms.is_awake(at) {
+                        self.wake(at);
+                    }
+                    later.push(at);
+                }
+                Route::Here => {}
+                Route::Peer(_) | Route::Nobody if !is_followed_here => {}
                 Route::Peer(owner) => {
                     by_owner.entry((owner, Channel::of_room(at))).or_default().push(at);
                 }
@@ -116,7 +144,10 @@ impl World {
                 let number = self.remote.next_follow_number();
                 let follow = Envelope::Follow { number, rooms: rooms.to_vec() };
                 match self.remote.send(owner, channel, &follow) {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        let now = Instant::now();
+                        self.remote.told.lock().extend(rooms.iter().map(|at| (*at, now)));
+                    }
                     Err(NotSent::NoWay | NotSent::Interrupted | NotSent::TooLarge) => {
                         later.extend_from_slice(rooms);
                     }
@@ -155,9 +186,17 @@ impl World {
 /// is told.
 async fn hand_over(world: &Arc<World>, shard: ShardId, epoch: Epoch) {
     let started = Instant::now();
+    let still_moves = || {
+        let owned = world.directory.ownership(shard).filter(|owned| owned.epoch == epoch);
+        owned.is_some_and(|owned| owned.moving_to.is_some())
+    };
     world.rooms.settle(shard);
     while world.rooms.has_awake(shard) && started.elapsed() < limits::HELD_MAX {
         tokio::time::sleep(SETTLE_LOOK).await;
+        if !still_moves() {
+            // Cancelled, or forced: those that settled end, and are woken where they are followed.
+            return;
+        }
     }
     // Those that could not settle stop; what they had in flight is fenced or committed.
     world.rooms.depart(shard);
@@ -194,6 +233,7 @@ pub(crate) async fn follow_shards(world: Arc<World>, mut changed: watch::Receive
                 let waiting: Vec<ShardId> = world.held.shards().collect();
                 waiting.into_iter().for_each(|shard| world.let_go(shard));
                 world.held.expire();
+                world.remote.follow_unanswered();
                 world.remote.pending.expire();
                 world.remote.stalled.sweep();
             }

@@ -69,11 +69,15 @@ fn receive(
             rooms.into_iter().for_each(|at| world.peer_follows(from, number, at));
         }
         Envelope::Head { room, r#gen, head, .. } => {
+            world.remote.answered(room);
             if !world.heard_head(room, r#gen, head) {
                 world.unfollow(from, room);
             }
         }
-        Envelope::NotFollowed { room } => world.remote.want_later(room),
+        Envelope::NotFollowed { room } => {
+            world.remote.answered(room);
+            world.remote.want_later(room);
+        }
         Envelope::Unfollow { number, room } => world.remote.followers.unfollow(room, from, number),
         Envelope::StillFollowing { room } => world.unfollow(from, room),
         Envelope::Event { room, r#gen, event } => {

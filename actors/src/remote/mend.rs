@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use tokio::sync::Semaphore;
 
 use crate::limits;
 use crate::ports::history::Range;
@@ -20,9 +21,30 @@ const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How far each room that is being mended is known to go.
-#[derive(Default)]
 pub(super) struct Mending {
     rooms: DashMap<RoomRef, (Gen, Seq)>,
+    /// So that an owner's death, which many rooms feel at once, does not take every connection.
+    reads: Semaphore,
+}
+
+impl Default for Mending {
+    fn default() -> Self {
+        Self { rooms: DashMap::new(), reads: Semaphore::new(limits::SUBSCRIBE_PARALLEL_MAX) }
+    }
+}
+
+/// Whatever ends a mending, the room is not left with one that nobody works at.
+struct Work {
+    world: Arc<World>,
+    at: RoomRef,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if self.world.remote.mending.rooms.remove(&self.at).is_some() {
+            self.world.remote.want(self.at);
+        }
+    }
 }
 
 impl World {
@@ -34,6 +56,8 @@ impl World {
         }
         let Some((known, last)) = self.hub.position(at) else { return false };
         match last {
+            // A late one of a generation that is over.
+            _ if r#gen < known => {}
             Some(last) if known == r#gen && event.seq > last.next() => {
                 self.mend(at, r#gen, event.seq);
             }
@@ -46,8 +70,12 @@ impl World {
     pub(super) fn heard_head(self: &Arc<Self>, at: RoomRef, r#gen: Gen, head: Seq) -> bool {
         let Some((known, last)) = self.hub.position(at) else { return false };
         match last {
-            // Only sessions that are joining, and each asks the room itself.
-            None => {}
+            // A late word of a generation that is over.
+            _ if r#gen < known => {}
+            // Sessions that are joining: those that asked before this are told to ask again.
+            None => {
+                self.hub.opened(at, r#gen, head);
+            }
             Some(last) if known == r#gen && head > last => self.mend(at, r#gen, head),
             Some(_) if known == r#gen => {}
             Some(_) => {
@@ -67,8 +95,8 @@ impl World {
             Entry::Vacant(place) => {
                 place.insert((r#gen, target));
                 metrics::counter!("parlance_feeds_mended_total").increment(1);
-                let world = self.clone();
-                self.remote.spawn(async move { Box::pin(mend(&world, at)).await });
+                let work = Work { world: self.clone(), at };
+                self.remote.spawn(async move { Box::pin(mend(&work.world, at)).await });
             }
         }
     }
@@ -76,7 +104,7 @@ impl World {
     /// Followers who cannot be shown what happened in a room may have lost it meanwhile: each asks.
     pub(crate) fn recheck(&self, at: RoomRef) {
         for session in self.hub.followers(at) {
-            self.sessions.tell(session, SessionMsg::Recheck(at.room));
+            self.sessions.tell(session, SessionMsg::Recheck { room: at.room, tries: 0 });
         }
     }
 }
@@ -90,8 +118,10 @@ async fn mend(world: &Arc<World>, at: RoomRef) {
         if target_gen != r#gen || target.0.saturating_sub(last.0) > limits::REPLAY_EVENTS_MAX {
             break;
         }
+        let read = world.remote.mending.reads.acquire().await;
         let page = world.history.log(at, Range::After(last), limits::PAGE_MAX);
         let page = tokio::time::timeout(limits::COMMIT_WAIT, page).await;
+        drop(read);
         let events = page.ok().and_then(Result::ok).map(|page| page.events).unwrap_or_default();
         let is_empty = events.is_empty();
         for event in events {

@@ -48,6 +48,7 @@ struct Request {
 pub(super) struct Pending {
     requests: DashMap<u64, Request>,
     count: AtomicUsize,
+    by_owner: DashMap<NodeId, usize>,
     next: AtomicU64,
 }
 
@@ -61,15 +62,20 @@ impl Pending {
         message: RoomMsg,
         follow: Option<u64>,
     ) -> Option<(u64, Envelope)> {
-        if self.count.load(Ordering::Acquire) >= limits::PEER_REQUESTS_MAX {
+        // One node that takes requests and does not answer leaves room for the others.
+        let of_owner = self.by_owner.get(&owner).map_or(0, |count| *count);
+        if self.count.load(Ordering::Acquire) >= limits::PEER_REQUESTS_MAX
+            || of_owner >= limits::PEER_REQUESTS_MAX / 4
+        {
             let why = "too many requests wait for other nodes";
             refuse(message, &Refusal::busy(why));
             return None;
         }
         let id = self.next.fetch_add(1, Ordering::AcqRel);
         let (waiting, envelope) = describe(id, meta, message, follow)?;
-        self.requests.insert(id, Request { owner, channel, since: Instant::now(), waiting });
         self.count.fetch_add(1, Ordering::AcqRel);
+        *self.by_owner.entry(owner).or_default() += 1;
+        self.requests.insert(id, Request { owner, channel, since: Instant::now(), waiting });
         Some((id, envelope))
     }
 
@@ -80,6 +86,9 @@ impl Pending {
     fn take_if(&self, id: u64, is_it: impl FnOnce(&Request) -> bool) -> Option<Waiting> {
         let (_, request) = self.requests.remove_if(&id, |_, request| is_it(request))?;
         self.count.fetch_sub(1, Ordering::AcqRel);
+        if let Some(mut count) = self.by_owner.get_mut(&request.owner) {
+            *count -= 1;
+        }
         Some(request.waiting)
     }
 

@@ -236,7 +236,10 @@ impl Room {
             waiting.drain(..).for_each(|request| refuse(request, &moved()));
         }
         self.phase = Phase::Failed(moved());
-        self.args.world.rooms.forget(self.at, myself.get_id());
+        let world = &self.args.world;
+        world.rooms.forget(self.at, myself.get_id());
+        // Wherever it is served next, it is followed there from where it stands.
+        world.remote.want_later(self.at);
         myself.stop(None);
     }
 
@@ -300,7 +303,7 @@ impl Room {
         let world = &self.args.world;
         if is_quiet
             && !world.hub.is_followed(self.at)
-            && !world.remote.is_followed(self.at)
+            && !world.remote.ask_followers(self.at)
             && self.args.load.close()
         {
             world.rooms.forget(self.at, myself.get_id());
@@ -507,7 +510,7 @@ async fn missed(
     head: Seq,
 ) -> Result<Vec<Event>, HistoryError> {
     if head.0 - last.0 > limits::REPLAY_EVENTS_MAX {
-        return Ok(world.history.event(at, head).await?.into_iter().collect());
+        return Ok(Vec::new());
     }
     let page = world.history.log(at, Range::After(last), limits::PAGE_MAX).await?;
     Ok(page.events.into_iter().filter(|event| event.seq <= head).collect())

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -16,6 +17,12 @@ use crate::room::state::Post;
 use crate::vocab::{Code, Refusal, RoomId, RoomRef, Seq, UserId};
 use crate::world::{Notice, World};
 
+/// How often a session asks again whether it may still read a room that does not answer now. It
+/// ends afterwards, and resumes from its cursors.
+const RECHECKS_MAX: u32 = 8;
+/// The shortest pause between.
+const RECHECK_PAUSE: Duration = Duration::from_millis(500);
+
 /// What a session's actor is told.
 pub(crate) enum SessionMsg {
     /// Begin: read the user's revision and say welcome.
@@ -27,7 +34,7 @@ pub(crate) enum SessionMsg {
     /// A presence shard started anew and knows nobody.
     AnnouncePresence(u8),
     /// What happened in a room could not be shown: it may be lost.
-    Recheck(RoomId),
+    Recheck { room: RoomId, tries: u32 },
     /// There is room again for these rooms' events.
     Mend(Vec<RoomRef>),
 }
@@ -75,7 +82,7 @@ impl Actor for SessionActor {
 
     async fn handle(
         &self,
-        _: ActorRef<SessionMsg>,
+        myself: ActorRef<SessionMsg>,
         message: SessionMsg,
         session: &mut Session,
     ) -> Result<(), ActorProcessingErr> {
@@ -92,7 +99,9 @@ impl Actor for SessionActor {
             SessionMsg::AnnouncePresence(shard) => {
                 session.world.presence.announce(&session.link, &session.watches, shard);
             }
-            SessionMsg::Recheck(room) => Box::pin(session.recheck(room)).await,
+            SessionMsg::Recheck { room, tries } => {
+                Box::pin(session.recheck(&myself, room, tries)).await;
+            }
             SessionMsg::Mend(rooms) => {
                 rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));
             }
@@ -121,16 +130,22 @@ impl Session {
     }
 
     /// Ends the feed of a room that its user may not read any more.
-    async fn recheck(&mut self, room: RoomId) {
+    async fn recheck(&mut self, myself: &ActorRef<SessionMsg>, room: RoomId, tries: u32) {
         let at = self.at(room);
         if !self.follows.contains(&room) {
             return;
         }
-        if let Err(refusal) = self.world.look(&self.link.caller, at, None).await {
-            self.follows.remove(&room);
-            self.world.hub.leave(at, self.link.id);
-            super::subscribe::lost(&self.link, refusal);
+        let Err(refusal) = self.world.look(&self.link.caller, at, None).await else { return };
+        if refusal.retry_after.is_some() && tries < RECHECKS_MAX {
+            // Everybody in the room asks at the same time, just after it opened.
+            let spread = u64::from(self.link.id.0.as_bytes()[15]);
+            let wait = RECHECK_PAUSE + Duration::from_millis(2 * spread);
+            myself.send_after(wait, move || SessionMsg::Recheck { room, tries: tries + 1 });
+            return;
         }
+        self.follows.remove(&room);
+        self.world.hub.leave(at, self.link.id);
+        super::subscribe::lost(&self.link, refusal);
     }
 
     async fn serve(&mut self, id: Option<u64>, command: Command) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stalls::Stalls;
 use crate::limits;
-use crate::vocab::{Code, Key, Refusal, RoomId};
+use crate::vocab::{Code, Epoch, Key, Refusal, RoomId};
 
 /// A bucket of tokens, in thousandths.
 #[derive(Debug)]
@@ -38,6 +38,14 @@ impl Bucket {
     }
 }
 
+/// Unanswered sends of one room, all under one epoch of its shard.
+#[derive(Debug)]
+struct Gone {
+    room: RoomId,
+    epoch: Epoch,
+    count: u32,
+}
+
 /// A session's bounds.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -48,6 +56,8 @@ pub(super) struct Admission {
     refused_in_a_row: u32,
     next_place: u64,
     stalls: Stalls,
+    /// Sends that wait for their answer, by room, with the epoch under which they went.
+    gone: Vec<Gone>,
 }
 
 impl Admission {
@@ -63,6 +73,7 @@ impl Admission {
             refused_in_a_row: 0,
             next_place: 0,
             stalls: Stalls::default(),
+            gone: Vec::new(),
         }
     }
 
@@ -123,6 +134,25 @@ impl Admission {
         place: u64,
     ) -> Option<Refusal> {
         self.stalls.stalled(now, room, key, place)
+    }
+
+    /// Whether a send may go to its room's owner of this epoch. Not while an earlier one waits for an
+    /// owner of another epoch: that one may refuse it yet, and the two would change places.
+    pub(super) fn goes(&mut self, room: RoomId, epoch: Epoch) -> bool {
+        match self.gone.iter_mut().find(|gone| gone.room == room) {
+            Some(gone) if gone.epoch == epoch => gone.count += 1,
+            Some(_) => return false,
+            None => self.gone.push(Gone { room, epoch, count: 1 }),
+        }
+        true
+    }
+
+    /// A send that went was answered.
+    pub(super) fn came_back(&mut self, room: RoomId) {
+        if let Some(gone) = self.gone.iter_mut().find(|gone| gone.room == room) {
+            gone.count -= 1;
+        }
+        self.gone.retain(|gone| gone.count > 0);
     }
 
     /// Admits a request that is no change. An admitted one must be settled once.

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::outbox::{CloseCode, Closing, Outbox};
 use crate::ports::Frames;
 use crate::ports::frames::Dialect;
-use crate::vocab::{Code, Key, Refusal, RoomId, SessionId};
+use crate::vocab::{Code, Epoch, Key, Refusal, RoomId, SessionId};
 
 /// A session as everybody but its actor sees it.
 pub(crate) struct SessionLink {
@@ -135,6 +135,16 @@ impl SessionLink {
         let refusal = result.as_ref().err();
         self.admission.lock().settle_change(self.now(), room, (key, place), is_send, refusal);
         self.answer(id, result.map(Answer::Posted).as_ref());
+    }
+
+    /// Whether a send may go to its room's owner of this epoch.
+    pub(crate) fn goes(&self, room: RoomId, epoch: Epoch) -> bool {
+        self.admission.lock().goes(room, epoch)
+    }
+
+    /// A send that went was answered.
+    pub(crate) fn came_back(&self, room: RoomId) {
+        self.admission.lock().came_back(room);
     }
 
     /// Why a send may not go yet, although it was admitted.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::link::{SessionLink, is_send};
 use super::words::{Change, Posted};
 use crate::remote::PeerWaiter;
-use crate::vocab::{Key, Refusal, RoomId, SessionId};
+use crate::vocab::{Epoch, Key, Refusal, RoomId, SessionId};
 
 pub(crate) fn room_stopped() -> Refusal {
     Refusal::unavailable("the room stopped before it answered; repeat with the same key")
@@ -79,6 +79,8 @@ pub(crate) struct SessionWaiter {
     key: Key,
     place: u64,
     is_send: bool,
+    /// It went to its room's owner, and counts among the session's sends there.
+    went: bool,
     answered: bool,
 }
 
@@ -92,7 +94,16 @@ impl Waiter {
         change: &Change,
     ) -> Self {
         let is_send = is_send(change);
-        Self::Session(SessionWaiter { link, id, room, key, place, is_send, answered: false })
+        Self::Session(SessionWaiter {
+            link,
+            id,
+            room,
+            key,
+            place,
+            is_send,
+            went: false,
+            answered: false,
+        })
     }
 
     pub(crate) fn answer(self, result: Result<Posted, Refusal>) {
@@ -114,6 +125,18 @@ impl Waiter {
         }
     }
 
+    /// Lets a change go to its room's owner of this epoch; the sends of a session stay in order over
+    /// a change of owner.
+    pub(crate) fn goes(&mut self, epoch: Epoch) -> bool {
+        match self {
+            Self::Session(waiter) if waiter.is_send => {
+                waiter.went = waiter.link.goes(waiter.room, epoch);
+                waiter.went
+            }
+            _ => true,
+        }
+    }
+
     /// The session that waits, with the change's place among its changes.
     pub(crate) fn session(&self) -> Option<(SessionId, u64)> {
         match self {
@@ -126,6 +149,9 @@ impl Waiter {
 impl SessionWaiter {
     fn settle(&mut self, result: Result<Posted, Refusal>) {
         self.answered = true;
+        if self.went {
+            self.link.came_back(self.room);
+        }
         let change = (self.room, self.key, self.place, self.is_send);
         self.link.settle_change(self.id, change, result);
     }

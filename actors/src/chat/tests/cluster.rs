@@ -44,7 +44,7 @@ impl Cluster {
     }
 
     /// Gives a room's shard to a node at once, as after the death of its owner.
-    fn assign(&self, room: RoomId, to: u64) {
+    pub(super) fn assign(&self, room: RoomId, to: u64) {
         let shard = room.shard();
         let owned = self.directory().ownership(shard).expect("owned");
         let epoch = Epoch(owned.epoch.0 + 1);
