@@ -6,3 +6,5 @@ mod crash;
 mod harness;
 mod outage;
 mod shutdown;
+#[path = "../town/town.rs"]
+mod town;
