@@ -512,6 +512,11 @@ impl Chat {
             }
         };
         let _ = tokio::time::timeout(limits::DRAIN / 4, gone).await;
+        self.end();
+    }
+
+    /// Ends every actor and task at once.
+    fn end(&self) {
         self.world.sessions.stop();
         self.world.rooms.stop();
         self.world.presence.stop();

@@ -70,6 +70,9 @@ type EncodedFrames = [Option<Option<Bytes>>; Dialect::COUNT];
 
 struct Following {
     follower: Follower,
+    /// What it was shown before it joined. The room's owner may be ahead of this hub, which then
+    /// shows those who joined earlier what they still lack.
+    shown: Seq,
     /// Set while events are not pushed because the outbox was full: the first one missed.
     cut_from: Option<Seq>,
 }
@@ -291,9 +294,8 @@ impl Joining {
         let last = state.last.unwrap_or(Seq(from.0.saturating_sub(1)));
         let session = follower.session;
         state.join(&*self.hub.frames, self.room, follower, (r#gen, last), None);
-        if let Some(following) = state.followers.get_mut(session)
-            && from <= last
-        {
+        if let Some(following) = state.followers.get_mut(session) {
+            following.shown = Seq(from.0.saturating_sub(1));
             following.push_gap(&*self.hub.frames, self.room, from, last);
         }
     }
@@ -333,8 +335,7 @@ impl FeedState {
         event: &Arc<Event>,
     ) -> bool {
         if r#gen != self.r#gen {
-            self.r#gen = r#gen;
-            self.clear_ring();
+            self.begin(r#gen);
         } else if let Some(last) = self.last {
             if event.seq <= last {
                 return false;
@@ -360,8 +361,7 @@ impl FeedState {
     fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
         let mut is_hole = false;
         if r#gen != self.r#gen {
-            self.r#gen = r#gen;
-            self.clear_ring();
+            self.begin(r#gen);
         } else if let Some(last) = self.last {
             if last >= head {
                 return false;
@@ -371,6 +371,13 @@ impl FeedState {
         }
         self.last = Some(head);
         is_hole
+    }
+
+    /// Another generation: seqs begin to mean something else.
+    fn begin(&mut self, r#gen: Gen) {
+        self.r#gen = r#gen;
+        self.clear_ring();
+        self.followers.list.iter_mut().for_each(|following| following.shown = Seq(0));
     }
 
     fn keep(&mut self, recent: Recent) {
@@ -435,13 +442,12 @@ impl FeedState {
             return Joined::TooLate;
         }
         if self.last.is_none() || self.r#gen != r#gen {
-            self.r#gen = r#gen;
-            self.clear_ring();
+            self.begin(r#gen);
             self.last = Some(head);
         }
         let user = follower.user;
         let session = follower.session;
-        self.followers.insert(Following { follower, cut_from });
+        self.followers.insert(Following { follower, shown: head, cut_from });
         let Self { ring, followers, .. } = self;
         for recent in ring.iter_mut().filter(|recent| recent.event.seq > head) {
             let following = followers.get_mut(session).expect("inserted above");
@@ -477,7 +483,7 @@ impl Following {
         seq: Seq,
         output: &Output<'_>,
     ) {
-        if self.cut_from.is_some() {
+        if self.cut_from.is_some() || seq <= self.shown {
             return;
         }
         let Some(frame) = encoded(frames, encoder, self, output) else { return };
@@ -488,6 +494,10 @@ impl Following {
     }
 
     fn push_gap(&self, encoder: &dyn Frames, room: RoomRef, from: Seq, to: Seq) {
+        let from = from.max(self.shown.next());
+        if from > to {
+            return;
+        }
         let output = Output::Gap { room: room.room, from, to };
         if let Some(frame) = encoder.encode(self.follower.dialect, &output) {
             self.follower.outbox.push_answer(frame);

@@ -20,6 +20,7 @@ mod crashes;
 mod races;
 mod rooms;
 mod sessions;
+mod storm;
 
 /// Frames as JSON that a test can take apart.
 struct Json;
@@ -57,7 +58,9 @@ impl Frames for Json {
                 json!({"type": "event", "room": room, "seq": event.seq, "kind": kind,
                        "key": event.key, "body": body})
             }
-            Output::Gap { from, to, .. } => json!({"type": "gap", "from": from, "to": to}),
+            Output::Gap { room, from, to } => {
+                json!({"type": "gap", "room": room, "from": from, "to": to})
+            }
             Output::MeRead { rev, seq, .. } => json!({"type": "me", "rev": rev, "read": seq}),
             Output::MeRoom { rev, role, .. } => json!({"type": "me", "rev": rev, "role": role}),
             Output::Typing { username, .. } => json!({"type": "typing", "by": username}),

@@ -358,3 +358,18 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn who_joins_ahead_of_the_hub_is_not_shown_again_what_the_others_still_lack() {
+    let (hub, room) = (Hub::new(Arc::new(Plain)), room());
+    let (behind, ahead) = (follower(UserId::generate()), follower(UserId::generate()));
+    join_at(&hub, room, &behind, 3);
+    // The room's owner answered the second one with a head that this hub has yet to hear of.
+    join_at(&hub, room, &ahead, 5);
+    for seq in 4..=6 {
+        hub.publish(room, GEN, &message(seq));
+    }
+    hub.opened(room, GEN, Seq(8));
+    assert_eq!(frames(&behind).await, ["event 4", "event 5", "event 6", "gap 7 8"]);
+    assert_eq!(frames(&ahead).await, ["event 6", "gap 7 8"]);
+}

@@ -37,7 +37,8 @@ struct Links {
     inboxes: HashMap<NodeId, Arc<dyn Inbox>>,
     live: HashMap<NodeId, watch::Sender<Arc<Live>>>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    ended: BTreeSet<NodeId>,
+    /// How often each node joined: a node that ended does not speak for its successor.
+    lives: HashMap<NodeId, u64>,
     ways: HashMap<WayKey, Arc<Way>>,
 }
 
@@ -51,6 +52,7 @@ pub struct Mesh {
 pub struct MemoryPeers {
     mesh: Arc<Mesh>,
     node: NodeId,
+    life: u64,
 }
 
 impl Mesh {
@@ -63,21 +65,23 @@ impl Mesh {
     /// A node that everybody else sees at once.
     #[must_use]
     pub fn join(self: &Arc<Self>, node: NodeId) -> Arc<MemoryPeers> {
-        {
+        let life = {
             let mut links = self.links.lock();
-            links.ended.remove(&node);
             links.inboxes.remove(&node);
             links.live.insert(node, watch::Sender::default());
-        }
+            let life = links.lives.entry(node).or_default();
+            *life += 1;
+            *life
+        };
         self.announce();
-        Arc::new(MemoryPeers { mesh: self.clone(), node })
+        Arc::new(MemoryPeers { mesh: self.clone(), node, life })
     }
 
     /// Ends a node as `kill -9` does: what it had not sent is gone, and the others notice.
     pub fn end(&self, node: NodeId) {
         let others: Vec<NodeId> = {
             let mut links = self.links.lock();
-            links.ended.insert(node);
+            *links.lives.entry(node).or_default() += 1;
             links.inboxes.remove(&node);
             links.live.remove(&node);
             links.live.keys().copied().collect()
@@ -185,7 +189,10 @@ impl Peers for MemoryPeers {
             let links = self.mesh.links.lock();
             let pair = (self.node.min(to), self.node.max(to));
             let is_there = to != self.node && links.live.contains_key(&to);
-            if !is_there || links.cut.contains(&pair) || links.ended.contains(&self.node) {
+            if !is_there
+                || links.cut.contains(&pair)
+                || links.lives.get(&self.node) != Some(&self.life)
+            {
                 return Err(NotSent::NoWay);
             }
         }

@@ -5,15 +5,15 @@ use crate::ports::directory::Ownership;
 use crate::testkit::peers::Mesh;
 use crate::vocab::{Epoch, ShardId};
 
-struct Cluster {
-    mesh: Arc<Mesh>,
+pub(super) struct Cluster {
+    pub(super) mesh: Arc<Mesh>,
     directories: Vec<Arc<MemoryDirectory>>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
 }
 
 impl Cluster {
     /// Nodes 1 to `count`; node 1 owns every shard.
-    async fn start(count: u64) -> Self {
+    pub(super) async fn start(count: u64) -> Self {
         let mesh = Mesh::new();
         let first = Arc::new(MemoryDirectory::new(NodeId(1)));
         let history = MemoryHistory::new();
@@ -39,7 +39,7 @@ impl Cluster {
         cluster
     }
 
-    fn directory(&self) -> &MemoryDirectory {
+    pub(super) fn directory(&self) -> &MemoryDirectory {
         &self.directories[0]
     }
 
@@ -52,11 +52,31 @@ impl Cluster {
         self.directory().set_ownership(shard, Some(owned));
     }
 
-    fn end(&mut self, number: u64) {
+    pub(super) fn end(&mut self, number: u64) {
         self.mesh.end(NodeId(number));
         let node = &self.nodes[usize::try_from(number - 1).expect("small")];
+        node.chat.end();
         // Nothing of it is heard of again.
         drop(node.history.restart());
+    }
+
+    /// Starts a node that ended again, over the same log.
+    pub(super) async fn restart(&mut self, number: u64) -> Arc<Chat> {
+        let place = usize::try_from(number - 1).expect("small");
+        let history = self.nodes[place].history.another_process();
+        let parts = Parts {
+            history: history.clone(),
+            members: history.clone(),
+            peers: self.mesh.join(NodeId(number)),
+            ..self.nodes[place].parts.clone()
+        };
+        let chat = Chat::start(parts.clone()).await.expect("started");
+        self.nodes[place] = Node { chat: chat.clone(), history, parts };
+        chat
+    }
+
+    pub(super) fn history(&self, number: u64) -> Arc<MemoryHistory> {
+        self.nodes[usize::try_from(number - 1).expect("small")].history.clone()
     }
 
     fn owner(&self, room: RoomId) -> NodeId {
