@@ -42,8 +42,7 @@ impl Network {
     /// A network without hosts, or `None` with a line that says why the test is skipped.
     pub(crate) fn open() -> Option<Self> {
         if let Err(why) = possible() {
-            let required = std::env::var_os(REQUIRED).is_some();
-            assert!(!required, "{why}, and {REQUIRED} asks for these tests");
+            assert!(!Self::is_required(), "{why}, and {REQUIRED} asks for these tests");
             println!("SKIPPED: {why}");
             return None;
         }
@@ -57,6 +56,11 @@ impl Network {
         ip(&["addr", "add", &address, "dev", &network.name]);
         ip(&["link", "set", &network.name, "up"]);
         Some(network)
+    }
+
+    /// Whether a test that cannot run here fails instead of being skipped.
+    pub(crate) fn is_required() -> bool {
+        std::env::var_os(REQUIRED).is_some()
     }
 
     /// The address of the test itself.
@@ -180,7 +184,8 @@ fn possible() -> Result<(), String> {
             return Err(format!("{program} is missing: apt install iproute2 iptables"));
         }
     }
-    let name = format!("{PREFIX}{}-try", std::process::id());
+    let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{PREFIX}{}-{number}", std::process::id());
     let made = run_quietly("ip", &["netns", "add", &name]);
     run_quietly("ip", &["netns", "del", &name]);
     if made { Ok(()) } else { Err("`ip netns add` does not work here".to_owned()) }
