@@ -33,6 +33,7 @@ use crate::vocab::{
     Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, SHARD_COUNT,
     Sender, Seq, SessionId, Timestamp, Topic, User, UserId,
 };
+use crate::wire::presence::{Saying, Word};
 use crate::world::{Barrier, World, directory_refusal};
 
 /// Notices for users' own devices that wait to be told. More are shed.
@@ -129,6 +130,8 @@ impl Chat {
         let Parts { history, members, accounts, directory, frames, peers } = parts;
         let (notices, waiting) = mpsc::channel(NOTICES_MAX);
         let changes = directory.changes();
+        let live = peers.live();
+        let presence = Presence::new(directory.node(), peers.clone());
         let shards_changed = directory.shards_changed();
         let counters = || (0..SHARD_COUNT).map(|_| AtomicU64::new(0)).collect();
         let world = Arc::new(World {
@@ -140,7 +143,7 @@ impl Chat {
             frames,
             rooms: Rooms::new(),
             sessions: Sessions::new(),
-            presence: Presence::new(),
+            presence,
             notices,
             draining: false.into(),
             barrier: Barrier::default(),
@@ -155,6 +158,7 @@ impl Chat {
         let mut tasks = JoinSet::new();
         tasks.spawn(background::tell_devices(world.clone(), waiting));
         tasks.spawn(background::follow_directory(world.clone(), changes));
+        tasks.spawn(background::follow_live(world.clone(), live));
         tasks.spawn(follow_shards(world.clone(), shards_changed));
         peers.attach(Arc::new(WorldInbox(Arc::downgrade(&world))));
         Ok(Arc::new(Self { world, supervisor, tasks: parking_lot::Mutex::new(tasks) }))
@@ -420,11 +424,9 @@ impl Chat {
         previous: Option<SessionId>,
     ) -> Result<OpenSession, Refusal> {
         self.refuse_when_draining()?;
-        let replaced = previous.and_then(|previous| self.world.sessions.get(previous));
-        if let Some(old) = replaced
-            .filter(|old| (old.caller.tenant, old.caller.user) == (caller.tenant, caller.user))
-        {
-            replace(&old, "your client opened another session");
+        if let Some(session) = previous {
+            let (tenant, user, saying) = (caller.tenant, caller.user, Saying::Replace { session });
+            self.world.tell_user(Word { tenant, user, saying });
         }
         let address: Arc<OnceLock<ActorRef<SessionMsg>>> = Arc::default();
         let mender = address.clone();
@@ -448,7 +450,7 @@ impl Chat {
         let is_first = address.set(actor.clone()).is_ok();
         debug_assert!(is_first, "an address is set once");
         for oldest in self.world.sessions.insert(&link, actor.clone()) {
-            replace(&oldest, "you have too many sessions; this was the oldest");
+            oldest.replace("you have too many sessions; this was the oldest");
         }
         // In the mailbox before anything that the client can ask.
         let _ = actor.cast(SessionMsg::Welcome { id: hello });
@@ -485,12 +487,10 @@ impl Chat {
         self.world.rooms.count()
     }
 
-    /// Ends every session of a user: they were disabled, or signed out everywhere.
+    /// Ends every session of a user, on every node: they were disabled, or signed out everywhere.
     pub fn end_sessions_of(&self, tenant: crate::vocab::TenantId, user: UserId) {
-        for link in self.world.sessions.of_user(tenant, user) {
-            let refusal = Refusal::new(Code::Unauthenticated, "you were signed out");
-            link.close(CloseCode::Unauthenticated, refusal);
-        }
+        self.world.end_sessions_here(tenant, user);
+        self.world.presence.end_sessions_elsewhere(tenant, user);
     }
 
     /// Takes no more changes, waits until those in flight are answered, tells every session
@@ -559,10 +559,6 @@ impl Chat {
     pub fn followers(&self, at: RoomRef) -> usize {
         self.world.hub.follower_count(at)
     }
-}
-
-fn replace(link: &SessionLink, why: &'static str) {
-    link.close(CloseCode::Replaced, Refusal::new(Code::Conflict, why));
 }
 
 fn check_limit(limit: u16) -> Result<(), Refusal> {

@@ -143,6 +143,28 @@ pub const SLOW_CONSUMER: Duration = Duration::from_secs(30);
 pub const PRESENCE_DEBOUNCE: Duration = Duration::from_millis(500);
 /// A user whose last session ended is still online for this long, so that a reconnect does not flicker.
 pub const PRESENCE_GRACE: Duration = Duration::from_secs(3);
+/// Presence to another node about one user shard is gathered for this long after the last frame
+/// of it on the same channel. What is gathered holds one entry a user, the newest.
+pub const PRESENCE_GATHER: Duration = Duration::from_millis(200);
+/// How long after a failed frame presence is tried again, and how often a node that owes its
+/// presence is asked for it.
+pub const PRESENCE_RETRY: Duration = Duration::from_millis(500);
+/// For how long a node that became the home of a user shard tells nobody that somebody is offline:
+/// the others tell it whom they have first. Also how long it keeps what a node said whose link broke.
+pub const PRESENCE_SETTLE: Duration = Duration::from_secs(2);
+/// Users in one list of a presence frame between nodes. More go into the next frame.
+pub const PRESENCE_BATCH_MAX: usize = 1_024;
+/// Notices of users' own feeds in one frame between nodes. More go into the next frame.
+pub const PRESENCE_WORDS_BATCH_MAX: usize = 512;
+/// Notices of users' own feeds that wait for one way to another node. More are shed: clients read
+/// their rooms and marks again whenever they connect.
+pub const PRESENCE_WORDS_MAX: usize = 1_024;
+/// For how long a home keeps notices of users' own feeds for a node that has its first session of
+/// the user just now, and has yet to say so: its word for it is gathered, or tried again. Of one
+/// user shard at most [`PRESENCE_WORDS_MAX`], the newest.
+pub const PRESENCE_RECENT: Duration = Duration::from_secs(2);
+/// A presence frame between nodes: three full lists of users, or one of notices, fit.
+pub const PRESENCE_FRAME_BYTES_MAX: usize = 96 * 1024;
 /// All of a drain: in-flight changes are answered or refused within it.
 pub const DRAIN: Duration = Duration::from_secs(4);
 
@@ -158,3 +180,14 @@ const _: () = assert!(ROOM_IN_FLIGHT_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(SEND_BURST >= SESSION_IN_FLIGHT_MAX);
 const _: () = assert!(PEER_ANSWER_WAIT.as_millis() > COMMIT_WAIT.as_millis());
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
+const _: () = assert!(PRESENCE_BATCH_MAX * (21 + 20 + 20) + 64 <= PRESENCE_FRAME_BYTES_MAX);
+const _: () = assert!(PRESENCE_WORDS_BATCH_MAX * 80 <= PRESENCE_FRAME_BYTES_MAX);
+const _: () =
+    assert!(PRESENCE_GATHER.as_millis() + PRESENCE_RETRY.as_millis() < PRESENCE_RECENT.as_millis());
+const _: () = assert!(PRESENCE_SETTLE.as_millis() < PRESENCE_GRACE.as_millis());
+// After a failure: what is stale is dropped or the new home settles, the grace is counted from the
+// failure, and a tell waits for one debounce and two gatherings.
+const _: () = assert!(
+    PRESENCE_GRACE.as_millis() + PRESENCE_DEBOUNCE.as_millis() + 2 * PRESENCE_GATHER.as_millis()
+        < 5_000
+);

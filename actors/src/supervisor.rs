@@ -285,7 +285,7 @@ impl Sessions {
     }
 
     /// Has every session tell a presence shard again what it knew of them.
-    fn announce_presence(&self, shard: usize) {
+    fn announce_presence(&self, shard: u8) {
         for live in &self.by_id {
             let _ = live.actor.cast(SessionMsg::AnnouncePresence(shard));
         }
@@ -358,7 +358,8 @@ impl Actor for Supervisor {
             && let Some(shard) = world.presence.ended(actor.get_id())
             && !world.is_draining()
         {
-            // Soft state: it comes back from the sessions that are alive.
+            // Soft state: it comes back from the other nodes and the sessions that are alive.
+            world.presence.revive(shard);
             world.sessions.announce_presence(shard);
         }
         match (at, why) {

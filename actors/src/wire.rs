@@ -7,6 +7,7 @@
 
 mod change;
 mod event;
+pub(crate) mod presence;
 
 use bytes::Bytes;
 use rkyv::rancor;
@@ -60,7 +61,7 @@ pub(crate) enum Envelope {
     Event { room: RoomRef, r#gen: Gen, event: WireEvent },
     /// Somebody types: to a room's owner, and from it to the nodes that follow.
     Typing { room: RoomRef, session: SessionId, user: UserId, username: String },
-    /// Presence and users' own feeds.
+    /// Presence and users' own feeds: an encoded [`presence::PresenceFrame`].
     Presence(Vec<u8>),
 }
 

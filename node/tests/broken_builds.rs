@@ -19,7 +19,8 @@ use parlance_actors::testkit::MemoryAccounts;
 use parlance_actors::testkit::directory::MemoryDirectory;
 use parlance_actors::testkit::history::MemoryHistory;
 use parlance_actors::vocab::{
-    Content, Epoch, Event, Key, NodeId, Refusal, RoomId, RoomRef, Seq, TenantId, Timestamp, UserId,
+    Content, Epoch, Event, Key, NodeId, Refusal, RoomId, RoomMeta, RoomRef, Seq, TenantId,
+    Timestamp, UserId,
 };
 use parlance_benches::checker::{Fate, Logged, Received, Run, Sent, Violation, digest};
 use parlance_protocol::Kind;
@@ -87,6 +88,10 @@ impl History for EarlyAck {
         limit: u16,
     ) -> Result<TimelinePage, HistoryError> {
         self.0.timeline(room, range, limit).await
+    }
+
+    async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {
+        self.0.project_room(meta).await
     }
 
     async fn healthy(&self) -> Result<(), HistoryError> {

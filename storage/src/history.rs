@@ -7,12 +7,14 @@ use parlance_actors::ports::history::{
     Append, History, LogPage, NotTaken, Opened, Range, TimelinePage,
 };
 use parlance_actors::vocab::{
-    Epoch, Event, Key, RoomRef, Seq, ShardId, TenantId, Timestamp, UserId,
+    Epoch, Event, Key, RoomMeta, RoomRef, Seq, ShardId, TenantId, Timestamp, UserId,
 };
 
+use crate::flights::Flights;
 use crate::lane::LaneHandle;
 use crate::limits;
 use crate::reads::Reads;
+use crate::rooms;
 use crate::sql::{Db, For};
 
 /// Rooms' logs in a database.
@@ -20,11 +22,16 @@ use crate::sql::{Db, For};
 pub(crate) struct SqlHistory {
     lanes: Vec<LaneHandle>,
     reads: Reads,
+    logs: Flights<Asked, LogPage>,
+    timelines: Flights<Asked, TimelinePage>,
 }
+
+/// What a page is asked for with.
+type Asked = (RoomRef, Range, u16);
 
 impl SqlHistory {
     pub(crate) fn new(lanes: Vec<LaneHandle>, reads: Reads) -> Self {
-        Self { lanes, reads }
+        Self { lanes, reads, logs: Flights::new(), timelines: Flights::new() }
     }
 
     fn lane(&self, shard: ShardId) -> &LaneHandle {
@@ -36,6 +43,12 @@ impl SqlHistory {
         for lane in &self.lanes {
             lane.kill();
         }
+    }
+
+    /// Reads of the log that wait for a connection and may be joined.
+    #[cfg(test)]
+    pub(crate) fn waiting_reads(&self) -> usize {
+        self.logs.waiting()
     }
 
     /// Whether the primary takes writes: it is no standby, and a file can be locked for writing.
@@ -70,8 +83,26 @@ impl History for SqlHistory {
         epoch: Epoch,
         ask: Option<(UserId, Key)>,
     ) -> Result<Opened, HistoryError> {
-        self.lane(room.shard()).open(room, epoch).await?;
-        self.reads.opened(room, ask).await
+        let lane = self.lane(room.shard());
+        for _ in 0..limits::OPEN_TRIES {
+            let hold = lane.open(room, epoch).await?;
+            let (opened, stored) = self.reads.opened(room, ask).await?;
+            if opened.database != hold.database {
+                lane.doubt();
+            } else if stored == (epoch, hold.turn) {
+                return Ok(opened);
+            } else if stored.0 > epoch {
+                // The lane has not appended since another owner was here.
+                return Err(HistoryError::Fenced);
+            }
+            // The lane connected again in between, or another process has the same epoch.
+            if stored < (epoch, hold.turn) {
+                // The database was put back to an older state; the lane finds out for certain.
+                lane.doubt();
+            }
+        }
+        let why = "reads and writes do not agree on who owns the shard, or in which database";
+        Err(HistoryError::Unavailable(why.to_owned()))
     }
 
     async fn event(&self, room: RoomRef, seq: Seq) -> Result<Option<Event>, HistoryError> {
@@ -96,7 +127,9 @@ impl History for SqlHistory {
     }
 
     async fn log(&self, room: RoomRef, range: Range, limit: u16) -> Result<LogPage, HistoryError> {
-        self.reads.log(room, range, limit).await
+        let reads = self.reads.clone();
+        let read = async move |boarding| reads.log(room, range, limit, boarding).await;
+        self.logs.read((room, range, limit), read).await
     }
 
     async fn timeline(
@@ -105,7 +138,13 @@ impl History for SqlHistory {
         range: Range,
         limit: u16,
     ) -> Result<TimelinePage, HistoryError> {
-        self.reads.timeline(room, range, limit).await
+        let reads = self.reads.clone();
+        let read = async move |boarding| reads.timeline(room, range, limit, boarding).await;
+        self.timelines.read((room, range, limit), read).await
+    }
+
+    async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {
+        rooms::project(&self.reads.db, meta).await
     }
 
     async fn healthy(&self) -> Result<(), HistoryError> {

@@ -15,7 +15,9 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use parlance_actors::limits as domain;
-use parlance_actors::ports::history::{Append, HistoryError, NotTaken, NotTakenWhy, Outcome};
+use parlance_actors::ports::history::{
+    Append, DatabaseId, HistoryError, NotTaken, NotTakenWhy, Outcome,
+};
 use parlance_actors::vocab::{Epoch, Pos, RoomRef, ShardId, TenantId, Turn};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -32,7 +34,14 @@ pub(crate) use writer::{
 
 enum Request {
     Append(Box<Append>),
-    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<(), HistoryError>> },
+    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<Hold, HistoryError>> },
+}
+
+/// What a lane believes to hold when it opens a room. Reads compare it with what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) database: DatabaseId,
+    pub(crate) turn: Turn,
 }
 
 /// What a lane and its handle share.
@@ -40,6 +49,8 @@ enum Request {
 struct State {
     /// The database has been away for longer than [`limits::AWAY_GRACE`].
     away: AtomicBool,
+    /// Another connection reached another database than the lane's.
+    doubted: AtomicBool,
     closing: CancellationToken,
     /// When closing gives up on a database that is away.
     deadline: OnceLock<Instant>,
@@ -77,6 +88,8 @@ impl LaneHandle {
             requests,
             carried: None,
             owned: HashMap::new(),
+            database: None,
+            forgotten: false,
             state: state.clone(),
             crypt,
         };
@@ -105,8 +118,9 @@ impl LaneHandle {
         })
     }
 
-    /// Waits until everything queued before is settled, and the shard's fence is at `epoch`.
-    pub(crate) async fn open(&self, room: RoomRef, epoch: Epoch) -> Result<(), HistoryError> {
+    /// Waits until everything queued before is settled, and the shard's fence is at `epoch`;
+    /// tells what the lane holds.
+    pub(crate) async fn open(&self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
         let unavailable = |why: &str| HistoryError::Unavailable(why.to_owned());
         if self.state.closing.is_cancelled() {
             return Err(unavailable("the lane is closing"));
@@ -128,6 +142,11 @@ impl LaneHandle {
 
     pub(crate) fn is_away(&self) -> bool {
         self.state.away.load(Ordering::Acquire)
+    }
+
+    /// Makes the lane connect again before its next request.
+    pub(crate) fn doubt(&self) {
+        self.state.doubted.store(true, Ordering::Release);
     }
 
     pub(crate) fn begin_close(&self) {
@@ -177,6 +196,10 @@ struct Lane<W> {
     /// Taken from the queue, and not fit for the batch before.
     carried: Option<Request>,
     owned: HashMap<(TenantId, ShardId), Owned>,
+    /// The database in which the fences of `owned` were raised; `None` before the first connect.
+    database: Option<DatabaseId>,
+    /// The database does not know a fence any more that was raised in it.
+    forgotten: bool,
     state: Arc<State>,
     crypt: Crypt,
 }
@@ -186,6 +209,9 @@ impl<W: Writer> Lane<W> {
         self.reconnect("starting").await;
         while let Some(first) = self.next().await {
             let (appends, opens) = self.gather(first);
+            if self.state.doubted.swap(false, Ordering::AcqRel) {
+                self.reconnect("another connection reached another database").await;
+            }
             if !appends.is_empty() {
                 self.commit(appends).await;
             }
@@ -281,14 +307,17 @@ impl<W: Writer> Lane<W> {
         });
     }
 
-    /// Settles what is under a fence that this lane does not hold; gives the rest.
+    /// Settles what was decided in another database, or is under a fence that this lane does not
+    /// hold; gives the rest.
     fn owned_places(&self, work: &mut Work, places: Vec<usize>) -> Vec<usize> {
         let fences = self.writer.fences_of(work.tenant);
         let mut kept = Vec::with_capacity(places.len());
         for place in places {
             let append = work.append(place);
             let owned = self.owned.get(&(fences, append.room.shard()));
-            if owned.is_some_and(|owned| owned.epoch == append.epoch) {
+            if append.head.database() != self.database {
+                work.settle(place, Outcome::DatabaseChanged);
+            } else if owned.is_some_and(|owned| owned.epoch == append.epoch) {
                 kept.push(place);
             } else {
                 work.settle(place, Outcome::Fenced);
@@ -358,12 +387,15 @@ impl<W: Writer> Lane<W> {
     }
 
     /// Makes sure that the shard's fence is ours at this epoch.
-    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<(), HistoryError> {
+    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
         let fences = self.writer.fences_of(room.tenant);
         let place = (fences, room.shard());
         loop {
             match self.owned.get(&place) {
-                Some(owned) if owned.epoch == epoch => return Ok(()),
+                Some(owned) if owned.epoch == epoch => {
+                    let database = self.database.expect("fences are raised after connecting");
+                    return Ok(Hold { database, turn: owned.turn });
+                }
                 Some(owned) if owned.epoch > epoch => return Err(HistoryError::Fenced),
                 _ => {}
             }
@@ -374,7 +406,6 @@ impl<W: Writer> Lane<W> {
                 Ok(Raised::To(turn)) => {
                     let owned = Owned { epoch, turn, pos: HashMap::new() };
                     self.owned.insert(place, owned);
-                    return Ok(());
                 }
                 Ok(Raised::Fenced) => return Err(HistoryError::Fenced),
                 Err(WriteError::Lost(why)) => self.reconnect(&why).await,
@@ -384,7 +415,7 @@ impl<W: Writer> Lane<W> {
     }
 }
 
-type Opening = (RoomRef, Epoch, oneshot::Sender<Result<(), HistoryError>>);
+type Opening = (RoomRef, Epoch, oneshot::Sender<Result<Hold, HistoryError>>);
 
 /// A batch with a bad row is halved until the row is alone; only it fails.
 fn take_apart(

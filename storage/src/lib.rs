@@ -4,8 +4,10 @@
 //! commits what their owner decided, under a fence, and reads it back.
 
 mod accounts;
+mod audit;
 mod crypt;
 mod error;
+mod flights;
 mod history;
 pub mod keyring;
 mod lane;
@@ -15,6 +17,7 @@ mod migrate;
 mod postgres;
 mod reads;
 mod reseal;
+mod rooms;
 mod sabotage;
 mod schema;
 mod sql;
@@ -29,9 +32,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_actors::ports::{History, Members};
-use parlance_actors::vocab::{Epoch, TenantId, Timestamp};
+use parlance_actors::vocab::{Epoch, RoomMeta, TenantId, Timestamp};
 use uuid::Uuid;
 
+pub use audit::{Fault, Violation, audit};
 pub use crypt::{Crypt, CryptError, EventAad};
 pub use error::{StorageError, redacted};
 pub use migrate::{MigrationStatus, migrate_down, migrate_status, migrate_up};
@@ -50,11 +54,14 @@ use sqlite::{SqliteDb, SqliteWriter};
 /// How to open storage.
 #[derive(Clone)]
 pub struct StorageConfig {
-    /// `sqlite:FOLDER` (one file a tenant in it) or `postgres://…`, straight to the primary.
+    /// `sqlite:FOLDER` (one file a tenant in it) or `postgres://…`, straight to the primary. A
+    /// primary that may move is named with its standbys, as libpq does: `postgres://u@a,b/chat` or
+    /// `…?host=a,b`, at most [`limits::SERVERS_MAX`]; a failover then needs no restart.
     pub url: String,
     /// PostgreSQL only: where reads go, a pooler in transaction mode for one.
     pub read_url: Option<String>,
-    /// This node's name, shown in the server's list of connections.
+    /// This node's name, shown in the server's list of connections. A number drawn at each open
+    /// follows it, so that two processes never share a name: takeovers end connections by it.
     pub node: String,
     /// How many lanes write on PostgreSQL; `None` for the default. SQLite has one.
     pub lanes: Option<usize>,
@@ -123,6 +130,7 @@ pub struct Storage {
     db: Db,
     history: Arc<SqlHistory>,
     members: Arc<SqlMembers>,
+    tenants: Vec<(TenantId, String)>,
 }
 
 impl fmt::Debug for Storage {
@@ -159,7 +167,7 @@ impl Storage {
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
         let members = Arc::new(SqlMembers { db: db.clone() });
-        Ok(Self { db, history, members })
+        Ok(Self { db, history, members, tenants: config.tenants })
     }
 
     /// Rooms' logs.
@@ -216,16 +224,52 @@ impl Storage {
         rows.first().map(|row| row.id(0)).transpose().map_err(failed())
     }
 
-    /// The highest epoch of any fence; a new cluster's epochs start above it.
+    /// What the directory knew of every room of every tenant, for making a lost one again.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`], also when a row cannot be read: leaving a room out would lose it.
+    pub async fn projected_rooms(&self) -> Result<Vec<RoomMeta>, StorageError> {
+        let mut all = Vec::new();
+        for (tenant, _) in &self.tenants {
+            let rooms = rooms::projected(&self.db, *tenant).await;
+            all.extend(rooms.map_err(StorageError::during("reading the projection of rooms"))?);
+        }
+        Ok(all)
+    }
+
+    /// Audits the stored history of every tenant; an empty list is the proof of its order. Reads
+    /// all of it. [`audit`] does the same with only a URL.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`]; then nothing is proven.
+    pub async fn audit(&self) -> Result<Vec<Violation>, StorageError> {
+        audit::audit_tenants(&self.db, &self.tenants).await
+    }
+
+    /// The highest epoch of any fence and of each shard's newest event; a new cluster's epochs
+    /// start above it. An event's epoch is never above its fence's; the events are looked at for
+    /// the case that a tenant was restored without the fences.
     ///
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn highest_epoch(&self) -> Result<Epoch, StorageError> {
-        const HIGHEST: &str = "SELECT COALESCE(max(epoch), 0) FROM {g}.fence";
-        let failed = || StorageError::during("reading the fences");
-        let rows = self.db.rows(TenantId::MAIN, sql::For::Deciding, HIGHEST, Vec::new()).await;
-        let rows = rows.map_err(failed())?;
-        let highest = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(failed())?;
+        // Along `pos` as along `seq` no epoch goes back, so that 256 look-ups in an index do.
+        const HIGHEST: &str = "WITH RECURSIVE s(shard) AS (
+                SELECT 0 UNION ALL SELECT shard + 1 FROM s WHERE shard < 255)
+            SELECT (SELECT max(f.epoch) FROM {g}.fence f),
+              (SELECT max((SELECT e.epoch FROM {t}.event e WHERE e.shard = CAST(s.shard AS smallint)
+                           ORDER BY e.pos DESC LIMIT 1)) FROM s)";
+        let failed = || StorageError::during("reading the highest epoch");
+        let mut highest = 0;
+        for (tenant, _) in &self.tenants {
+            let rows = self.db.rows(*tenant, sql::For::Deciding, HIGHEST, Vec::new()).await;
+            for row in rows.map_err(failed())? {
+                for place in 0..2 {
+                    let epoch = row.maybe_int(place).map_err(failed())?;
+                    highest = highest.max(epoch.unwrap_or_default());
+                }
+            }
+        }
         Ok(Epoch(u64::try_from(highest).unwrap_or_default()))
     }
 }
@@ -262,9 +306,9 @@ fn postgres_lanes(
     }
     let nonce = Uuid::new_v4().as_fields().0;
     let start = |number| {
-        let how = LaneConnection::new(config, number, nonce)?;
+        let how = LaneConnection::new(config, db.servers.clone(), number, nonce);
         let writer = PostgresWriter::new(how, db.schemas.clone(), config.sabotage);
-        Ok(LaneHandle::start(number, writer, config.crypt.clone()))
+        LaneHandle::start(number, writer, config.crypt.clone())
     };
-    (0..count).map(start).collect()
+    Ok((0..count).map(start).collect())
 }

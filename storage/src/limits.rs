@@ -12,6 +12,20 @@ pub const READ_CONNECTIONS: u32 = 8;
 pub const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Servers that a URL may name: a primary and its standbys.
+pub const SERVERS_MAX: usize = 4;
+/// How long, after one primary answered, the other servers of a URL have to say that they are a
+/// later one.
+pub const OTHER_PRIMARY_WAIT: Duration = Duration::from_millis(300);
+/// Attempts to open a room while the lane and the reads reach different databases, as they may in
+/// the moment of a failover.
+pub const OPEN_TRIES: u32 = 3;
+/// Different reads of history that wait to begin and may be shared. Beyond it a read goes alone.
+pub const FLIGHTS_MAX: usize = 1_024;
+/// Violations of one kind and tenant that an audit lists; one is enough to fail.
+pub const AUDIT_FAULTS_MAX: i64 = 100;
+/// Rooms that `recover` reads at once: some hundred kilobytes.
+pub const PROJECTED_ROOMS_AT_ONCE: i64 = 1_000;
 /// How long a statement of a lane may take until its connection is given up as lost. Above the
 /// lock timeout, so that the database's own, unambiguous answer comes first.
 pub const STATEMENT_WAIT: Duration = Duration::from_secs(10);

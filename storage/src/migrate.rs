@@ -47,6 +47,13 @@ const POSTGRES: &[Migration] = &[
         up: include_str!("../migrations/postgres/0002_tenant.up.sql"),
         down: include_str!("../migrations/postgres/0002_tenant.down.sql"),
     },
+    Migration {
+        version: 3,
+        name: "room",
+        scope: Scope::Tenant,
+        up: include_str!("../migrations/postgres/0003_room.up.sql"),
+        down: include_str!("../migrations/postgres/0003_room.down.sql"),
+    },
 ];
 
 const SQLITE: &[Migration] = &[
@@ -63,6 +70,13 @@ const SQLITE: &[Migration] = &[
         scope: Scope::Tenant,
         up: include_str!("../migrations/sqlite/0002_tenant.up.sql"),
         down: include_str!("../migrations/sqlite/0002_tenant.down.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "room",
+        scope: Scope::Tenant,
+        up: include_str!("../migrations/sqlite/0003_room.up.sql"),
+        down: include_str!("../migrations/sqlite/0003_room.down.sql"),
     },
 ];
 

@@ -4,18 +4,21 @@
 //! `writer`.
 
 mod reseal;
+mod servers;
 mod writer;
 
-use std::str::FromStr;
+use std::sync::Arc;
 
+use parlance_actors::ports::history::DatabaseId;
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
 
 use crate::StorageConfig;
 use crate::error::{StorageError, redacted};
 use crate::limits;
 use crate::schema::{Schema, Schemas};
 
+pub(crate) use servers::{Servers, database_id};
 pub(crate) use writer::PostgresWriter;
 
 /// The oldest server that is supported, as `server_version_num`.
@@ -29,25 +32,35 @@ pub(crate) struct PostgresDb {
     /// For reads, through a pooler if one is configured.
     pub(crate) readers: PgPool,
     pub(crate) schemas: Schemas,
+    pub(crate) servers: Arc<Servers>,
 }
 
 impl PostgresDb {
     /// Checks the server and makes the pools.
     pub(crate) async fn open(config: &StorageConfig) -> Result<Self, StorageError> {
-        check_server(config).await?;
-        let pool = |options: PgConnectOptions| {
+        let servers = Arc::new(Servers::new(&config.url)?);
+        check_server(config, &servers).await?;
+        let pool = || {
             PgPoolOptions::new()
                 .max_connections(config.read_connections.max(1))
                 .acquire_timeout(limits::ACQUIRE_WAIT)
-                .connect_lazy_with(options)
         };
         let name = application_name(&config.node, "read");
-        let primary = pool(parse(&config.url)?.application_name(&name));
+        // Of several servers one may come back as a standby.
+        let to_primary = if servers.are_several() {
+            pool().after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+        } else {
+            pool()
+        };
+        let primary = to_primary.connect_lazy_with(servers.options().application_name(&name));
+        servers.lead(primary.clone());
         let readers = match &config.read_url {
-            Some(url) => pool(parse(url)?.application_name(&name)),
+            Some(url) => {
+                pool().connect_lazy_with(Servers::new(url)?.options().application_name(&name))
+            }
             None => primary.clone(),
         };
-        Ok(Self { primary, readers, schemas: schemas(config)? })
+        Ok(Self { primary, readers, schemas: schemas(config)?, servers })
     }
 
     pub(crate) async fn close(&self) {
@@ -62,39 +75,34 @@ pub(crate) fn schemas(config: &StorageConfig) -> Result<Schemas, StorageError> {
     Ok(Schemas::new(schemas.collect::<Result<_, StorageError>>()?))
 }
 
-/// One connection outside of any pool.
+/// One connection to the primary outside of any pool.
 pub(crate) async fn connect(url: &str) -> Result<PgConnection, StorageError> {
     let unreachable = |why: String| StorageError::Unreachable { url: redacted(url), why };
-    match tokio::time::timeout(limits::CONNECT_WAIT, parse(url)?.connect()).await {
-        Ok(connected) => connected.map_err(|error| unreachable(error.to_string())),
-        Err(_) => Err(unreachable(format!("no answer in {:?}", limits::CONNECT_WAIT))),
-    }
+    let found = Servers::new(url)?.connect(|options| options).await;
+    found.map(|found| found.connection).map_err(|error| unreachable(error.to_string()))
 }
 
-async fn check_server(config: &StorageConfig) -> Result<(), StorageError> {
-    let mut connection = connect(&config.url).await?;
-    let (version, standby): (i32, bool) = sqlx::query_as(
-        "SELECT current_setting('server_version_num')::integer, pg_is_in_recovery()",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .map_err(StorageError::during("asking the server for its version"))?;
-    let _ = connection.close().await;
-    let url = redacted(&config.url);
-    if version < SERVER_VERSION_MIN {
-        let why = format!("the server is PostgreSQL {}; 15 or later is needed", version / 10_000);
-        return Err(StorageError::Unreachable { url, why });
-    }
-    if standby {
-        let why = "the server is a standby; name the primary".to_owned();
-        return Err(StorageError::Unreachable { url, why });
+async fn check_server(config: &StorageConfig, servers: &Servers) -> Result<(), StorageError> {
+    let unreachable = |why: String| StorageError::Unreachable { url: redacted(&config.url), why };
+    let found = servers.connect(|options| options).await;
+    let found = found.map_err(|error| unreachable(error.to_string()))?;
+    let _ = found.connection.close().await;
+    if found.version < SERVER_VERSION_MIN {
+        let major = found.version / 10_000;
+        return Err(unreachable(format!(
+            "the server is PostgreSQL {major}; 15 or later is needed"
+        )));
     }
     Ok(())
 }
 
-fn parse(url: &str) -> Result<PgConnectOptions, StorageError> {
-    PgConnectOptions::from_str(url)
-        .map_err(|error| StorageError::Config(format!("database URL {}: {error}", redacted(url))))
+async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "SELECT pg_is_in_recovery()";
+    let standby: bool = sqlx::query_scalar(sql).fetch_one(connection).await?;
+    if standby {
+        return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
+    }
+    Ok(())
 }
 
 /// `parlance/NODE/ROLE`, by which an operator and a takeover recognise a connection.
@@ -107,28 +115,38 @@ pub(crate) fn application_name(node: &str, role: &str) -> String {
 /// How a lane connects.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneConnection {
-    options: PgConnectOptions,
+    servers: Arc<Servers>,
     name: String,
+    lock_wait: String,
 }
 
 impl LaneConnection {
     /// `nonce` tells this process's lanes from those of an earlier process of the same node.
     pub(crate) fn new(
         config: &StorageConfig,
+        servers: Arc<Servers>,
         lane: usize,
         nonce: u32,
-    ) -> Result<Self, StorageError> {
+    ) -> Self {
         let name = application_name(&config.node, &format!("lane{lane}/{nonce:08x}"));
         let lock_wait = format!("{}ms", config.lock_wait.as_millis());
-        let options = parse(&config.url)?.application_name(&name).options([
+        Self { servers, name, lock_wait }
+    }
+
+    async fn connect(&self) -> Result<(PgConnection, DatabaseId), sqlx::Error> {
+        let found = self.servers.connect(|options| self.dress(options)).await?;
+        Ok((found.connection, found.database))
+    }
+
+    fn dress(&self, options: PgConnectOptions) -> PgConnectOptions {
+        options.application_name(&self.name).options([
             ("synchronous_commit", "on"),
-            ("lock_timeout", lock_wait.as_str()),
+            ("lock_timeout", self.lock_wait.as_str()),
             ("idle_in_transaction_session_timeout", "10s"),
             ("tcp_user_timeout", "10s"),
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
-        ]);
-        Ok(Self { options, name })
+        ])
     }
 }

@@ -6,13 +6,14 @@ use parlance_actors::ports::HistoryError;
 use parlance_actors::ports::history::{LogPage, Opened, Range, TimelinePage};
 use parlance_actors::vocab::event::Kind;
 use parlance_actors::vocab::{
-    Content, DeviceId, Event, EventParts, Key, RoomRef, Sender, Seq, Timestamp, UserId,
+    Content, DeviceId, Epoch, Event, EventParts, Key, RoomRef, Sender, Seq, Timestamp, Turn, UserId,
 };
 
 use crate::crypt::{Crypt, EventAad};
 use crate::error::read_failed;
 use crate::lane::column;
 use crate::limits;
+use crate::postgres::database_id;
 use crate::sql::{Arg, Db, For, Row, Transaction};
 
 /// What each event is read with; `$1` is the shard and `$2` the room.
@@ -24,7 +25,17 @@ const TIMELINE: &str = " AND e.kind IN (1, 6, 7)";
 const EDGES: &str = "SELECT
       COALESCE((SELECT max(e.seq) FROM {t}.event e WHERE e.shard = $1 AND e.room = $2), 0),
       COALESCE((SELECT r.first FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 1)";
-const MEMBERS: &str = "SELECT count(*) FROM {t}.member WHERE shard = $1 AND room = $2";
+/// What a room learns when it opens, in one statement, so that all of it and the identity of the
+/// database come from the same server.
+const OPENED: &str = "SELECT
+      COALESCE((SELECT max(e.seq) FROM {t}.event e WHERE e.shard = $1 AND e.room = $2), 0),
+      COALESCE((SELECT r.first FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 1),
+      COALESCE((SELECT r.version FROM {t}.room r WHERE r.shard = $1 AND r.id = $2), 0),
+      (SELECT count(*) FROM {t}.member m WHERE m.shard = $1 AND m.room = $2),
+      (SELECT e.seq FROM {t}.event e
+       WHERE e.shard = $1 AND e.room = $2 AND e.sender = $3 AND e.key = $4 LIMIT 1),
+      COALESCE((SELECT f.epoch FROM {g}.fence f WHERE f.shard = $1), 0),
+      COALESCE((SELECT f.turn FROM {g}.fence f WHERE f.shard = $1), 0)";
 const KEY: &str = "SELECT seq, sent_at FROM {t}.event
     WHERE shard = $1 AND room = $2 AND sender = $3 AND key = $4";
 const LAST_RECENT: &str = "SELECT sent_at FROM {t}.event
@@ -49,21 +60,35 @@ fn seq(value: i64) -> Seq {
 }
 
 impl Reads {
-    /// What a room learns when it opens, after the fence was raised.
+    /// What a room learns when it opens, after the fence was raised, and the fence as it is stored.
     pub(crate) async fn opened(
         &self,
         room: RoomRef,
         ask: Option<(UserId, Key)>,
-    ) -> Result<Opened, HistoryError> {
-        let (head, first) = self.edges(room).await?;
-        let rows = self.decide(room, MEMBERS, at(room)).await?;
-        let members = rows.first().map_or(Ok(0), |row| row.int(0)).map_err(read_failed)?;
-        let asked = match ask {
-            Some((sender, key)) => self.key(room, sender, key).await?.map(|(seq, _)| seq),
-            None => None,
+    ) -> Result<(Opened, (Epoch, Turn)), HistoryError> {
+        let mut args = at(room);
+        args.extend([
+            Arg::MaybeId(ask.map(|(sender, _)| sender.0)),
+            Arg::MaybeId(ask.map(|(_, key)| key.0)),
+        ]);
+        let identity = match &self.db {
+            Db::Postgres(db) => db.servers.identity(),
+            Db::Sqlite(_) => "0, 0".to_owned(),
         };
-        let members = u64::try_from(members).unwrap_or_default();
-        Ok(Opened { head, first, members, asked })
+        let rows = self.decide(room, &format!("{OPENED}, {identity}"), args).await?;
+        let read = |row: &Row| {
+            let opened = Opened {
+                head: seq(row.int(0)?),
+                first: seq(row.int(1)?),
+                projected: u64::try_from(row.int(2)?).unwrap_or_default(),
+                members: u64::try_from(row.int(3)?).unwrap_or_default(),
+                asked: row.maybe_int(4)?.map(seq),
+                database: database_id(row.int(7)?, row.int(8)?),
+            };
+            let number = |place| row.int(place).map(|n| u64::try_from(n).unwrap_or_default());
+            Ok((opened, (Epoch(number(5)?), Turn(number(6)?))))
+        };
+        rows.first().ok_or(sqlx::Error::RowNotFound).and_then(read).map_err(read_failed)
     }
 
     pub(crate) async fn event(
@@ -114,26 +139,33 @@ impl Reads {
         Ok(last.map(Timestamp))
     }
 
+    /// `waiting` is given up when the connection is there and nothing was read yet: the snapshot
+    /// is taken by the first statement behind it.
     pub(crate) async fn log(
         &self,
         room: RoomRef,
         range: Range,
         limit: u16,
+        waiting: impl Sized,
     ) -> Result<LogPage, HistoryError> {
         let mut snapshot = self.begin(room).await?;
+        drop(waiting);
         let (as_of, first) = edges(&mut snapshot, room).await.map_err(read_failed)?;
         let (events, more) = self.page(&mut snapshot, room, EVENTS, range, limit).await?;
         snapshot.commit().await.map_err(read_failed)?;
         Ok(LogPage { events, more, as_of, first })
     }
 
+    /// As [`Self::log`].
     pub(crate) async fn timeline(
         &self,
         room: RoomRef,
         range: Range,
         limit: u16,
+        waiting: impl Sized,
     ) -> Result<TimelinePage, HistoryError> {
         let mut snapshot = self.begin(room).await?;
+        drop(waiting);
         let (as_of, first) = edges(&mut snapshot, room).await.map_err(read_failed)?;
         let wanted = format!("{EVENTS}{TIMELINE}");
         let (entries, more) = self.page(&mut snapshot, room, &wanted, range, limit).await?;

@@ -100,6 +100,22 @@ impl TenantFile {
     }
 }
 
+/// The tenants that have a file in a folder.
+pub(crate) fn names(url: &str) -> Result<Vec<String>, StorageError> {
+    let folder = folder(url)?;
+    let unreachable = |why: std::io::Error| StorageError::Unreachable {
+        url: url.to_owned(),
+        why: why.to_string(),
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreachable)? {
+        let name = entry.map_err(unreachable)?.file_name();
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(".db")).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// The folder that a `sqlite:` URL names.
 fn folder(url: &str) -> Result<&Path, StorageError> {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);

@@ -130,6 +130,77 @@ impl PostgresServer {
         wait(&mut child).await;
     }
 
+    /// Stops it in the immediate mode: nothing that is under way is finished or rolled back, and
+    /// the next start recovers from the log.
+    pub async fn stop_immediate(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal(&child, "QUIT");
+        wait(&mut child).await;
+    }
+
+    /// Makes and starts a standby of this server. From then on this one commits nothing that the
+    /// standby has not flushed.
+    ///
+    /// # Panics
+    /// When the standby cannot be made or does not catch up in time.
+    pub async fn standby(&self) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("parlance-pg-")
+            .tempdir_in("/tmp")
+            .expect("a temporary folder");
+        own(folder.path(), self.account);
+        let programs = self.programs.clone();
+        let mut standby =
+            Self { folder, programs, account: self.account, durable: self.durable, child: None };
+        let made = standby
+            .command("pg_basebackup")
+            .args(["--no-sync", "-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-h"])
+            .arg(self.folder.path())
+            .arg("-D")
+            .arg(standby.data())
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        standby.start_again().await;
+        let mut primary = PgConnection::connect(&self.url()).await.expect("the server answers");
+        for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
+            sqlx::raw_sql(sql).execute(&mut primary).await.expect(sql);
+        }
+        let begun = Instant::now();
+        loop {
+            let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            let standbys: i64 =
+                sqlx::query_scalar(sql).fetch_one(&mut primary).await.expect("answered");
+            if standbys > 0 {
+                return standby;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no standby:\n{}", standby.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Makes a standby a primary on a timeline of its own, and waits until it takes writes.
+    ///
+    /// # Panics
+    /// When it does not become one in time.
+    pub async fn promote(&self) {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("the standby answers");
+        let sql = "SELECT pg_promote(true, 60)";
+        let promoted: bool = sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect(sql);
+        assert!(promoted, "not promoted:\n{}", self.log());
+    }
+
+    /// The URL of several servers, of which one is the primary.
+    #[must_use]
+    pub fn url_of(servers: &[&Self]) -> String {
+        let folders: Vec<String> =
+            servers.iter().map(|server| server.folder.path().display().to_string()).collect();
+        format!(
+            "postgres://postgres@localhost/postgres?host={}&target_session_attrs=read-write",
+            folders.join(",")
+        )
+    }
+
     /// Ends it as a crash would.
     pub async fn kill9(&mut self) {
         let Some(mut child) = self.child.take() else { return };

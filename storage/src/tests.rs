@@ -1,9 +1,14 @@
 //! Tests against real databases: throwaway PostgreSQL servers and SQLite files.
 
+mod auditing;
 mod conformance;
+mod failovers;
 mod migrations;
 mod opening;
 mod outages;
+mod owners;
+mod proxy;
+mod replies;
 mod restarts;
 mod sealed;
 mod takeovers;
@@ -13,7 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parlance_actors::ports::{History, Members};
 use parlance_actors::testkit::history_suite::Store;
-use parlance_actors::vocab::{TenantId, UserId};
+use parlance_actors::vocab::{RoomMeta, TenantId, UserId};
 use sqlx::{Connection, PgConnection};
 
 use crate::sql::Db;
@@ -62,6 +67,10 @@ impl Store for Process {
     async fn another_process(&self) -> Box<dyn Store> {
         Box::new(Self::open(&self.config).await)
     }
+
+    async fn projected(&self) -> Vec<RoomMeta> {
+        self.storage.projected_rooms().await.expect("read")
+    }
 }
 
 /// An operator's connection.
@@ -73,19 +82,9 @@ async fn execute(connection: &mut PgConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(connection).await.expect(sql);
 }
 
-/// Proves from the database alone that no epoch goes back along a room's seq, that no room has a
-/// hole or a repeat, that no shard's stream has one, and that no key is there twice.
-const AUDIT: &str = "SELECT
-    (SELECT count(*) FROM (SELECT epoch < lag(epoch) OVER (PARTITION BY room ORDER BY seq) AS back
-       FROM main.event) e WHERE back)
-  + (SELECT count(*) FROM (SELECT count(*) AS n, max(seq) AS high FROM main.event
-       GROUP BY shard, room) r WHERE n <> high)
-  + (SELECT count(*) FROM (SELECT count(*) AS n, count(DISTINCT pos) AS d, max(pos) AS high
-       FROM main.event GROUP BY shard) s WHERE n <> high OR d <> n)
-  + (SELECT count(*) FROM (SELECT 1 FROM main.event
-       GROUP BY shard, room, sender, key HAVING count(*) > 1) k)";
-
-async fn audit(url: &str) -> i64 {
-    let mut connection = operator(url).await;
-    sqlx::query_scalar(AUDIT).fetch_one(&mut connection).await.expect("the audit runs")
+/// The audit with only a URL; every violation is printed.
+async fn audit(url: &str) -> Vec<crate::Fault> {
+    let violations = crate::audit(url).await.expect("the audit runs");
+    violations.iter().for_each(|violation| println!("{violation}"));
+    violations.into_iter().map(|violation| violation.fault).collect()
 }

@@ -1,34 +1,43 @@
-//! What goes on beside the calls: users' devices are told of what is theirs, and awake rooms of
-//! what changed in the directory.
+//! What goes on beside the calls: users' devices are told of what is theirs, awake rooms of what
+//! changed in the directory, and presence of who is alive.
 
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::ports::peers::Live;
 use crate::room::actor::RoomMsg;
-use crate::session::Output;
 use crate::vocab::{RoomRef, Sender};
+use crate::wire::presence::{Saying, Word};
 use crate::world::{Notice, World};
 
-/// Tells users' devices what changed of theirs, one notice after the other.
+/// Tells users' devices, on every node, what changed of theirs, one notice after the other.
 pub(super) async fn tell_devices(world: Arc<World>, mut waiting: mpsc::Receiver<Notice>) {
     while let Some(notice) = waiting.recv().await {
-        match notice {
+        let (room, user, saying) = match notice {
             Notice::Read { room, user, seq, rev } => {
-                for link in world.sessions.of_user(room.tenant, user) {
-                    link.say(&Output::MeRead { rev, room: room.room, seq });
-                }
+                (room, user, Saying::Read { room: room.room, seq, rev })
             }
+            // It grows once, here, where the change came from; the other nodes are told the result.
             Notice::Membership { room, user, role } => {
-                let links = world.sessions.of_user(room.tenant, user);
                 match world.members.bump(room.tenant, user).await {
-                    Ok(rev) => links.iter().for_each(|link| {
-                        link.say(&Output::MeRoom { rev, room: room.room, role });
-                    }),
-                    Err(error) => tracing::warn!(%error, "a user's revision did not grow"),
+                    Ok(rev) => (room, user, Saying::Membership { room: room.room, role, rev }),
+                    Err(error) => {
+                        tracing::warn!(%error, "a user's revision did not grow");
+                        continue;
+                    }
                 }
             }
-        }
+        };
+        world.tell_user(Word { tenant: room.tenant, user, saying });
+    }
+}
+
+/// Tells presence who is alive whenever that changes.
+pub(super) async fn follow_live(world: Arc<World>, mut live: watch::Receiver<Arc<Live>>) {
+    while live.changed().await.is_ok() {
+        let now = live.borrow_and_update().clone();
+        world.presence.live_changed(&now);
     }
 }
 

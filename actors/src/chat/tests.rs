@@ -17,6 +17,7 @@ use crate::vocab::{Content, NodeId, TenantId, Username};
 
 mod cluster;
 mod crashes;
+mod presence;
 mod races;
 mod rooms;
 mod sessions;

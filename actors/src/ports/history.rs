@@ -8,31 +8,64 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
-use crate::vocab::{Draft, Epoch, Event, Key, RoomRef, Seq, Timestamp, UserId};
+use crate::vocab::{Draft, Epoch, Event, Key, RoomMeta, RoomRef, Seq, Timestamp, UserId};
+
+/// Which database holds the history. It changes when the history may have: after a failover to
+/// another server, a restore to a point in time, a move to another server by dump.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct DatabaseId {
+    /// Drawn when the server's data were made; a standby has its primary's.
+    pub system: u64,
+    /// Grows when a standby is promoted or an older state is restored.
+    pub timeline: u32,
+}
 
 /// The committed head of one open room. The room makes it when it opens, each of its appends
 /// carries it, and only the lane moves it: by the time a batch is built it is exact, even for an
 /// append that was queued before an earlier one was committed.
-#[derive(Debug)]
-pub struct RoomHead(AtomicU64);
+///
+/// It also says in which database it was read: a lane commits nothing on the head of another.
+#[derive(Debug, Default)]
+pub struct RoomHead {
+    seq: AtomicU64,
+    database: Mutex<Option<DatabaseId>>,
+}
 
 impl RoomHead {
-    /// A head that was read after the fence was raised.
+    /// The head of a room that just opened.
     #[must_use]
-    pub fn new(head: Seq) -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(head.0)))
+    pub fn of(opened: &Opened) -> Arc<Self> {
+        let head = Arc::<Self>::default();
+        head.opened(opened);
+        head
+    }
+
+    /// Called by the room alone, once it is open. Before, the lane takes nothing on this head.
+    pub fn opened(&self, opened: &Opened) {
+        *self.database.lock() = Some(opened.database);
+        self.set(opened.head);
     }
 
     /// The last committed seq that the lane knows of.
     #[must_use]
     pub fn get(&self) -> Seq {
-        Seq(self.0.load(Ordering::Acquire))
+        Seq(self.seq.load(Ordering::Acquire))
     }
 
     /// Called by the lane alone, after a commit or after it read the head again.
     pub fn set(&self, head: Seq) {
-        self.0.store(head.0, Ordering::Release);
+        self.seq.store(head.0, Ordering::Release);
+    }
+
+    /// The database in which the head was read; `None` before the room is open.
+    #[must_use]
+    pub fn database(&self) -> Option<DatabaseId> {
+        *self.database.lock()
     }
 }
 
@@ -96,6 +129,10 @@ pub enum Outcome {
     },
     /// Not committed, and never will be: another owner has the shard. The room stops.
     Fenced,
+    /// Perhaps committed: the database is another one than when the room opened, or it has
+    /// forgotten. The room stops; whoever opens it again compares [`Opened::database`] and the
+    /// head with what it knew before it commits anything. A repeat of the key is always right.
+    DatabaseChanged,
     /// Not committed, and never will be: the lane is closing, or the database refused the row.
     Failed {
         /// Why.
@@ -124,7 +161,7 @@ pub enum NotTakenWhy {
 }
 
 /// What a room learns when it opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opened {
     /// The last seq; 0 for an empty log.
     pub head: Seq,
@@ -134,10 +171,15 @@ pub struct Opened {
     pub members: u64,
     /// Where the event with the asked sender and key is, if there is one.
     pub asked: Option<Seq>,
+    /// The database that all of this was read in.
+    pub database: DatabaseId,
+    /// The version of the room's stored projection; 0 when there is none. A room whose entry in
+    /// the directory is newer calls [`History::project_room`].
+    pub projected: u64,
 }
 
 /// Which part of a log to read. Results always come in ascending order of seq.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Range {
     /// The last ones.
     Latest,
@@ -202,6 +244,10 @@ pub trait History: Send + Sync + 'static {
     /// Opens a room for appends: waits until the room's earlier appends in the lane are settled,
     /// raises the shard's fence to `epoch` unless this process already did, and only then, in
     /// new statements on the primary, reads what the room needs.
+    ///
+    /// # Errors
+    /// [`HistoryError::Fenced`] when a later owner was here, also when this process had not
+    /// noticed yet.
     async fn open(
         &self,
         room: RoomRef,
@@ -237,6 +283,11 @@ pub trait History: Send + Sync + 'static {
         range: Range,
         limit: u16,
     ) -> Result<TimelinePage, HistoryError>;
+
+    /// Stores what the directory knows of a room, for the day when the directory is lost. Changes
+    /// nothing when the same or a later version is stored, or when the room has no entry in the
+    /// directory (version 0). Not under a fence: a late owner's older version loses by its number.
+    async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError>;
 
     /// Answers whether the database takes writes now.
     async fn healthy(&self) -> Result<(), HistoryError>;

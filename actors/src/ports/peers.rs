@@ -1,7 +1,7 @@
 //! The way to the other nodes: ordered channels of frames, each side told when frames may have
 //! been lost, and who is believed to be alive.
 //!
-//! What the frames hold is the domain's ([`crate::wire`]); links carry them as they are.
+//! What the frames hold is the domain's (`wire.rs`); links carry them as they are.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,34 +1,36 @@
-//! One user shard's presence. Pure: sessions come and go, and the state says who is told what.
+//! One user shard's presence. Pure: sources (sessions, or nodes that speak for theirs) come and go,
+//! and the state says which watchers are told what.
 //!
 //! A change is told at most every [`limits::PRESENCE_DEBOUNCE`] for a user, and a user whose last
 //! session ended counts as online for [`limits::PRESENCE_GRACE`] more, so that a reconnect is not
 //! seen.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::time::Duration;
 
 use crate::limits;
 use crate::session::PresenceStatus;
-use crate::vocab::{SessionId, TenantId, UserId};
+use crate::vocab::{TenantId, UserId};
 
 /// A user of a tenant.
 pub type Who = (TenantId, UserId);
 
 /// A watcher to tell of a user's presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tell {
-    /// The session to tell.
-    pub watcher: SessionId,
+pub struct Tell<S> {
+    /// The session or node to tell.
+    pub watcher: S,
     /// Whose presence it is.
-    pub user: UserId,
+    pub who: Who,
     /// What it is.
     pub status: PresenceStatus,
 }
 
-#[derive(Debug, Default)]
-struct Seat {
-    sessions: HashMap<SessionId, PresenceStatus>,
-    watchers: HashSet<SessionId>,
+#[derive(Debug)]
+struct Seat<S> {
+    sources: HashMap<S, PresenceStatus>,
+    watchers: HashSet<S>,
     /// What watchers were told last.
     told: Option<PresenceStatus>,
     /// When the next telling is due, while one is.
@@ -37,9 +39,21 @@ struct Seat {
     quiet_until: Duration,
 }
 
-impl Seat {
+impl<S> Default for Seat<S> {
+    fn default() -> Self {
+        Self {
+            sources: HashMap::new(),
+            watchers: HashSet::new(),
+            told: None,
+            due: None,
+            quiet_until: Duration::ZERO,
+        }
+    }
+}
+
+impl<S> Seat<S> {
     fn status(&self) -> PresenceStatus {
-        self.sessions.values().copied().max().unwrap_or(PresenceStatus::Offline)
+        self.sources.values().copied().max().unwrap_or(PresenceStatus::Offline)
     }
 
     fn shown(&self) -> PresenceStatus {
@@ -47,7 +61,7 @@ impl Seat {
     }
 
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.sources.is_empty()
             && self.watchers.is_empty()
             && self.due.is_none()
             && self.shown() == PresenceStatus::Offline
@@ -55,36 +69,42 @@ impl Seat {
 }
 
 /// One user shard.
-#[derive(Debug, Default)]
-pub struct PresenceState {
-    seats: HashMap<Who, Seat>,
+#[derive(Debug)]
+pub struct PresenceState<S> {
+    seats: HashMap<Who, Seat<S>>,
     due: BTreeSet<(Duration, Who)>,
 }
 
-impl PresenceState {
-    /// A session of `who` begins, or says another status.
-    pub fn set(&mut self, now: Duration, who: Who, session: SessionId, status: PresenceStatus) {
+impl<S> Default for PresenceState<S> {
+    fn default() -> Self {
+        Self { seats: HashMap::new(), due: BTreeSet::new() }
+    }
+}
+
+impl<S: Copy + Eq + Hash> PresenceState<S> {
+    /// A source of `who` begins, or says another status.
+    pub fn set(&mut self, now: Duration, who: Who, source: S, status: PresenceStatus) {
         self.change(now, who, |seat| {
-            seat.sessions.insert(session, status);
+            seat.sources.insert(source, status);
         });
     }
 
-    /// A session of `who` ended.
-    pub fn end(&mut self, now: Duration, who: Who, session: SessionId) {
+    /// A source of `who` ended.
+    pub fn end(&mut self, now: Duration, who: Who, source: S) {
         self.change(now, who, |seat| {
-            seat.sessions.remove(&session);
+            seat.sources.remove(&source);
         });
     }
 
     /// `watcher` wants to know of `who`; it is told at once how things stand.
-    pub fn watch(&mut self, who: Who, watcher: SessionId) -> Tell {
+    pub fn watch(&mut self, who: Who, watcher: S) -> Tell<S> {
         let seat = self.seats.entry(who).or_default();
         seat.watchers.insert(watcher);
-        Tell { watcher, user: who.1, status: seat.shown() }
+        Tell { watcher, who, status: seat.shown() }
     }
 
     /// `watcher` no longer wants to know of `who`.
-    pub fn unwatch(&mut self, who: Who, watcher: SessionId) {
+    pub fn unwatch(&mut self, who: Who, watcher: S) {
         if let Some(seat) = self.seats.get_mut(&who) {
             seat.watchers.remove(&watcher);
             self.forget_if_empty(who);
@@ -97,6 +117,35 @@ impl PresenceState {
         self.seats.get(&who).map_or(PresenceStatus::Offline, Seat::shown)
     }
 
+    /// Who has a source of `who`.
+    pub fn sources(&self, who: Who) -> impl Iterator<Item = S> {
+        self.seats.get(&who).into_iter().flat_map(|seat| seat.sources.keys().copied())
+    }
+
+    /// Whether `watcher` wants to know of `who`.
+    #[must_use]
+    pub fn is_watched_by(&self, who: Who, watcher: S) -> bool {
+        self.seats.get(&who).is_some_and(|seat| seat.watchers.contains(&watcher))
+    }
+
+    /// Those of whom `source` is a source. Looks at every user.
+    pub fn of_source(&self, source: S) -> impl Iterator<Item = Who> {
+        let has = move |seat: &Seat<S>| seat.sources.contains_key(&source);
+        self.seats.iter().filter(move |(_, seat)| has(seat)).map(|(who, _)| *who)
+    }
+
+    /// Those whom `watcher` watches. Looks at every user.
+    pub fn of_watcher(&self, watcher: S) -> impl Iterator<Item = Who> {
+        let has = move |seat: &Seat<S>| seat.watchers.contains(&watcher);
+        self.seats.iter().filter(move |(_, seat)| has(seat)).map(|(who, _)| *who)
+    }
+
+    /// Whether nothing is kept of anybody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty() && self.due.is_empty()
+    }
+
     /// When [`PresenceState::tick`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
@@ -104,7 +153,7 @@ impl PresenceState {
     }
 
     /// Tells what has become due.
-    pub fn tick(&mut self, now: Duration) -> Vec<Tell> {
+    pub fn tick(&mut self, now: Duration) -> Vec<Tell<S>> {
         let mut tells = Vec::new();
         while let Some(&(due, who)) = self.due.first()
             && due <= now
@@ -116,7 +165,7 @@ impl PresenceState {
             if status != seat.shown() {
                 seat.told = Some(status);
                 seat.quiet_until = now + limits::PRESENCE_DEBOUNCE;
-                let told = |watcher: &SessionId| Tell { watcher: *watcher, user: who.1, status };
+                let told = |watcher: &S| Tell { watcher: *watcher, who, status };
                 tells.extend(seat.watchers.iter().map(told));
             }
             self.forget_if_empty(who);
@@ -124,7 +173,7 @@ impl PresenceState {
         tells
     }
 
-    fn change(&mut self, now: Duration, who: Who, change: impl FnOnce(&mut Seat)) {
+    fn change(&mut self, now: Duration, who: Who, change: impl FnOnce(&mut Seat<S>)) {
         let seat = self.seats.entry(who).or_default();
         change(seat);
         if let Some(due) = seat.due.take() {
@@ -153,6 +202,7 @@ impl PresenceState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocab::SessionId;
 
     fn who() -> Who {
         (TenantId::MAIN, UserId::generate())
@@ -169,11 +219,11 @@ mod tests {
         assert_eq!(state.watch(who, watcher).status, PresenceStatus::Offline);
         state.set(at(1), who, session, PresenceStatus::Online);
         let online = state.tick(at(1));
-        assert_eq!(online, [Tell { watcher, user: who.1, status: PresenceStatus::Online }]);
+        assert_eq!(online, [Tell { watcher, who, status: PresenceStatus::Online }]);
         state.end(at(10), who, session);
         assert!(state.tick(at(12)).is_empty(), "within the grace");
         let offline = state.tick(at(10) + limits::PRESENCE_GRACE);
-        assert_eq!(offline, [Tell { watcher, user: who.1, status: PresenceStatus::Offline }]);
+        assert_eq!(offline, [Tell { watcher, who, status: PresenceStatus::Offline }]);
     }
 
     #[test]
@@ -227,6 +277,6 @@ mod tests {
         state.end(at(2), who, session);
         state.unwatch(who, watcher);
         state.tick(at(60));
-        assert!(state.seats.is_empty() && state.due.is_empty());
+        assert!(state.is_empty());
     }
 }

@@ -13,6 +13,7 @@ use crate::room::state::{Look, Post};
 use crate::session::Change;
 use crate::session::waiter::{Reply, Waiter};
 use crate::vocab::{NodeId, Refusal, RoomRef};
+use crate::wire::presence::PresenceFrame;
 use crate::wire::{
     Envelope, FOLLOW_ROOMS_MAX, WireCaller, WireCursor, WirePost, WireRefusal, WireSeen, WireSender,
 };
@@ -35,6 +36,7 @@ impl Inbox for WorldInbox {
             world.remote.pending.interrupted(peer, channel);
             world.remote.followers.forget(peer, channel);
             world.follow_again(peer, channel);
+            world.presence.interrupted(peer, channel);
         }
     }
 }
@@ -89,8 +91,9 @@ fn receive(
                 world.remote.whisper(&others, room, &typing);
             }
         }
-        Envelope::Presence(_) => {
-            let _ = channel;
+        Envelope::Presence(frame) => {
+            let frame = PresenceFrame::decode(&frame)?;
+            world.presence.receive(world, from, channel, frame);
         }
     }
     Ok(())

@@ -125,7 +125,7 @@ impl Actor for RoomActor {
             at: args.meta.at(),
             args,
             phase: Phase::Opening(VecDeque::new()),
-            head: RoomHead::new(Seq(0)),
+            head: Arc::default(),
             sink: Arc::new(Sink(myself.clone())),
             tasks: JoinSet::new(),
             expiring: false,
@@ -243,7 +243,7 @@ impl Room {
                 return;
             }
         };
-        self.head.set(opened.head);
+        self.head.opened(&opened);
         let world = &self.args.world;
         for event in missed {
             world.hub.publish(self.at, self.args.r#gen, &Arc::new(event));

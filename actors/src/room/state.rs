@@ -362,6 +362,10 @@ impl<W, F> RoomState<W, F> {
                     effects.push(Effect::Stop("fenced"));
                     Err(Refusal::unavailable("the room moved; repeat with the same key"))
                 }
+                Outcome::DatabaseChanged => {
+                    effects.push(Effect::Stop("the database changed"));
+                    Err(Refusal::unavailable("the database changed; repeat with the same key"))
+                }
                 Outcome::Failed { why } => {
                     if matches!(draft.content, Content::Member { .. } | Content::Delete { .. }) {
                         effects.push(Effect::Stop("a change that others relied on failed"));

@@ -25,7 +25,7 @@ pub(crate) enum SessionMsg {
     /// A change of a room that this node does not know yet, admitted.
     LatePost(RoomRef, Box<Post<Waiter>>),
     /// A presence shard started anew and knows nobody.
-    AnnouncePresence(usize),
+    AnnouncePresence(u8),
     /// What happened in a room could not be shown: it may be lost.
     Recheck(RoomId),
     /// There is room again for these rooms' events.

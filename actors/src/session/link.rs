@@ -1,7 +1,7 @@
 //! What rooms, hub and handle share of a session: its bounds and the way to its client.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ pub(crate) struct SessionLink {
     admission: Mutex<Admission>,
     /// Changes that wait for the session's actor. Those behind them go the same way.
     late: AtomicU32,
+    /// What the user's own feed stood at when the session was welcomed.
+    welcomed_at: AtomicU64,
     started: Instant,
 }
 
@@ -39,7 +41,18 @@ impl SessionLink {
     ) -> Arc<Self> {
         let admission = Mutex::new(Admission::new());
         let (late, started) = (AtomicU32::new(0), Instant::now());
-        Arc::new(Self { id, caller, dialect, outbox, frames, admission, late, started })
+        let welcomed_at = AtomicU64::new(0);
+        Arc::new(Self {
+            id,
+            caller,
+            dialect,
+            outbox,
+            frames,
+            admission,
+            late,
+            welcomed_at,
+            started,
+        })
     }
 
     pub(crate) fn follower(&self) -> Follower {
@@ -58,8 +71,16 @@ impl SessionLink {
         }
     }
 
+    /// Whether the client knew of this revision of the user's own feed when it was welcomed.
+    pub(crate) fn was_welcomed_with(&self, rev: u64) -> bool {
+        rev <= self.welcomed_at.load(Ordering::Acquire)
+    }
+
     /// The first thing that the client hears; what was said before it follows.
     pub(crate) fn welcome(&self, output: &Output<'_>) {
+        if let Output::Welcome { rev, .. } = output {
+            self.welcomed_at.store(*rev, Ordering::Release);
+        }
         self.outbox.welcome(self.frames.encode(self.dialect, output));
     }
 

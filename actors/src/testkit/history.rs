@@ -12,13 +12,13 @@ use tokio::task::JoinHandle;
 
 use crate::limits;
 use crate::ports::history::{
-    Append, AppendSink, History, HistoryError, LogPage, NotTaken, NotTakenWhy, Opened, Outcome,
-    Range, Settled, TimelinePage,
+    Append, AppendSink, DatabaseId, History, HistoryError, LogPage, NotTaken, NotTakenWhy, Opened,
+    Outcome, Range, Settled, TimelinePage,
 };
 use crate::vocab::event::Kind;
 use crate::vocab::{
-    Content, Draft, Epoch, Event, Key, MemberChange, Role, RoomId, RoomRef, Seq, ShardId, TenantId,
-    Timestamp, Turn, UserId,
+    Content, Draft, Epoch, Event, Key, MemberChange, Role, RoomId, RoomMeta, RoomRef, Seq, ShardId,
+    TenantId, Timestamp, Turn, UserId,
 };
 
 /// A row of membership.
@@ -43,16 +43,20 @@ pub(super) struct Database {
     pub(super) usernames: HashMap<UserId, Arc<str>>,
     pub(super) marks: HashMap<(TenantId, UserId, RoomId), Seq>,
     pub(super) revisions: HashMap<(TenantId, UserId), u64>,
+    projected: BTreeMap<RoomRef, RoomMeta>,
+    id: DatabaseId,
     batches: Vec<Vec<(RoomRef, Seq)>>,
 }
 
 enum Request {
     Append(Box<Append>),
-    Open { shard: ShardId, epoch: Epoch, reply: oneshot::Sender<Result<(), HistoryError>> },
+    Open { shard: ShardId, epoch: Epoch, reply: oneshot::Sender<Result<DatabaseId, HistoryError>> },
 }
 
 #[derive(Default)]
 struct Queue {
+    /// The database that `owned` was raised in.
+    database: DatabaseId,
     requests: VecDeque<Request>,
     owned: HashMap<ShardId, (Epoch, Turn)>,
     refused: HashSet<Key>,
@@ -143,6 +147,27 @@ impl MemoryHistory {
     /// Another owner takes the shard with a higher epoch, without opening a room.
     pub fn take_over(&self, shard: ShardId, epoch: Epoch) {
         self.database.lock().fences.insert(shard, (epoch, Turn(1)));
+    }
+
+    /// Fails over to another server with the same history. Rooms that are open hear of it with
+    /// their next append, and must be opened again.
+    pub fn fail_over(&self) {
+        self.database.lock().id.timeline += 1;
+    }
+
+    /// Forgets a room's newest events, as a standby does that had not received them. Goes with
+    /// [`Self::fail_over`].
+    pub fn forget_after(&self, room: RoomRef, head: Seq) {
+        if let Some(log) = self.database.lock().rooms.get_mut(&room) {
+            log.events.retain(|event| event.seq <= head);
+            log.keys.retain(|_, seq| *seq <= head);
+        }
+    }
+
+    /// Every room that was projected.
+    #[must_use]
+    pub fn projected_rooms(&self) -> Vec<RoomMeta> {
+        self.database.lock().projected.values().cloned().collect()
     }
 
     /// Forgets every key, as a database whose unique index is gone: a repeat is added again.
@@ -344,18 +369,33 @@ fn open(
     process: &Process,
     shard: ShardId,
     epoch: Epoch,
-) -> Result<(), HistoryError> {
+) -> Result<DatabaseId, HistoryError> {
     let mut queue = process.queue.lock();
     if queue.failing_opens > 0 {
         queue.failing_opens -= 1;
         return Err(HistoryError::Unavailable("told to fail".to_owned()));
     }
-    if queue.owned.get(&shard).is_some_and(|(owned, _)| *owned == epoch) {
-        return Ok(());
+    let mut database = database.lock();
+    queue.look_at(database.id);
+    let stored = database.fences.get(&shard).map(|(stored, _)| *stored);
+    if stored.is_some_and(|stored| stored > epoch) {
+        return Err(HistoryError::Fenced);
     }
-    let turn = database.lock().raise(shard, epoch).ok_or(HistoryError::Fenced)?;
-    queue.owned.insert(shard, (epoch, turn));
-    Ok(())
+    if queue.owned.get(&shard).is_none_or(|(owned, _)| *owned != epoch) {
+        let turn = database.raise(shard, epoch).ok_or(HistoryError::Fenced)?;
+        queue.owned.insert(shard, (epoch, turn));
+    }
+    Ok(database.id)
+}
+
+impl Queue {
+    /// What was raised in another database counts no more.
+    fn look_at(&mut self, database: DatabaseId) {
+        if self.database != database {
+            self.database = database;
+            self.owned.clear();
+        }
+    }
 }
 
 type Told = (RoomRef, Arc<dyn AppendSink>, Settled);
@@ -363,13 +403,16 @@ type Told = (RoomRef, Arc<dyn AppendSink>, Settled);
 fn commit(database: &Mutex<Database>, process: &Process, appends: Vec<Append>) -> Vec<Told> {
     let mut queue = process.queue.lock();
     let mut database = database.lock();
+    queue.look_at(database.id);
     let mut batch = Vec::new();
     let mut told = Vec::new();
     for Append { room, epoch, head, ticket, draft, sink } in appends {
         let shard = room.shard();
         let fence = database.fences.get(&shard).copied();
         let owned = queue.owned.get(&shard).copied().filter(|(owned, _)| *owned == epoch);
-        let outcome = if owned.is_none() || owned != fence {
+        let outcome = if head.database() != Some(database.id) {
+            Outcome::DatabaseChanged
+        } else if owned.is_none() || owned != fence {
             if owned.is_some() {
                 queue.owned.remove(&shard);
             }
@@ -459,10 +502,17 @@ impl History for MemoryHistory {
             }
         });
         let gone = |_| HistoryError::Unavailable("the lane is closing".to_owned());
-        answer.await.map_err(gone)??;
+        let opened_in = answer.await.map_err(gone)??;
         let mut database = self.database.lock();
+        if database.id != opened_in {
+            let why = "the database changed while the room opened";
+            return Err(HistoryError::Unavailable(why.to_owned()));
+        }
+        let projected = database.projected.get(&room).map_or(0, |meta| meta.version);
         let log = database.rooms.entry(room).or_default();
         Ok(Opened {
+            database: opened_in,
+            projected,
             head: log.head(),
             first: Seq(1),
             members: log.members.len() as u64,
@@ -526,6 +576,16 @@ impl History for MemoryHistory {
         Ok(TimelinePage { entries, notes, more, as_of, first: Seq(1) })
     }
 
+    async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {
+        self.present()?;
+        let mut database = self.database.lock();
+        let stored = database.projected.get(&meta.at()).map_or(0, |known| known.version);
+        if meta.version > stored {
+            database.projected.insert(meta.at(), meta.clone());
+        }
+        Ok(())
+    }
+
     async fn healthy(&self) -> Result<(), HistoryError> {
         self.present()
     }
@@ -564,6 +624,9 @@ mod tests {
         async fn another_process(&self) -> Box<dyn Store> {
             Box::new(Self(self.0.another_process()))
         }
+        async fn projected(&self) -> Vec<RoomMeta> {
+            self.0.projected_rooms()
+        }
     }
 
     #[tokio::test]
@@ -589,6 +652,29 @@ mod tests {
         let again = TestRoom::open(&next, room.at, Epoch(1)).await.expect("opens");
         assert_eq!(again.opened.head, Seq(1));
         assert_eq!(room.heard_so_far().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn after_a_failover_nothing_is_committed_before_the_room_opens_again() {
+        let memory = MemoryHistory::new();
+        let history: Arc<dyn History> = memory.clone();
+        let user = UserId::generate();
+        let at = new_room();
+        let mut room = TestRoom::open(&history, at, Epoch(1)).await.expect("opens");
+        let kept = draft(user, message("kept"));
+        room.settle(kept.clone()).await;
+        room.settle(draft(user, message("forgotten"))).await;
+        memory.fail_over();
+        memory.forget_after(at, Seq(1));
+        assert_eq!(room.settle(draft(user, message("early"))).await, Outcome::DatabaseChanged);
+        let mut again = TestRoom::open(&history, at, Epoch(1)).await.expect("opens");
+        assert_ne!(again.opened.database, room.opened.database);
+        assert_eq!(again.opened.head, Seq(1));
+        // Its shard is open again, and still a room from before may not go on.
+        assert_eq!(room.settle(draft(user, message("late"))).await, Outcome::DatabaseChanged);
+        assert!(matches!(again.settle(kept).await, Outcome::Repeated { seq: Seq(1), .. }));
+        let next = again.settle(draft(user, message("next"))).await;
+        assert_eq!(next, Outcome::Committed { seq: Seq(2) });
     }
 
     #[tokio::test]

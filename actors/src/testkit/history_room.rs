@@ -59,7 +59,7 @@ impl TestRoom {
             history: history.clone(),
             at,
             epoch,
-            head: RoomHead::new(opened.head),
+            head: RoomHead::of(&opened),
             opened,
             heard: Arc::default(),
             next_ticket: 0,

@@ -9,8 +9,8 @@ use crate::limits;
 use crate::ports::history::{History, HistoryError, NotTakenWhy, Outcome, Range};
 use crate::ports::members::Members;
 use crate::vocab::{
-    Content, DeviceId, Epoch, Event, Key, MemberChange, Role, RoomId, RoomName, RoomRef, Seq,
-    TenantId, Topic, UserId,
+    Content, DeviceId, Epoch, Event, Key, MemberChange, Role, RoomId, RoomKind, RoomMeta, RoomName,
+    RoomRef, RoomSettings, Seq, TenantId, Timestamp, Topic, UserId,
 };
 
 /// One process of an implementation under test. Its log may hold other rooms.
@@ -24,6 +24,8 @@ pub trait Store: Send + Sync {
     async fn add_user(&self, user: UserId, username: &str);
     /// Another process over the same data, while this one lives on.
     async fn another_process(&self) -> Box<dyn Store>;
+    /// Every projected room, in any order.
+    async fn projected(&self) -> Vec<RoomMeta>;
 }
 
 /// Runs every case. `store` is closed afterwards.
@@ -59,6 +61,8 @@ pub async fn all(store: &dyn Store) {
     another_process_of_the_same_epoch_fences_the_first(store).await;
     println!("an_append_under_another_epoch_is_fenced");
     an_append_under_another_epoch_is_fenced(store).await;
+    println!("a_room_is_projected_with_all_that_the_directory_knows");
+    a_room_is_projected_with_all_that_the_directory_knows(store).await;
     println!("closing_settles_everything_and_takes_no_more");
     closing_settles_everything_and_takes_no_more(store).await;
 }
@@ -405,6 +409,9 @@ async fn a_later_owner_fences_the_earlier_one(store: &dyn Store) {
     let other = store.another_process().await;
     let mut theirs = TestRoom::open(&other.history(), at, Epoch(6)).await.expect("opens");
     assert_eq!(theirs.opened.head, Seq(1));
+    // It has not appended since, and still does not take itself for the owner.
+    let unaware = store.history().open(at, Epoch(5), None).await;
+    assert!(matches!(unaware, Err(HistoryError::Fenced)), "{unaware:?}");
     assert_eq!(room.settle(draft(user, message("late"))).await, Outcome::Fenced);
     assert_eq!(room.settle(draft(user, message("later"))).await, Outcome::Fenced);
     assert_eq!(theirs.settle(draft(user, message("theirs"))).await, committed(2));
@@ -439,6 +446,51 @@ async fn an_append_under_another_epoch_is_fenced(store: &dyn Store) {
     assert_eq!(again.settle(draft(user, message("new"))).await, committed(1));
     again.epoch = Epoch(9);
     assert_eq!(again.settle(draft(user, message("not opened"))).await, Outcome::Fenced);
+}
+
+fn meta(name: &str) -> RoomMeta {
+    RoomMeta {
+        kind: RoomKind::Private,
+        name: Some(RoomName::parse(name).expect("a good name")),
+        topic: Topic::parse("all of it").expect("a good topic"),
+        settings: RoomSettings { slow_mode_seconds: 7 },
+        version: 1,
+        created_by: UserId::generate(),
+        created_at: Timestamp(1_234_567),
+        key: Key::generate(),
+        changed_by: UserId::generate(),
+        ..RoomMeta::direct(TenantId::MAIN, RoomId::generate())
+    }
+}
+
+async fn a_room_is_projected_with_all_that_the_directory_knows(store: &dyn Store) {
+    let history = store.history();
+    let first = meta("first");
+    assert_eq!(history.open(first.at(), EPOCH, None).await.expect("opens").projected, 0);
+    history.project_room(&first).await.expect("stored");
+    assert_eq!(history.open(first.at(), EPOCH, None).await.expect("opens").projected, 1);
+    let other = RoomMeta { kind: RoomKind::Public, ..meta("other") };
+    history.project_room(&other).await.expect("stored");
+    let later = RoomMeta {
+        name: Some(RoomName::parse("later").expect("a good name")),
+        topic: Topic::default(),
+        settings: RoomSettings::default(),
+        version: 3,
+        changed_by: UserId::generate(),
+        ..first.clone()
+    };
+    history.project_room(&later).await.expect("stored");
+    // A late owner's older version, and a repeat, change nothing.
+    history.project_room(&RoomMeta { version: 2, ..first.clone() }).await.expect("ignored");
+    history.project_room(&RoomMeta { version: 3, ..first }).await.expect("ignored");
+    // What has no entry in the directory needs none to be recovered.
+    let direct = RoomMeta::direct(TenantId::MAIN, RoomId::generate());
+    history.project_room(&direct).await.expect("ignored");
+    let stored = store.projected().await;
+    let of = |id| stored.iter().find(|meta| meta.id == id).cloned();
+    assert_eq!(of(later.id), Some(later));
+    assert_eq!(of(other.id), Some(other));
+    assert_eq!(of(direct.id), None);
 }
 
 async fn closing_settles_everything_and_takes_no_more(store: &dyn Store) {

@@ -27,6 +27,7 @@ impl<W: Writer> Lane<W> {
             if self.state.has_given_up() {
                 return places;
             }
+            let places = self.of_this_database(work, &places);
             match self.look_up(work, &places).await {
                 Ok(()) => break,
                 Err(error) => why = error.why().to_owned(),
@@ -87,14 +88,41 @@ impl<W: Writer> Lane<W> {
         self.state.away.store(false, Ordering::Release);
     }
 
+    /// What of these places was decided in the database that the lane is connected to. The others
+    /// are settled: whether they were committed there says nothing here, and their rooms stop.
+    fn of_this_database(&self, work: &mut Work, places: &[usize]) -> Vec<usize> {
+        let (here, elsewhere): (Vec<usize>, Vec<usize>) =
+            places.iter().partition(|place| work.append(**place).head.database() == self.database);
+        for place in elsewhere {
+            work.settle(place, Outcome::DatabaseChanged);
+        }
+        here
+    }
+
+    /// Connects and raises every fence. In another database nothing is raised: the rooms stop
+    /// with their next append, and those that open again have been compared with it.
     async fn connect_once(&mut self) -> Written<()> {
-        within(self.writer.connect()).await?;
+        if self.forgotten {
+            let why = "the database was put back to an older state while this node ran: a fence \
+                that it raised is unknown there; start the node again";
+            return Err(WriteError::Lost(why.to_owned()));
+        }
+        let database = within(self.writer.connect()).await?;
+        if let Some(known) = self.database.replace(database)
+            && known != database
+        {
+            metrics::counter!("parlance_lane_database_changes", "lane" => self.label.clone())
+                .increment(1);
+            tracing::warn!(lane = self.label, ?known, ?database, "the database changed");
+            self.owned.clear();
+        }
         let held: Vec<(TenantId, ShardId)> = self.owned.keys().copied().collect();
         for place in held {
             let Some(epoch) = self.owned.get(&place).map(|owned| owned.epoch) else { continue };
             match self.writer.raise(place.0, place.1, epoch).await? {
                 Raised::To(turn) => {
                     if let Some(owned) = self.owned.get_mut(&place) {
+                        self.forgotten |= turn <= owned.turn;
                         owned.turn = turn;
                         owned.pos.clear();
                     }
@@ -102,6 +130,9 @@ impl<W: Writer> Lane<W> {
                 Raised::Fenced => {
                     self.owned.remove(&place);
                 }
+            }
+            if self.forgotten {
+                return Err(WriteError::Lost("a fence went back".to_owned()));
             }
         }
         Ok(())

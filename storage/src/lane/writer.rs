@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{
     Epoch, Key, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn, UserId,
 };
@@ -112,8 +113,8 @@ pub(crate) trait Writer: Send + 'static {
     /// Which fences a tenant's rooms are under: one set for all tenants, or one for each.
     fn fences_of(&self, tenant: TenantId) -> TenantId;
 
-    /// Throws the connection away and makes a new one.
-    fn connect(&mut self) -> impl Future<Output = Written<()>> + Send;
+    /// Throws the connection away and makes a new one; tells which database it reached.
+    fn connect(&mut self) -> impl Future<Output = Written<DatabaseId>> + Send;
 
     /// Raises a shard's fence, after the end of every older insert.
     fn raise(

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, ConnectOptions};
 use uuid::Uuid;
 
+use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{Epoch, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn};
 
 use super::LaneConnection;
@@ -103,16 +104,13 @@ impl Writer for PostgresWriter {
         TenantId(0)
     }
 
-    async fn connect(&mut self) -> Written<()> {
+    async fn connect(&mut self) -> Written<DatabaseId> {
         self.connection = None;
-        let connecting = self.how.options.connect();
-        let lost = |error: &dyn std::fmt::Display| WriteError::Lost(error.to_string());
-        match tokio::time::timeout(limits::CONNECT_WAIT, connecting).await {
-            Ok(Ok(connection)) => self.connection = Some(connection),
-            Ok(Err(error)) => return Err(lost(&error)),
-            Err(_) => return Err(lost(&"connecting took too long")),
-        }
-        Ok(())
+        let connected = self.how.connect().await;
+        let (connection, database) =
+            connected.map_err(|error| WriteError::Lost(error.to_string()))?;
+        self.connection = Some(connection);
+        Ok(database)
     }
 
     async fn raise(&mut self, _: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
+use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::event::Kind;
 use parlance_actors::vocab::{Epoch, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn};
 
@@ -88,13 +89,14 @@ impl Writer for SqliteWriter {
         tenant
     }
 
-    async fn connect(&mut self) -> Written<()> {
+    /// A file is always the same database.
+    async fn connect(&mut self) -> Written<DatabaseId> {
         for (tenant, _) in self.db.files() {
             let mut held = self.connection(tenant).await?;
             held.control("SELECT 1").await?;
             held.give_back();
         }
-        Ok(())
+        Ok(DatabaseId::default())
     }
 
     async fn raise(&mut self, fences: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {

@@ -27,7 +27,7 @@ async fn postgres_keeps_the_contracts_of_history_and_members() {
     members_suite::all(&process).await;
     history_suite::all(&process).await;
     process.storage.close().await;
-    assert_eq!(audit(&server.url()).await, 0);
+    assert_eq!(audit(&server.url()).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

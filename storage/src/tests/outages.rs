@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use parlance_actors::ports::history::{History, NotTakenWhy, Outcome, Range};
+use parlance_actors::ports::history::{DatabaseId, History, NotTakenWhy, Outcome, Range};
 use parlance_actors::testkit::history_room::{TestRoom, draft, message};
 use parlance_actors::testkit::history_suite::new_room;
 use parlance_actors::vocab::{Epoch, Event, Key, Pos, RoomId, Seq, ShardId, TenantId, UserId};
@@ -94,7 +94,7 @@ async fn survives(server: &mut PostgresServer, trouble: impl AsyncFnOnce(&mut Po
     }
     process.storage.history().healthy().await.expect("healthy again");
     process.storage.close().await;
-    assert_eq!(audit(&server.url()).await, 0);
+    assert_eq!(audit(&server.url()).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +157,7 @@ async fn while_the_server_is_away_new_appends_are_refused_and_old_ones_wait() {
         assert_eq!(outcome, Outcome::Committed { seq: Seq(ticket + 1) });
     }
     process.storage.close().await;
-    assert_eq!(audit(&server.url()).await, 0);
+    assert_eq!(audit(&server.url()).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,7 +207,7 @@ async fn a_row_that_the_database_refuses_fails_alone() {
         assert_eq!(outcome, Outcome::Committed { seq: Seq(ticket + 1) });
     }
     process.storage.close().await;
-    assert_eq!(audit(&server.url()).await, 0);
+    assert_eq!(audit(&server.url()).await, []);
 }
 
 /// A writer whose answer gets lost after the commit, or whose batch gets lost before it.
@@ -221,7 +221,7 @@ impl Writer for Lossy {
     fn fences_of(&self, tenant: TenantId) -> TenantId {
         self.within.fences_of(tenant)
     }
-    async fn connect(&mut self) -> Written<()> {
+    async fn connect(&mut self) -> Written<DatabaseId> {
         self.within.connect().await
     }
     async fn raise(&mut self, fences: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {

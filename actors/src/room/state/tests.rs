@@ -67,7 +67,7 @@ struct World {
 
 impl World {
     fn new(kind: RoomKind, owner: u128) -> Self {
-        let opened = Opened { head: Seq(0), first: Seq(1), members: 1, asked: None };
+        let opened = Opened { first: Seq(1), members: 1, ..Opened::default() };
         Self {
             state: State::new(meta(kind), Gen(1), &opened),
             log: Vec::new(),
@@ -188,7 +188,7 @@ impl World {
     /// The room is read from the database again, as after a restart.
     fn reopen(&mut self, kind: RoomKind) {
         let head = Seq(self.log.len() as u64);
-        let opened = Opened { head, first: Seq(1), members: 1, asked: None };
+        let opened = Opened { head, first: Seq(1), members: 1, ..Opened::default() };
         self.state = State::new(meta(kind), Gen(1), &opened);
     }
 
@@ -334,6 +334,20 @@ fn a_fenced_room_stops_and_acknowledges_nothing() {
     let effects = world.state.settled(vec![Settled { ticket, draft, outcome: Outcome::Fenced }]);
     world.perform(effects);
     assert_eq!(world.stopped, Some("fenced"));
+    assert_eq!(world.code_of(waiter), Code::Unavailable);
+    assert!(world.published.is_empty());
+}
+
+#[test]
+fn a_room_whose_database_changed_stops_and_acknowledges_nothing() {
+    let mut world = World::new(RoomKind::Private, 1);
+    let waiter = world.post(1, 5, say("one"));
+    world.learn_one();
+    let (ticket, draft) = world.lane.pop_front().expect("queued");
+    let outcome = Outcome::DatabaseChanged;
+    let effects = world.state.settled(vec![Settled { ticket, draft, outcome }]);
+    world.perform(effects);
+    assert_eq!(world.stopped, Some("the database changed"));
     assert_eq!(world.code_of(waiter), Code::Unavailable);
     assert!(world.published.is_empty());
 }

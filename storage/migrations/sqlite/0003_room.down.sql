@@ -1,0 +1,4 @@
+ALTER TABLE room DROP COLUMN changed_by;
+ALTER TABLE room DROP COLUMN created_at;
+ALTER TABLE room DROP COLUMN created_by;
+ALTER TABLE room DROP COLUMN key;

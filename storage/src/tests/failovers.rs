@@ -1,0 +1,138 @@
+//! A synchronous standby takes over from its primary while a node writes: nothing acked is lost,
+//! the node needs no restart, and it commits nothing in the new database before its rooms were
+//! opened again there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parlance_actors::ports::history::{History, Outcome, Range};
+use parlance_actors::testkit::history_room::{TestRoom, draft, keyed, message};
+use parlance_actors::testkit::history_suite::new_room;
+use parlance_actors::vocab::{Epoch, Key, RoomRef, Seq, UserId};
+
+use super::owners::Town;
+use super::{Process, audit, execute, operator};
+use crate::StorageConfig;
+use crate::testkit::PostgresServer;
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// Opens a room as soon as the database lets it.
+async fn open_when_back(history: &Arc<dyn History>, at: RoomRef, epoch: Epoch) -> TestRoom {
+    loop {
+        if let Ok(room) = TestRoom::open(history, at, epoch).await {
+            return room;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failover_nothing_is_committed_before_the_room_opens_again() {
+    let mut primary = PostgresServer::start(true).await;
+    let standby = primary.standby().await;
+    let url = PostgresServer::url_of(&[&primary, &standby]);
+    let mut config = StorageConfig::new(&url);
+    config.lanes = Some(1);
+    let process = Process::open(&config).await;
+    let history: Arc<dyn History> = process.storage.history();
+    let user = UserId::generate();
+    let mut room = TestRoom::open(&history, new_room(), Epoch(5)).await.expect("opens");
+    // The same shard, so that opening one of them again would let the other one go on.
+    let neighbour = RoomRef { room: super::owners::room_of(room.at.shard().0).room, ..room.at };
+    let mut neighbour = TestRoom::open(&history, neighbour, Epoch(5)).await.expect("opens");
+    for room in [&mut room, &mut neighbour] {
+        let outcome = room.settle(draft(user, message("before"))).await;
+        assert_eq!(outcome, Outcome::Committed { seq: Seq(1) });
+    }
+    primary.stop_immediate().await;
+    let key = Key::generate();
+    room.post(keyed(user, key, message("between"))).expect("taken");
+    standby.promote().await;
+    let outcomes = room.outcomes().await;
+    assert_eq!(outcomes[1].1, Outcome::DatabaseChanged);
+    assert_eq!(history.key(room.at, user, key).await.expect("answered"), None);
+
+    let mut again = open_when_back(&history, room.at, Epoch(5)).await;
+    assert_eq!(again.opened.head, Seq(1));
+    let (before, now) = (room.opened.database, again.opened.database);
+    assert_eq!((now.system, now.timeline), (before.system, before.timeline + 1));
+    // The shard is the lane's again, but this room was not compared yet.
+    let late = neighbour.settle(draft(user, message("late"))).await;
+    assert_eq!(late, Outcome::DatabaseChanged);
+    let repeat = again.settle(keyed(user, key, message("between"))).await;
+    assert_eq!(repeat, Outcome::Committed { seq: Seq(2) });
+    let page = history.log(room.at, Range::Latest, 10).await.expect("reads follow");
+    assert_eq!((page.events.len(), page.as_of), (2, Seq(2)));
+    history.healthy().await.expect("healthy again");
+    process.storage.close().await;
+    assert_eq!(audit(&url).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_under_load_loses_and_repeats_nothing() {
+    let mut primary = PostgresServer::start(true).await;
+    let standby = primary.standby().await;
+    let url = PostgresServer::url_of(&[&primary, &standby]);
+    let mut town = Town::new(&url, 2, 6).await;
+    town.acked_more(200).await;
+    primary.stop_immediate().await;
+    standby.promote().await;
+    town.acked_more(200).await;
+    // The old primary comes back where it was, on the old timeline, and must not be believed.
+    primary.start_again().await;
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND application_name LIKE 'parlance/%'";
+    execute(&mut operator(&standby.url()).await, cut).await;
+    town.acked_more(200).await;
+    town.ends_well(&standby.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_forgot_a_fence_is_not_written_to() {
+    let server = PostgresServer::start(false).await;
+    let mut config = StorageConfig::new(server.url());
+    config.lanes = Some(1);
+    let process = Process::open(&config).await;
+    let history: Arc<dyn History> = process.storage.history();
+    let user = UserId::generate();
+    let mut room = TestRoom::open(&history, new_room(), Epoch(5)).await.expect("opens");
+    room.settle(draft(user, message("kept"))).await;
+    let mut connection = operator(&server.url()).await;
+    // As after a restore of the files under the running node.
+    let restored = "UPDATE parlance.fence SET epoch = 4, turn = 9; DELETE FROM main.event;
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name LIKE 'parlance/node/lane%'";
+    execute(&mut connection, restored).await;
+    let taken = room.post(draft(user, message("lost"))).is_ok();
+    while history.healthy().await.is_ok() {
+        tokio::time::sleep(POLL).await;
+    }
+    process.storage.close().await;
+    let heard = room.heard_so_far();
+    assert_eq!(heard.len(), 1 + usize::from(taken));
+    assert!(heard[1..].iter().all(|(_, outcome)| matches!(outcome, Outcome::Failed { .. })));
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM main.event")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a count");
+    assert_eq!(left, 0, "a hole was not made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_not_see_the_system_still_sees_the_timeline() {
+    let server = PostgresServer::start(false).await;
+    let mut connection = operator(&server.url()).await;
+    let rights = "CREATE ROLE plain LOGIN; GRANT CREATE ON DATABASE postgres TO plain;
+        REVOKE EXECUTE ON FUNCTION pg_catalog.pg_control_system() FROM PUBLIC";
+    execute(&mut connection, rights).await;
+    let url = server.url().replace("postgres@", "plain@");
+    let process = Process::open(&StorageConfig::new(&url)).await;
+    let opened = process.storage.history().open(new_room(), Epoch(1), None).await.expect("opens");
+    assert_eq!((opened.database.system, opened.database.timeline), (0, 1));
+    execute(&mut connection, "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO plain")
+        .await;
+    let process = Process::open(&StorageConfig::new(&url)).await;
+    let opened = process.storage.history().open(new_room(), Epoch(1), None).await.expect("opens");
+    assert_ne!(opened.database.system, 0);
+}
