@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt bench soak clean-data
+.PHONY: help run cluster test fmt bench soak clean-data clean-cluster
 
 # Cargo prints warnings and errors only; the steps below say what is going on.
 CARGO := cargo --quiet
@@ -18,11 +18,13 @@ WITHOUT ?=
 
 help:
 	@echo "make run         build the server and start one node with its data in $(DATA_DIR)"
+	@echo "make cluster     three nodes, PostgreSQL and a balancer on this machine"
 	@echo "make test        set up what is missing, check everything, run every test"
 	@echo "make fmt         format the code"
 	@echo "make bench       load on a throwaway node (BENCH=\"durable --seconds 60\")"
 	@echo "make soak        the tests that take long"
 	@echo "make clean-data  remove $(DATA_DIR)"
+	@echo "make clean-cluster  remove what make cluster keeps"
 
 run:
 	@.ci/setup build
@@ -30,6 +32,12 @@ run:
 	@$(CARGO) build --release --locked -p parlance-node
 	@echo "starting a node on $(DATA_DIR); Ctrl-C ends it"
 	@exec target/release/parlance serve --data-dir "$(DATA_DIR)" --set log.level=warn $(ARGS)
+
+cluster:
+	@.ci/setup cluster
+	@echo "building the server and the terminal client (the first time takes some minutes)"
+	@$(CARGO) build --release --locked -p parlance-node -p parlance-client
+	@exec deploy/cluster.sh
 
 test:
 	@.ci/setup test $(WITHOUT)
@@ -54,3 +62,6 @@ clean-data:
 	    echo "$(DATA_DIR) is not the data directory of a node: nothing removed"; exit 1; fi
 	@rm -rf -- "$(DATA_DIR)"
 	@echo "$(DATA_DIR) is removed"
+
+clean-cluster:
+	@deploy/cluster.sh clean

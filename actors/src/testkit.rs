@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod accounts_suite;
+pub mod cluster;
 pub mod directory;
 pub mod directory_suite;
 pub mod history;

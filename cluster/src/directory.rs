@@ -1,57 +1,78 @@
-//! The directory: tenants, rooms and shards in a Raft group, for now of one voter.
+//! The directory: tenants, rooms, nodes and shards in a Raft group of all nodes.
 //!
-//! Look-ups read the state in memory and never wait. A change goes through the Raft log and is
-//! answered when it is durable and applied. Nothing of openraft leaves this module.
+//! Look-ups read the state in memory and never wait. A change goes through the Raft log, from any
+//! node by way of the leader, and is answered when it is durable and applied here. Nothing of
+//! openraft leaves this module.
 //!
 //! In the data directory: `lock`, `node.json` (who this node is), and `directory/` with the log
 //! (`log.redb`), its mark (`log.mark`) and the newest snapshot.
 
+mod answers;
 mod command;
 mod config;
+mod core;
+mod driver;
 mod error;
 mod files;
 mod identity;
+mod incoming;
+mod join;
+mod leases;
 mod log;
 mod machine;
+mod members;
 mod network;
+mod plan;
+mod port;
+mod prepare;
+mod recover;
+mod renewal;
+mod report;
 mod rooms;
 mod seal;
 mod snapshot;
 mod state;
 mod types;
+mod voters;
+mod wire;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::future::Future;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use openraft::errors::Fatal;
 use openraft::{Raft, ReadPolicy};
 use parking_lot::Mutex;
-use parlance_actors::ports::directory::{
-    Directory, DirectoryError, NewRoom, Ownership, RoomChange, Tenant,
-};
-use parlance_actors::vocab::{
-    Epoch, NodeId, RoomId, RoomMeta, RoomName, RoomRef, ShardId, TenantId, UserId,
-};
-use tokio::sync::{broadcast, watch};
+use parlance_actors::ports::directory::DirectoryError;
+use parlance_actors::vocab::{Epoch, Gen, NodeId, ShardId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-pub use self::config::{DirectoryOptions, RaftTiming};
+pub use self::answers::DirectoryAnswers;
+pub use self::command::Cause;
+pub use self::config::{DirectoryOptions, RaftTiming, Start};
 pub use self::error::OpenError;
-pub use self::identity::ClusterId;
+pub use self::identity::{ClusterId, next_incarnation};
+pub use self::members::{LeaseTiming, Member, NodeInfo};
+pub use self::recover::{Recovered, Recovery, recover};
+pub use self::wire::LoadReport;
 
-use self::command::{Bootstrap, Command, Response};
+use self::command::{Bootstrap, Command, Response, SetGen};
+use self::core::{Core, within};
+use self::driver::Driver;
 use self::identity::{DataLock, Identity};
+use self::join::{Admitted, NotAdmitted};
+use self::leases::Leases;
 use self::log::{Log, LogThread};
 use self::machine::{Machine, View};
-use self::network::NoPeers;
-use self::snapshot::{Restored, Snapshots};
+use self::network::Network;
+use self::prepare::{Claimed, Prepared};
 use self::types::{Peer, Types};
 use crate::limits;
+use crate::transport::PeerName;
 
 /// The folder of the directory's files in the data directory.
 const FOLDER: &str = "directory";
@@ -64,36 +85,45 @@ pub struct RaftDirectory {
     raft: Raft<Types, Machine>,
     view: Arc<View>,
     log: Log,
-    /// A node that is alone always has its lease.
-    lease: watch::Sender<bool>,
-    /// Until [`close`](Self::close) takes them: the log's thread, and the lock that outlives it.
-    held: Mutex<Option<(LogThread, DataLock)>>,
+    core: Arc<Core>,
+    /// Until [`close`](Self::close) takes them.
+    held: Mutex<Option<Held>>,
+}
+
+/// What a directory holds until it is closed: its tasks, the log's thread, and the lock that
+/// outlives them.
+struct Held {
+    cancel: CancellationToken,
+    /// The lease's renewal and the driver; none on a node that is alone.
+    tasks: JoinSet<()>,
+    thread: LogThread,
+    lock: DataLock,
 }
 
 impl RaftDirectory {
-    /// Opens the data directory, or bootstraps a cluster of one node in an empty one, and returns
-    /// when this node leads and has applied its whole log. Raft's tasks run on the runtime that
-    /// awaits this: call it on the control runtime. The directory itself may be used from any.
+    /// Opens the data directory, or begins or joins a cluster in an empty one, and returns when
+    /// this node has applied everything that was committed before. Raft's tasks run on the runtime
+    /// that awaits this: call it on the control runtime. The directory itself may be used from any.
     ///
     /// # Errors
     /// [`OpenError`]; it names the file, and nothing was removed or begun anew.
     pub async fn open(options: DirectoryOptions) -> Result<Self, OpenError> {
         let mut config = options.timing.to_raft()?;
+        if options.member.is_none() && !matches!(options.start, Start::Alone) {
+            return Err(OpenError::Unusable("a node with peers needs links to them".into()));
+        }
         let folder = options.data_dir.join(FOLDER);
-        let prepare = {
-            let (options, folder) = (options.clone(), folder.clone());
-            move || prepare(&options, &folder)
-        };
-        let prepared = tokio::task::spawn_blocking(prepare).await;
-        let prepared = prepared.map_err(|error| OpenError::NotReady(error.to_string()))??;
+        let prepared = prepared(&options, &folder).await?;
         let Prepared { lock, identity, log, thread, snapshots, restored } = prepared;
 
         let machine = Machine::new(snapshots, restored);
         let view = machine.view();
         config.cluster_name = identity.cluster.to_string();
+        let transport = options.member.as_ref().map(|member| member.transport.clone());
+        let network = Network { identity, view: view.clone(), transport };
         let raft =
-            Raft::new(identity.node.0, Arc::new(config), NoPeers, log.clone(), machine).await;
-        let raft = match raft {
+            Raft::new(identity.node.0, Arc::new(config), network.clone(), log.clone(), machine);
+        let raft = match raft.await {
             Ok(raft) => raft,
             Err(error) => {
                 drop(log);
@@ -102,14 +132,31 @@ impl RaftDirectory {
                 return Err(OpenError::NotReady(error.to_string()));
             }
         };
-        let held = Mutex::new(Some((thread, lock)));
-        let lease = watch::Sender::new(true);
-        let mut directory = Self { identity, raft, view, log, lease, held };
+        let core = Arc::new(Core {
+            identity,
+            raft: raft.clone(),
+            view: view.clone(),
+            network,
+            folder: folder.clone(),
+            // A node that is alone always has its lease.
+            lease: watch::Sender::new(options.member.is_none()),
+            member: options.member.clone(),
+            leases: Mutex::new(Leases::default()),
+            began: Instant::now(),
+            load: Mutex::default(),
+            loads: Mutex::default(),
+            alive: Mutex::default(),
+            incoming: Mutex::default(),
+        });
+        let (cancel, tasks) = (CancellationToken::new(), JoinSet::new());
+        let held = Mutex::new(Some(Held { cancel, tasks, thread, lock }));
+        let mut directory = Self { identity, raft, view, log, core, held };
         if let Err(error) = directory.become_ready(&options, &folder).await {
             // The next attempt must find the files closed and the lock free.
             directory.close().await;
             return Err(error);
         }
+        directory.begin_tasks();
         Ok(directory)
     }
 
@@ -119,21 +166,107 @@ impl RaftDirectory {
         self.identity.cluster
     }
 
+    /// Every node of the cluster, ascending by id, after each change.
+    #[must_use]
+    pub fn nodes(&self) -> watch::Receiver<Arc<[NodeInfo]>> {
+        self.view.nodes()
+    }
+
+    /// The name of a node; `None` of one that is not in the cluster or has always been alone.
+    #[must_use]
+    pub fn name_of(&self, node: NodeId) -> Option<PeerName> {
+        let state = self.view.state.read();
+        let name = &state.node(node)?.name;
+        (!name.is_empty()).then(|| PeerName(name.clone()))
+    }
+
+    /// The leader, where one is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.core.leader()
+    }
+
+    /// Says what this node does; its lease carries it to the leader.
+    pub fn set_load(&self, load: LoadReport) {
+        *self.core.load.lock() = load;
+    }
+
+    /// Says who gossip believes to be alive. It never takes a lease from a node that renews.
+    pub fn believe(&self, alive: BTreeSet<NodeId>) {
+        *self.core.alive.lock() = Some(alive);
+    }
+
+    /// Raises the generation of a shard that this node owns at this epoch: the database lost
+    /// history. Repeating it, or asking for a lower one, does nothing.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unavailable`]: whether it was done is unknown; repeat it.
+    pub async fn set_gen(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        r#gen: Gen,
+    ) -> Result<(), DirectoryError> {
+        self.do_it(Command::SetGen(SetGen { shard, epoch, r#gen })).await
+    }
+
     /// Ends Raft, makes the log durable, closes the files and gives the data directory back.
     /// Look-ups go on with the last state; changes are `Unavailable`. A second call does nothing.
     pub async fn close(&self) {
+        let Some(mut held) = self.held.lock().take() else { return };
+        self.hand_over().await;
+        held.cancel.cancel();
+        while held.tasks.join_next().await.is_some() {}
+        if let Some(member) = &self.core.member {
+            member.answers.close();
+            self.core.lease.send_replace(false);
+        }
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "the directory's Raft task failed while it ended");
         }
-        let Some((thread, lock)) = self.held.lock().take() else { return };
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the directory's log was not closed in order");
         }
+        let thread = held.thread;
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         if let Ok(Err(error)) = joined {
             tracing::error!(error, "the directory's log was not closed in order");
         }
-        drop(lock);
+        drop(held.lock);
+    }
+
+    /// A leader that ends makes another voter the leader, so that nobody waits for an election.
+    async fn hand_over(&self) {
+        let metrics = self.core.metrics();
+        let own = self.identity.node.0;
+        if self.core.member.is_none() || metrics.current_leader != Some(own) {
+            return;
+        }
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let mut lags = driver::lags(&metrics);
+        lags.retain(|(node, _)| voters.contains(&node.0));
+        let Some((heir, _)) = lags.into_iter().min_by_key(|(node, lag)| (*lag, *node)) else {
+            return;
+        };
+        if self.raft.trigger().transfer_leader(heir.0).await.is_ok() {
+            let wait = self.raft.wait(Some(limits::HEALTH_WAIT));
+            // Nobody in time: the others elect one by themselves.
+            let _ = wait
+                .metrics(
+                    |metrics| metrics.current_leader.is_some_and(|leader| leader != own),
+                    "another leader",
+                )
+                .await;
+        }
+    }
+
+    fn begin_tasks(&self) {
+        let Some(member) = self.core.member.clone() else { return };
+        if let Some(held) = self.held.lock().as_mut() {
+            let (core, cancel) = (self.core.clone(), held.cancel.clone());
+            held.tasks.spawn(renewal::run(core, member.clone(), cancel.clone()));
+            held.tasks.spawn(Driver::new(self.core.clone(), member).run(cancel));
+        }
     }
 
     async fn become_ready(
@@ -141,29 +274,23 @@ impl RaftDirectory {
         options: &DirectoryOptions,
         folder: &Path,
     ) -> Result<(), OpenError> {
+        if let Some(member) = &options.member {
+            member.answers.open(self.core.clone());
+        }
         let not_ready = |error: &dyn std::fmt::Display| OpenError::NotReady(error.to_string());
         if self.identity.finished {
             self.stand_if_alone().await.map_err(|error| not_ready(&error))?;
-        } else {
-            let voters = BTreeMap::from([(self.identity.node.0, Peer::default())]);
-            self.raft.initialize(voters).await.map_err(|error| not_ready(&error))?;
-        }
-        let recovered = self.raft.wait_for_recovery(Some(limits::READY_WAIT)).await;
-        recovered.map_err(|error| not_ready(&error))?;
-        within(limits::READY_WAIT, self.raft.ensure_linearizable(ReadPolicy::ReadIndex))
-            .await
-            .map_err(|error| not_ready(&error))?;
-        if self.identity.finished {
+            self.announce(options).await?;
+            self.recover_own().await.map_err(OpenError::NotReady)?;
             return self.check_cluster(folder);
         }
-        let first = Bootstrap {
-            cluster: self.identity.cluster.0,
-            node: self.identity.node,
-            epoch_base: options.epoch_floor,
-        };
-        match self.write(Command::Bootstrap(first)).await.map_err(|error| not_ready(&error))? {
-            Response::Done => {}
-            other => return Err(OpenError::NotReady(format!("bootstrap answered {other:?}"))),
+        if matches!(options.start, Start::Join { .. }) {
+            // The leader's driver makes a learner of this node, and its log comes.
+            let wait = limits::READY_WAIT;
+            self.core.confirm(wait).await.map_err(|error| not_ready(&error))?;
+            self.check_cluster(folder)?;
+        } else {
+            self.bootstrap(options).await?;
         }
         self.identity.finished = true;
         let path = Identity::path(&options.data_dir);
@@ -171,6 +298,79 @@ impl RaftDirectory {
         let written = tokio::task::spawn_blocking(move || identity.write(&data_dir)).await;
         let written = written.map_err(io::Error::other).flatten();
         written.map_err(OpenError::io("write", &path))
+    }
+
+    /// Begins a cluster of this node.
+    async fn bootstrap(&self, options: &DirectoryOptions) -> Result<(), OpenError> {
+        let not_ready = |error: &dyn std::fmt::Display| OpenError::NotReady(error.to_string());
+        let address = options.member.as_ref().map(|member| member.control.to_string());
+        let peer = Peer { address: address.unwrap_or_default() };
+        let voters = BTreeMap::from([(self.identity.node.0, peer)]);
+        self.raft.initialize(voters).await.map_err(|error| not_ready(&error))?;
+        self.recover_own().await.map_err(OpenError::NotReady)?;
+        let first = Bootstrap {
+            cluster: self.identity.cluster.0,
+            node: self.identity.node,
+            epoch_base: options.epoch_floor,
+        };
+        let written = self.do_it(Command::Bootstrap(first)).await;
+        written.map_err(|error| not_ready(&error))?;
+        self.announce(options).await
+    }
+
+    /// Waits until everything that was committed before is applied here.
+    async fn recover_own(&self) -> Result<(), String> {
+        if self.core.member.is_some() {
+            let confirmed = self.core.confirm(limits::READY_WAIT).await;
+            return confirmed.map_err(|error| error.to_string());
+        }
+        let recovered = self.raft.wait_for_recovery(Some(limits::READY_WAIT)).await;
+        recovered.map_err(|error| error.to_string())?;
+        let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        within(limits::READY_WAIT, read).await.map(drop)
+    }
+
+    /// Tells the cluster where this node is now, through any node that it knows.
+    async fn announce(&self, options: &DirectoryOptions) -> Result<(), OpenError> {
+        let (Some(member), Some(node)) = (&options.member, self.core.admission()) else {
+            return Ok(());
+        };
+        let own = self.identity.node;
+        let until = Instant::now() + limits::READY_WAIT;
+        loop {
+            let told = if self.leader() == Some(own) {
+                self.announce_here(&node).await
+            } else {
+                let known = self.view.state.read().nodes().map(|(id, _)| id).collect::<Vec<_>>();
+                let others = known.into_iter().filter(|id| *id != own);
+                let mut places: Vec<_> =
+                    others.filter_map(|id| self.core.network.place(id)).collect();
+                if let Start::Join { seeds } = &options.start {
+                    places.extend(join::seeds(seeds));
+                }
+                let cluster = Some(self.identity.cluster);
+                join::round(member, cluster, &node, &places).await.map(drop)
+            };
+            match told {
+                Ok(()) => return Ok(()),
+                Err(NotAdmitted::Refused(why)) => return Err(OpenError::NotAdmitted(why)),
+                Err(NotAdmitted::NotYet(why)) if Instant::now() >= until => {
+                    return Err(OpenError::NotReady(why));
+                }
+                Err(NotAdmitted::NotYet(_)) => tokio::time::sleep(limits::FORWARD_PAUSE).await,
+            }
+        }
+    }
+
+    async fn announce_here(&self, node: &command::AdmitNode) -> Result<(), NotAdmitted> {
+        let command = Command::AdmitNode(node.clone());
+        match self.core.change(command, limits::FORWARD_WAIT).await {
+            Ok(Response::Admitted(_)) => Ok(()),
+            Ok(Response::Refused(why)) | Err(DirectoryError::Refused(why)) => {
+                Err(NotAdmitted::Refused(why))
+            }
+            other => Err(NotAdmitted::NotYet(format!("{other:?}"))),
+        }
     }
 
     /// A voter that is alone need not wait for silence before it stands for election.
@@ -200,215 +400,45 @@ impl RaftDirectory {
     }
 
     async fn write(&self, command: Command) -> Result<Response, DirectoryError> {
-        let written = within(limits::CHANGE_WAIT, self.raft.client_write(command)).await;
-        Ok(written.map_err(DirectoryError::Unavailable)?.data)
+        self.core.change(command, limits::CHANGE_WAIT).await
     }
 
-    async fn write_room(&self, command: Command) -> Result<Arc<RoomMeta>, DirectoryError> {
+    /// A change of which nothing is told but that it is done.
+    async fn do_it(&self, command: Command) -> Result<(), DirectoryError> {
         match self.write(command).await? {
-            Response::Room { room, .. } => Ok(Arc::new(room.into())),
-            Response::NameTaken => Err(DirectoryError::NameTaken),
-            Response::NoSuchRoom => Err(DirectoryError::NoSuchRoom),
+            Response::Done => Ok(()),
             Response::Refused(why) => Err(DirectoryError::Refused(why)),
-            Response::Done => {
-                Err(DirectoryError::Refused("the log answered without a room".into()))
-            }
+            other => Err(DirectoryError::Refused(format!("the log answered {other:?}"))),
         }
     }
-
-    async fn confirm(&self, wait: Duration) -> Result<(), DirectoryError> {
-        let confirmed = within(wait, self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await;
-        confirmed.map(drop).map_err(DirectoryError::Unavailable)
-    }
 }
 
-#[async_trait]
-impl Directory for RaftDirectory {
-    fn node(&self) -> NodeId {
-        self.identity.node
+/// Everything before Raft: the files, and for a node that joins the word of the cluster.
+async fn prepared(options: &DirectoryOptions, folder: &Path) -> Result<Prepared, OpenError> {
+    let mut claimed = off_the_runtime(options, folder, prepare::claim).await?;
+    if let (Some(seeds), Some(member)) = (claimed.must_join(options), &options.member) {
+        let node = core::admission(member, None);
+        let (places, wait) = (join::seeds(seeds), limits::JOIN_WAIT);
+        let admitted: Admitted =
+            join::ask(member, None, &node, &places, wait).await.map_err(|error| match error {
+                NotAdmitted::NotYet(why) => OpenError::NotReady(why),
+                NotAdmitted::Refused(why) => OpenError::NotAdmitted(why),
+            })?;
+        let admit = move |options: &_, _: &_| claimed.admitted(options, admitted);
+        claimed = off_the_runtime(options, folder, admit).await?;
     }
-
-    fn room(&self, room: RoomRef) -> Option<Arc<RoomMeta>> {
-        self.view.state.read().room(room)
-    }
-
-    fn room_by_name(&self, tenant: TenantId, name: &RoomName) -> Option<Arc<RoomMeta>> {
-        let folded = name.folded();
-        self.view.state.read().room_by_name(tenant, &folded)
-    }
-
-    fn public_rooms(
-        &self,
-        tenant: TenantId,
-        after: Option<RoomId>,
-        limit: u16,
-    ) -> Vec<Arc<RoomMeta>> {
-        self.view.state.read().public_rooms(tenant, after, limit)
-    }
-
-    fn room_count(&self) -> usize {
-        self.view.state.read().room_count()
-    }
-
-    fn ownership(&self, shard: ShardId) -> Option<Ownership> {
-        self.view.state.read().ownership(shard)
-    }
-
-    fn shards_changed(&self) -> watch::Receiver<u64> {
-        self.view.shards_changed()
-    }
-
-    fn lease(&self) -> watch::Receiver<bool> {
-        self.lease.subscribe()
-    }
-
-    async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), DirectoryError> {
-        // A node that is alone has nobody to give a shard to, so none of its shards moves.
-        let moving = self
-            .ownership(shard)
-            .is_some_and(|owned| owned.epoch == epoch && owned.moving_to.is_some());
-        if moving {
-            return Err(DirectoryError::Refused("this node is alone".into()));
-        }
-        Ok(())
-    }
-
-    fn tenants(&self) -> Vec<Tenant> {
-        self.view.state.read().tenants()
-    }
-
-    async fn create_room(&self, new: NewRoom) -> Result<Arc<RoomMeta>, DirectoryError> {
-        let command = Command::create_room(new).map_err(DirectoryError::Refused)?;
-        self.write_room(command).await
-    }
-
-    async fn change_room(
-        &self,
-        room: RoomRef,
-        change: RoomChange,
-        by: UserId,
-    ) -> Result<Arc<RoomMeta>, DirectoryError> {
-        self.write_room(Command::change_room(room, change, by)).await
-    }
-
-    async fn barrier(&self) -> Result<(), DirectoryError> {
-        self.confirm(limits::CHANGE_WAIT).await
-    }
-
-    fn changes(&self) -> broadcast::Receiver<RoomRef> {
-        self.view.changes()
-    }
-
-    async fn healthy(&self) -> Result<(), DirectoryError> {
-        self.confirm(limits::HEALTH_WAIT).await
-    }
+    let prepare = move |options: &_, folder: &_| Claimed::prepare(claimed, options, folder);
+    off_the_runtime(options, folder, prepare).await
 }
 
-/// What is there before Raft starts.
-struct Prepared {
-    lock: DataLock,
-    identity: Identity,
-    log: Log,
-    thread: LogThread,
-    snapshots: Snapshots,
-    restored: Option<Restored>,
-}
-
-/// Locks the data directory, finds out who this node is, and reads its files. Blocks.
-fn prepare(options: &DirectoryOptions, folder: &Path) -> Result<Prepared, OpenError> {
-    let lock = DataLock::take(&options.data_dir)?;
-    let identity = match Identity::read(&options.data_dir)? {
-        Some(identity) => identity,
-        None => begin(options, folder)?,
-    };
-    if let Some(expected) = options.known_cluster.filter(|known| *known != identity.cluster) {
-        let path = Identity::path(&options.data_dir);
-        return Err(OpenError::OtherCluster { path, found: identity.cluster, expected });
-    }
-    if !identity.finished {
-        start_over(folder, identity)?;
-    }
-    if !folder.is_dir() {
-        return Err(OpenError::damaged(folder, "it is missing"));
-    }
-    let (snapshots, restored) = Snapshots::open(folder)?;
-    let (log, thread) = Log::open(folder, identity)?;
-    if let Err(error) = check_reach(folder, identity, &log, restored.as_ref()) {
-        drop(log);
-        // It has nothing to write and ends at once; the next attempt must find the file closed.
-        let _ = thread.join();
-        return Err(error);
-    }
-    Ok(Prepared { lock, identity, log, thread, snapshots, restored })
-}
-
-/// Decides who this node is, in a data directory that has never been anybody's.
-fn begin(options: &DirectoryOptions, folder: &Path) -> Result<Identity, OpenError> {
-    let path = Identity::path(&options.data_dir);
-    if folder.exists() {
-        let why = format!("it is missing, and {} is there", folder.display());
-        return Err(OpenError::damaged(&path, why));
-    }
-    if let Some(expected) = options.known_cluster {
-        return Err(OpenError::DirectoryLost { path: options.data_dir.clone(), expected });
-    }
-    let cluster = ClusterId::generate();
-    let identity = Identity { node: FIRST_NODE, cluster, finished: false };
-    identity.write(&options.data_dir).map_err(OpenError::io("write", &path))?;
-    Ok(identity)
-}
-
-/// Makes the files of a first start. What an interrupted one left is removed: until the identity
-/// says that it was finished, nothing was promised to anybody.
-fn start_over(folder: &Path, identity: Identity) -> Result<(), OpenError> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(OpenError::io("remove", folder))?;
-    }
-    fs::create_dir(folder).map_err(OpenError::io("make the folder", folder))?;
-    Log::create(folder, identity)?;
-    let parent = folder.parent().unwrap_or(Path::new("."));
-    files::sync_folder(parent).map_err(OpenError::io("sync", parent))
-}
-
-/// Snapshot and log together must reach from the beginning to now.
-fn check_reach(
+async fn off_the_runtime<T: Send + 'static>(
+    options: &DirectoryOptions,
     folder: &Path,
-    identity: Identity,
-    log: &Log,
-    restored: Option<&Restored>,
-) -> Result<(), OpenError> {
-    let snapshot = restored.and_then(|restored| restored.meta.last_log_id).map(|last| last.index);
-    let log_file: PathBuf = folder.join(log::LOG_FILE);
-    if log.purged_index() > snapshot {
-        let path = folder.join("snapshot-*.parlance");
-        let purged = log.purged_index().unwrap_or_default();
-        let why = format!(
-            "the log begins after entry {purged}, and no snapshot reaches it (newest: {snapshot:?})"
-        );
-        return Err(OpenError::damaged(&path, why));
-    }
-    if identity.finished && log.last_index().is_none() {
-        return Err(OpenError::damaged(&log_file, "it has no entries"));
-    }
-    if log.last_index() < snapshot {
-        let why = format!(
-            "it ends at entry {:?}, before the newest snapshot, which ends at {snapshot:?}",
-            log.last_index()
-        );
-        return Err(OpenError::damaged(&log_file, why));
-    }
-    Ok(())
-}
-
-/// Awaits an answer for so long; why not, in words.
-async fn within<T, E: std::fmt::Display>(
-    wait: Duration,
-    answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, String> {
-    match tokio::time::timeout(wait, answer).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {wait:?}")),
-    }
+    work: impl FnOnce(&DirectoryOptions, &Path) -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    let (options, folder): (_, PathBuf) = (options.clone(), folder.to_owned());
+    let done = tokio::task::spawn_blocking(move || work(&options, &folder)).await;
+    done.map_err(|error| OpenError::NotReady(error.to_string()))?
 }
 
 #[cfg(test)]

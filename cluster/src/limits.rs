@@ -30,6 +30,41 @@ pub(crate) const HEALTH_WAIT: Duration = Duration::from_secs(1);
 /// How long a start waits for a leader and for its own log to be applied.
 pub(crate) const READY_WAIT: Duration = Duration::from_secs(30);
 
+/// Changes of owners that the directory remembers for operators: one for each shard.
+pub(crate) const MOVES_KEPT: usize = 256;
+/// Entries of one message to a peer. The largest entry is a takeover of every shard, some 2 KiB,
+/// or a batch of restored rooms, so a message stays far below [`CALL_BYTES_MAX`].
+pub(crate) const APPEND_ENTRIES_MAX: u64 = 64;
+/// Rooms that one entry restores, each at most some 2 KiB.
+pub(crate) const RESTORE_ROOMS_MAX: usize = 16;
+/// One piece of a snapshot.
+pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 1024 * 1024;
+/// The largest snapshot that a node takes from another: ten million rooms. One more is refused
+/// before it is written.
+pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// How long the receiver of a piece may take; the last one is installed within it.
+pub(crate) const PIECE_WAIT: Duration = Duration::from_secs(30);
+/// How long one attempt to have the leader do something takes before another one begins.
+pub(crate) const FORWARD_WAIT: Duration = Duration::from_secs(2);
+/// The pause between two such attempts, so that an election is not hurried by them.
+pub(crate) const FORWARD_PAUSE: Duration = Duration::from_millis(50);
+/// How long one attempt to reach a seed takes.
+pub(crate) const SEED_WAIT: Duration = Duration::from_secs(2);
+/// The pause after every seed was tried.
+pub(crate) const SEED_PAUSE: Duration = Duration::from_millis(250);
+/// How long a joining node tries its seeds. Longer than a lease: the former life of a node whose
+/// disk was wiped must be over before it joins again.
+pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(60);
+/// How often the leader looks at nodes and shards.
+pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
+/// How long an owner may take to release a moving shard before it is moved without it. Senders are
+/// held 2 s of it.
+pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
+/// Shards that move at a time, so that most of the cluster never waits for moves.
+pub(crate) const MOVING_MAX: usize = 8;
+/// The pause between two rounds of rebalancing, so that loads are measured where shards are now.
+pub(crate) const REBALANCE_PAUSE: Duration = Duration::from_secs(10);
+
 /// One call's request or answer on the control side: a batch of Raft entries or a piece of a
 /// snapshot. Larger is refused before it is read.
 pub const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -39,6 +74,104 @@ pub const PACKET_BYTES_MAX: usize = 1_100;
 /// with its envelope, or one page of members of a presence shard.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Packets of gossip that wait for its loop. One more is dropped, as the network might have done.
+/// A node of 50 gets some tens a second, so this is a stall of many seconds.
+pub const GOSSIP_INBOX_MAX: usize = 1_024;
+/// Packets that the gossip loop takes before it looks at its timers again.
+pub(crate) const GOSSIP_PACKETS_AT_ONCE: usize = 64;
+/// Nodes whose words gossip keeps. What one more says is not kept; its membership is.
+pub(crate) const GOSSIP_NODES_MAX: usize = 1_024;
+/// A node's version in gossip. A longer one is cut: it is for people.
+pub(crate) const GOSSIP_VERSION_BYTES_MAX: usize = 32;
+
+const _: () = assert!(GOSSIP_PACKETS_AT_ONCE <= GOSSIP_INBOX_MAX);
 const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
 const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(HEALTH_WAIT.as_millis() < CHANGE_WAIT.as_millis());
+
+/// A link over which nothing came for this long is dead. Longer than a pause of a busy machine,
+/// shorter than a lease.
+pub const LINK_IDLE: Duration = Duration::from_secs(2);
+/// A link over which nothing is said says this often that it lives: four times within
+/// [`LINK_IDLE`], so that three lost packets in a row do no harm.
+pub const LINK_KEEP_ALIVE: Duration = Duration::from_millis(500);
+/// How long a handshake and the hellos take at most, on both sides. A dial that takes longer failed.
+pub(crate) const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
+/// How long names are looked up at most before a dial failed.
+pub(crate) const LOOKUP_WAIT: Duration = Duration::from_secs(2);
+/// Addresses that one dial tries. A name of a headless service has one for each node; what is over
+/// this is not tried in this dial.
+pub(crate) const DIAL_ADDRESSES_MAX: usize = 32;
+/// The pause before the first repeated dial is drawn from zero to this.
+pub(crate) const DIAL_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The pause before a repeated dial is drawn from zero to at most this: a peer that came back is
+/// found within it, and one that stays away costs about two dials a second.
+pub(crate) const DIAL_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Inbound connections of one endpoint, those in their handshake included. Every peer has four to
+/// the control endpoint and one to the data endpoint. One more is refused.
+pub(crate) const CONNECTIONS_MAX: usize = 1_024;
+/// Handshakes from addresses that have not shown that they are theirs. Above it, they are asked to
+/// show it first, so that forged addresses cost no cryptography.
+pub(crate) const HANDSHAKES_UNPROVEN_MAX: usize = 64;
+/// A hello: what it holds today is under a seventh of it, the rest is for later versions.
+pub(crate) const HELLO_BYTES_MAX: usize = 256;
+/// Places that calls and packets went to and that are remembered. At the bound those that are not
+/// connected are forgotten first, and a call to a new one fails when all are.
+pub(crate) const LINES_MAX: usize = 4_096;
+/// Streams that a peer may have open on one control connection: calls that wait for their answer.
+/// One more waits on the caller's side until its deadline.
+pub(crate) const CALLS_PER_CONNECTION_MAX: u32 = 64;
+/// Calls of Raft that are answered at the same time, over all connections. One more is refused.
+pub(crate) const CALLS_MAX: usize = 256;
+/// Pieces of snapshots that are answered at the same time. They are large and never urgent.
+pub(crate) const SNAPSHOT_CALLS_MAX: usize = 8;
+/// How long a request may take to come in, and how long its answer may take to be made and sent.
+pub(crate) const CALL_SERVE_WAIT: Duration = Duration::from_secs(30);
+/// Packets of gossip that wait for the gossip loop. One more is dropped and counted.
+pub(crate) const PACKETS_QUEUE_MAX: usize = 1_024;
+/// Bytes of datagrams that wait to be sent on one connection; the oldest give way.
+pub(crate) const DATAGRAMS_BYTES_MAX: usize = 256 * 1024;
+/// How often the certificate's files are looked at.
+pub(crate) const IDENTITY_POLL: Duration = Duration::from_secs(2);
+/// Refusals from one address for one reason are logged at most this often.
+pub(crate) const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+/// Addresses whose refusals are remembered. At the bound nothing new is logged until some are old.
+pub(crate) const REFUSALS_MAX: usize = 1_024;
+/// How long the end of an endpoint waits for its peers to hear of it.
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes that wait on one channel to a peer. One frame more interrupts the channel. At a gigabit a
+/// second it is under a tenth of a second.
+pub const CHANNEL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Above this fill a whisper is dropped.
+pub const CHANNEL_WHISPER_BYTES_MAX: usize = CHANNEL_BYTES_MAX / 4;
+/// What each frame in a queue costs beside its bytes, so that many empty ones are bounded too.
+pub(crate) const FRAME_OVERHEAD_BYTES: usize = 64;
+/// Frames that one write takes together: enough to fill many packets, few enough that the array of
+/// their pieces stays small.
+pub(crate) const WRITE_FRAMES_MAX: usize = 256;
+/// Bytes that one write takes together, so that what is being written stays small beside what
+/// waits. A larger frame goes alone.
+pub(crate) const WRITE_BYTES_MAX: usize = 512 * 1024;
+/// A frame up to this is copied beside its neighbours to be written with them; a larger one is
+/// written from where it is.
+pub(crate) const WRITE_COPY_BYTES_MAX: usize = 4 * 1024;
+/// Bytes that a peer may send on one stream before they are taken: the flow control of a channel.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes that a peer may send on one connection before they are taken.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Streams that a peer may have open on one data connection: one for each channel, and as many that
+/// were reset and are not forgotten yet, several times over.
+pub(crate) const CHANNEL_STREAMS_MAX: u32 = 32;
+/// What one read takes from a stream at most.
+pub(crate) const READ_BYTES_MAX: usize = 256 * 1024;
+/// How long a stream may take to say which channel it is.
+pub(crate) const STREAM_HEADER_WAIT: Duration = Duration::from_secs(2);
+
+const _: () = assert!(LINK_KEEP_ALIVE.as_millis() * 3 < LINK_IDLE.as_millis());
+const _: () = assert!(FRAME_BYTES_MAX + FRAME_OVERHEAD_BYTES <= CHANNEL_BYTES_MAX);
+const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
+const _: () = assert!(PACKET_BYTES_MAX * 8 <= DATAGRAMS_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_PIECE_BYTES * 2 < CALL_BYTES_MAX);
+const _: () = assert!(FORWARD_WAIT.as_millis() < CHANGE_WAIT.as_millis());
+const _: () = assert!(MOVING_MAX <= MOVES_KEPT);

@@ -1,4 +1,5 @@
-//! How much one address may do: a token bucket for requests, and a count of connections.
+//! How much one address may do: a token bucket for requests, and a count of connections; and how
+//! many sockets the node opens a second, whoever asks.
 //! With IPv6 an address is its /64, because that is what one customer gets. Limits that must hold
 //! across nodes (sign-ins) are in the database instead.
 
@@ -14,7 +15,7 @@ use parlance_actors::vocab::{Code, Refusal};
 use tokio::time::Instant;
 
 use crate::config::{GatewayConfig, Rates};
-use crate::limits::ADDRESSES_MAX;
+use crate::limits::{ADDRESSES_MAX, UPGRADE_RETRY_MAX, UPGRADE_RETRY_MIN};
 
 /// The address that limits count: IPv4 as it is, IPv6 without its last 64 bits.
 #[must_use]
@@ -40,6 +41,20 @@ struct Bucket {
     at: Instant,
 }
 
+impl Bucket {
+    /// Takes a token, or says how long until there is one.
+    fn take(&mut self, per_second: f64, burst: f64, now: Instant) -> Result<(), Duration> {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * per_second).min(burst);
+        self.at = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64((1.0 - self.tokens) / per_second))
+    }
+}
+
 impl Buckets {
     pub(crate) fn new(rates: Rates) -> Self {
         let places = NonZeroUsize::new(ADDRESSES_MAX).expect("more than none");
@@ -56,17 +71,48 @@ impl Buckets {
         let mut buckets = buckets.lock();
         let fresh = || Bucket { tokens: self.burst, at: now };
         let bucket = buckets.get_or_insert_mut(network(address), fresh);
-        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
-        bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.burst);
-        bucket.at = now;
-        if bucket.tokens >= 1.0 {
-            bucket.tokens -= 1.0;
-            return Ok(());
-        }
-        let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
-        let detail = format!("more than {} requests a second from this address", self.per_second);
-        Err(Refusal::new(Code::RateLimited, detail).retry_after(wait))
+        bucket.take(self.per_second, self.burst, now).map_err(|wait| {
+            let detail =
+                format!("more than {} requests a second from this address", self.per_second);
+            Refusal::new(Code::RateLimited, detail).retry_after(wait)
+        })
     }
+}
+
+/// The token bucket of this node's upgrades. When a node dies, its sockets come to the others at
+/// once; those that must wait are told so before anything is read for them.
+pub(crate) struct Upgrades {
+    per_second: f64,
+    burst: f64,
+    bucket: Option<Mutex<Bucket>>,
+}
+
+impl Upgrades {
+    pub(crate) fn new(rates: Rates, now: Instant) -> Self {
+        let burst = rates.upgrades_burst.into();
+        Self {
+            per_second: rates.upgrades_per_second.into(),
+            burst,
+            bucket: (rates.upgrades_per_second > 0)
+                .then(|| Mutex::new(Bucket { tokens: burst, at: now })),
+        }
+    }
+
+    /// Takes a token, or says when to come back: `chance`, from 0 to 1, spreads those who are told
+    /// at the same time.
+    pub(crate) fn take(&self, chance: f64, now: Instant) -> Result<(), Refusal> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        bucket.lock().take(self.per_second, self.burst, now).map_err(|wait| {
+            metrics::counter!("parlance_upgrades_refused_total", "cause" => "rate").increment(1);
+            let wait = wait + spread(UPGRADE_RETRY_MIN, UPGRADE_RETRY_MAX, chance);
+            Refusal::busy("more sockets than this node opens at once").retry_after(wait)
+        })
+    }
+}
+
+/// A time between two, by chance from 0 to 1.
+pub(crate) fn spread(least: Duration, most: Duration, chance: f64) -> Duration {
+    least + (most - least).mul_f64(chance.clamp(0.0, 1.0))
 }
 
 /// Open connections, in all and by address.
@@ -168,6 +214,29 @@ mod tests {
         tokio::time::advance(wait).await;
         take().expect("one more after the wait");
         take().expect_err("and only one");
+    }
+
+    #[test]
+    fn upgrades_over_the_burst_are_told_when_to_come_back_and_not_all_at_once() {
+        let rates = Rates { upgrades_per_second: 10, upgrades_burst: 2, ..Rates::default() };
+        let now = Instant::now();
+        let upgrades = Upgrades::new(rates, now);
+        upgrades.take(0.0, now).expect("within the burst");
+        upgrades.take(0.0, now).expect("within the burst");
+        let wait = |chance| {
+            let refusal = upgrades.take(chance, now).expect_err("over it");
+            assert_eq!(refusal.code, Code::Busy);
+            refusal.retry_after.expect("says when")
+        };
+        let (early, late) = (wait(0.0), wait(1.0));
+        assert_eq!(late - early, UPGRADE_RETRY_MAX - UPGRADE_RETRY_MIN);
+        assert!(early >= UPGRADE_RETRY_MIN);
+        upgrades.take(0.0, now + Duration::from_millis(100)).expect("one more");
+        upgrades.take(0.0, now + Duration::from_millis(100)).expect_err("and only one");
+        let off = Upgrades::new(Rates { upgrades_per_second: 0, ..rates }, now);
+        for _ in 0..100 {
+            off.take(0.0, now).expect("there is no bound");
+        }
     }
 
     #[test]

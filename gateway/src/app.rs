@@ -5,15 +5,16 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use parlance_actors::chat::Chat;
-use parlance_actors::ports::{Accounts, Directory, History};
+use parlance_actors::ports::{Accounts, Cluster, Directory, History};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Buckets, Connections};
+use crate::admission::{Buckets, Connections, Upgrades};
 use crate::auth::{Auth, ClusterSecret};
 use crate::config::GatewayConfig;
 use crate::frames::JsonFrames;
 use crate::http::health::Ready;
+use crate::lease::Lease;
 use crate::proxies::Proxies;
 
 /// What a gateway is put together from.
@@ -23,8 +24,10 @@ pub struct Parts {
     pub chat: Arc<Chat>,
     /// Users and what signing in needs.
     pub accounts: Arc<dyn Accounts>,
-    /// Asked for its health.
+    /// Asked for its health and the node's lease.
     pub directory: Arc<dyn Directory>,
+    /// What administrators see and may do.
+    pub cluster: Arc<dyn Cluster>,
     /// Asked for its health.
     pub history: Arc<dyn History>,
     /// Seals the signing keys.
@@ -40,11 +43,14 @@ pub(crate) struct App {
     pub(crate) auth: Auth,
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) cluster: Arc<dyn Cluster>,
+    pub(crate) lease: Lease,
     pub(crate) history: Arc<dyn History>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) frames: JsonFrames,
     pub(crate) proxies: Proxies,
     pub(crate) buckets: Buckets,
+    pub(crate) upgrades: Upgrades,
     pub(crate) connections: Arc<Connections>,
     /// Upgraded sockets: one task each.
     pub(crate) sockets: TaskTracker,

@@ -75,9 +75,11 @@ pub struct Deadlines {
     pub recheck: Duration,
     /// Requests in flight when the server stops.
     pub shutdown: Duration,
+    /// After this long without a lease the node asks its sockets to move.
+    pub lease: Duration,
 }
 
-/// How often an address may do things; 0 is off.
+/// How often an address may do things, and the node all together; 0 is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
     /// Registrations a minute.
@@ -88,6 +90,10 @@ pub struct Rates {
     pub http_per_second: u32,
     /// Requests in a burst.
     pub http_burst: u32,
+    /// Sockets that this node opens a second, sustained, all addresses together.
+    pub upgrades_per_second: u32,
+    /// Sockets that it opens in a burst.
+    pub upgrades_burst: u32,
 }
 
 /// What argon2id costs, and how much of it is done at once.
@@ -162,13 +168,21 @@ impl Default for Deadlines {
             idle: parlance_actors::limits::SESSION_IDLE,
             recheck: Duration::from_secs(30),
             shutdown: parlance_actors::limits::DRAIN,
+            lease: Duration::from_secs(5),
         }
     }
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { register_per_minute: 5, login_per_minute: 10, http_per_second: 100, http_burst: 400 }
+        Self {
+            register_per_minute: 5,
+            login_per_minute: 10,
+            http_per_second: 100,
+            http_burst: 400,
+            upgrades_per_second: 500,
+            upgrades_burst: 1_000,
+        }
     }
 }
 
@@ -210,7 +224,7 @@ impl GatewayConfig {
                 problems.push(what.to_owned());
             }
         };
-        let Deadlines { handshake, header, body, hello, write, idle, recheck, shutdown } =
+        let Deadlines { handshake, header, body, hello, write, idle, recheck, shutdown, lease } =
             self.deadlines;
         for (name, deadline) in [
             ("handshake", handshake),
@@ -221,6 +235,7 @@ impl GatewayConfig {
             ("idle", idle),
             ("recheck", recheck),
             ("shutdown", shutdown),
+            ("lease", lease),
         ] {
             need(!deadline.is_zero(), &format!("deadlines.{name} is 0; give it some time"));
         }
@@ -228,6 +243,10 @@ impl GatewayConfig {
         need(
             rates.http_per_second == 0 || rates.http_burst > 0,
             "rates.http_burst is 0, which would refuse everything; set http_per_second to 0 to turn the limit off",
+        );
+        need(
+            rates.upgrades_per_second == 0 || rates.upgrades_burst > 0,
+            "rates.upgrades_burst is 0, which would refuse every socket; set upgrades_per_second to 0 to turn the limit off",
         );
         let cost = self.passwords;
         need(

@@ -125,8 +125,8 @@ fn of_answer(answer: &Answer) -> server::Answer<'_> {
             let rooms = rooms.iter().map(|(room, stands)| (room.0, room_answer(stands)));
             server::Answer::Subscribed(RoomAnswers(rooms.collect()))
         }
-        Answer::History { room, r#gen, page: found } => {
-            server::Answer::History(page(*room, *r#gen, found))
+        Answer::History { room, r#gen, stale, page: found } => {
+            server::Answer::History(page(*room, *r#gen, *stale, found))
         }
     }
 }
@@ -145,7 +145,7 @@ fn room_answer(stands: &Result<Subscribed, Refusal>) -> RoomAnswer<'_> {
 }
 
 /// A page of history, on the socket and over HTTP.
-pub(crate) fn page(room: RoomId, r#gen: Gen, page: &HistoryPage) -> server::Page<'_> {
+pub(crate) fn page(room: RoomId, r#gen: Gen, stale: bool, page: &HistoryPage) -> server::Page<'_> {
     let messages = match &page.entries {
         Entries::Log(events) => events.iter().map(|one| event(one).into()).collect(),
         Entries::Folded(entries) => entries.iter().map(folded).collect(),
@@ -157,6 +157,7 @@ pub(crate) fn page(room: RoomId, r#gen: Gen, page: &HistoryPage) -> server::Page
         more: page.more,
         as_of: page.as_of.0,
         first: page.first.0,
+        stale,
     }
 }
 

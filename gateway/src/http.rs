@@ -3,6 +3,7 @@
 
 mod auth;
 mod chat;
+mod cluster;
 pub(crate) mod health;
 mod me;
 mod messages;
@@ -76,6 +77,12 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
             put(messages::react).delete(messages::unreact),
         )
         .route("/api/rooms/{room}/messages/{seq}/pin", put(messages::pin).delete(messages::unpin))
+        .route("/api/cluster", get(cluster::report))
+        .route("/api/cluster/shards/{shard}/move", post(cluster::move_shard))
+        .route("/api/cluster/shards/{shard}/pin", post(cluster::pin_shard))
+        .route("/api/cluster/nodes/{node}/drain", post(cluster::drain))
+        .route("/api/cluster/nodes/{node}/undrain", post(cluster::undrain))
+        .route("/api/cluster/nodes/{node}/remove", post(cluster::remove))
         .route("/ws", get(socket::upgrade::v1));
     if app.config.simple_chat {
         router = router

@@ -14,6 +14,7 @@ mod admission;
 mod app;
 mod extract;
 mod http;
+mod lease;
 mod proxies;
 mod server;
 mod socket;

@@ -50,11 +50,17 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const READY_CACHE: Duration = Duration::from_millis(500);
 /// How long one readiness check may take before it counts as failed.
 pub const READY_CHECK: Duration = Duration::from_secs(2);
+/// Clients whose upgrade is refused come back after at least this long: at once would be the same
+/// storm again.
+pub const UPGRADE_RETRY_MIN: Duration = Duration::from_secs(1);
+/// And at most this long after that, each at a time of its own, so that they do not come together.
+pub const UPGRADE_RETRY_MAX: Duration = Duration::from_secs(6);
 /// Users that one look-up returns.
 pub const USERS_MAX: u16 = 50;
 
 const _: () = assert!(6 * BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
+const _: () = assert!(UPGRADE_RETRY_MIN.as_millis() < UPGRADE_RETRY_MAX.as_millis());
 const _: () = assert!(SOCKET_WRITE_BYTES < SOCKET_WRITE_BYTES_MAX);
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
 const _: () = assert!(SIGN_IN_CACHE_MAX.as_secs() <= 10);

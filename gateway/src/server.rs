@@ -18,12 +18,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Buckets, Connections};
+use crate::admission::{Buckets, Connections, Upgrades};
 use crate::app::{App, Parts};
 use crate::auth::{Auth, KeyError};
 use crate::config::GatewayConfig;
 use crate::frames::JsonFrames;
 use crate::http::router;
+use crate::lease::{self, Lease};
 use crate::limits::{ACCEPT_PAUSE, LINGER};
 use crate::proxies::Proxies;
 
@@ -70,7 +71,7 @@ impl Gateway {
             return Err(GatewayError::Config(problems));
         }
         let tls = config.tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
-        let Parts { chat, accounts, directory, history, secret, metrics } = parts;
+        let Parts { chat, accounts, directory, cluster, history, secret, metrics } = parts;
         let auth = Auth::open(accounts.clone(), secret, &config).await?;
         let unbound = |error| GatewayError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(unbound)?;
@@ -79,12 +80,15 @@ impl Gateway {
             chat,
             auth,
             accounts,
+            lease: Lease::of(&*directory),
             directory,
+            cluster,
             history,
             metrics,
             frames: JsonFrames,
             proxies: Proxies::new(config.trusted_proxies.clone()),
             buckets: Buckets::new(config.rates),
+            upgrades: Upgrades::new(config.rates, Instant::now()),
             connections: Connections::new(&config),
             sockets: TaskTracker::new(),
             kill: CancellationToken::new(),
@@ -114,6 +118,11 @@ impl Gateway {
             async move { app.auth.keep(stop).await }
         };
         let mut keys = tokio::spawn(keys);
+        let moving = {
+            let (app, stop) = (app.clone(), stop.clone());
+            async move { lease::move_sessions(&app, stop).await }
+        };
+        let moving = tokio::spawn(moving);
         let door = Door { tls, router, app: app.clone(), stop: stop.clone() };
         door.accept(&listener, &connections).await;
         drop(listener);
@@ -134,6 +143,9 @@ impl Gateway {
         app.kill.cancel();
         connections.wait().await;
         app.sockets.wait().await;
+        if let Err(error) = moving.await {
+            tracing::error!(%error, "the watch of the lease ended badly");
+        }
         // It may be waiting for the database, which is no reason to stay.
         match tokio::time::timeout(LINGER, &mut keys).await {
             Ok(Ok(())) => {}

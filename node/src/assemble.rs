@@ -1,6 +1,8 @@
 //! The one place where concrete types meet: settings become the parts of a node, and each part's
 //! errors become a message with what to do.
 
+mod alone;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parlance_actors::chat::{self, Chat};
 use parlance_actors::ports::accounts::LockoutRule;
-use parlance_actors::ports::peers::Alone;
-use parlance_actors::ports::{Directory, History};
+use parlance_actors::ports::{Cluster, Directory as _, History, peers};
 use parlance_cluster::directory::{ClusterId, DirectoryOptions, OpenError, RaftDirectory};
 use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
@@ -19,9 +20,12 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::alone::Alone;
 use crate::config::Config;
+use crate::control::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
+use crate::leaving::Leaving;
 use crate::{first_admin, telemetry};
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
@@ -38,7 +42,9 @@ pub(crate) struct Node {
     pub(crate) chat: Arc<Chat>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) directory: Arc<RaftDirectory>,
-    /// Tidies the metrics; ends with the node.
+    pub(crate) control: ControlSocket,
+    pub(crate) leaving: Arc<Leaving>,
+    /// Tidies the metrics, and takes shards again after a start; ends with the node.
     _upkeep: JoinSet<()>,
 }
 
@@ -49,6 +55,10 @@ pub(crate) async fn start(
     data_dir: &DataDir,
     control: &Handle,
 ) -> Result<Node, Failure> {
+    if config.cluster.is_on() {
+        let what = "cluster.cert is set, and this version runs one node only";
+        return Err(Failure::new(Cause::Configuration, what));
+    }
     let secret = secret(config, data_dir)?;
     refuse_a_lost_file(config, data_dir)?;
     let storage = open_storage(config, Some(&data_dir.database())).await?;
@@ -68,15 +78,17 @@ pub(crate) async fn start(
         accounts: storage.accounts(),
         directory: directory.clone(),
         frames: Arc::new(JsonFrames),
-        peers: Arc::new(Alone::new(directory.node())),
+        peers: Arc::new(peers::Alone::new(directory.node())),
     });
     let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
+    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(directory.clone(), chat.clone()));
     let gateway = Gateway::bind(
         gateway_config(config, data_dir.path()),
         parlance_gateway::Parts {
             chat: chat.clone(),
             accounts: storage.accounts(),
             directory: directory.clone(),
+            cluster: cluster.clone(),
             history: history.clone(),
             secret,
             metrics,
@@ -84,7 +96,12 @@ pub(crate) async fn start(
     );
     let gateway = gateway.await.map_err(|error| gateway_failure(&error, config))?;
     let address = gateway.address();
-    Ok(Node { address, gateway: Front::run(gateway), chat, history, directory, _upkeep: upkeep })
+    let control = ControlSocket::open(data_dir.path(), cluster.clone())?;
+    let leaving = Arc::new(Leaving::new(cluster, directory.clone(), data_dir.path()));
+    let back = leaving.clone();
+    upkeep.spawn(async move { back.come_back().await });
+    let gateway = Front::run(gateway);
+    Ok(Node { address, gateway, chat, history, directory, control, leaving, _upkeep: upkeep })
 }
 
 /// The database with its schema up to date.
@@ -221,6 +238,8 @@ fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
             login_per_minute: auth.login_per_minute,
             http_per_second: http.requests_per_second,
             http_burst: http.requests_burst,
+            upgrades_per_second: http.upgrades_per_second,
+            upgrades_burst: http.upgrades_burst,
         },
         passwords: password_cost(config),
         lifetimes: Lifetimes {
@@ -256,7 +275,7 @@ pub(crate) fn storage_failure(error: StorageError) -> Failure {
     Failure::new(Cause::Database, format!("{error}{hint}"))
 }
 
-fn directory_failure(error: &OpenError) -> Failure {
+pub(crate) fn directory_failure(error: &OpenError) -> Failure {
     let cause = match error {
         OpenError::OtherCluster { .. } | OpenError::DirectoryLost { .. } => Cause::Database,
         OpenError::NotReady(_) => Cause::Other,

@@ -1,7 +1,10 @@
 //! One file a command.
 
 pub(crate) mod admin;
+pub(crate) mod cert;
+pub(crate) mod cluster;
 pub(crate) mod config;
+pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod serve;

@@ -33,6 +33,7 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) crypt: Crypt,
     pub(crate) chat: Chat,
+    pub(crate) cluster: Cluster,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
 }
@@ -52,6 +53,8 @@ pub(crate) struct Http {
     pub(crate) max_connections_per_address: u32,
     pub(crate) requests_per_second: u32,
     pub(crate) requests_burst: u32,
+    pub(crate) upgrades_per_second: u32,
+    pub(crate) upgrades_burst: u32,
     pub(crate) disk_free_min_mib: u32,
 }
 
@@ -103,6 +106,38 @@ pub(crate) struct Chat {
     pub(crate) simple_chat: bool,
 }
 
+/// The other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cluster {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) control_listen: SocketAddr,
+    pub(crate) data_listen: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advertise: Option<String>,
+    pub(crate) bootstrap: bool,
+    pub(crate) join: Vec<String>,
+    pub(crate) expect: u32,
+    pub(crate) voters: u32,
+    pub(crate) lease_ms: u32,
+    pub(crate) renew_ms: u32,
+    pub(crate) heartbeat_ms: u32,
+    pub(crate) election_min_ms: u32,
+    pub(crate) election_max_ms: u32,
+}
+
+impl Cluster {
+    /// Whether this node is one of several. Without a certificate it is alone.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.cert.is_some()
+    }
+}
+
 /// What the node says about itself, line by line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,6 +186,8 @@ impl Default for Config {
                 max_connections_per_address: 1_000,
                 requests_per_second: 100,
                 requests_burst: 400,
+                upgrades_per_second: 500,
+                upgrades_burst: 1_000,
                 disk_free_min_mib: 256,
             },
             auth: Auth {
@@ -171,6 +208,23 @@ impl Default for Config {
             database: Database { url: None, read_url: None, lanes: 4, pool_size: 8 },
             crypt: Crypt { keyring: None },
             chat: Chat { simple_chat: true },
+            cluster: Cluster {
+                ca: None,
+                cert: None,
+                key: None,
+                control_listen: SocketAddr::from(([0, 0, 0, 0], 7701)),
+                data_listen: SocketAddr::from(([0, 0, 0, 0], 7702)),
+                advertise: None,
+                bootstrap: false,
+                join: Vec::new(),
+                expect: 0,
+                voters: 3,
+                lease_ms: 3_000,
+                renew_ms: 500,
+                heartbeat_ms: 250,
+                election_min_ms: 1_000,
+                election_max_ms: 2_000,
+            },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             metrics: Metrics { enabled: true },
         }

@@ -133,6 +133,8 @@ impl DataDir {
              cluster.id      the cluster whose database this node has used\n\
              cluster secret  {secret}\n\
              node.toml       the configuration, if you put one here: `parlance config example`\n\
+             control.sock    for `parlance cluster`, while the node runs\n\
+             leaving         the node gave its shards away when it was stopped\n\
              lock files      held by the node while it runs\n\
              \n\
              The first administrator's password is nowhere in here. If it is lost, stop the node and run\n\
@@ -222,7 +224,7 @@ fn read_small(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
+pub(crate) fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "; check who owns it",
         io::ErrorKind::StorageFull => "; the disk is full",

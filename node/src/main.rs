@@ -4,9 +4,11 @@
 mod assemble;
 mod commands;
 mod config;
+mod control;
 mod data_dir;
 mod failure;
 mod first_admin;
+mod leaving;
 mod shutdown;
 mod telemetry;
 
@@ -43,6 +45,14 @@ enum Command {
     /// The key ring that message bodies are encrypted with.
     #[command(subcommand)]
     Keys(commands::keys::Action),
+    /// The certificates by which the nodes of a cluster know one another.
+    #[command(subcommand)]
+    Cert(commands::cert::Action),
+    /// How the cluster stands, and an operator's hand on it, through the running node.
+    #[command(subcommand)]
+    Cluster(commands::cluster::Action),
+    /// Whether the node answers, for the health check of a container.
+    Health(commands::health::Arguments),
     /// Administrators and lost passwords.
     #[command(subcommand)]
     Admin(commands::admin::Action),
@@ -98,6 +108,9 @@ fn main() -> ExitCode {
         Command::Config(action) => commands::config::run(&action),
         Command::Migrate(action) => commands::migrate::run(&action),
         Command::Keys(action) => commands::keys::run(&action),
+        Command::Cert(action) => commands::cert::run(&action),
+        Command::Cluster(action) => commands::cluster::run(&action),
+        Command::Health(arguments) => commands::health::run(&arguments),
         Command::Admin(action) => commands::admin::run(&action),
         Command::Serve(arguments) => commands::serve::run(&arguments),
     };

@@ -14,6 +14,10 @@ use crate::failure::{Cause, Failure};
 const SHUTDOWN_MAX: Duration = Duration::from_millis(4_800);
 const _: () = assert!(SHUTDOWN_MAX.as_millis() > parlance_actors::limits::DRAIN.as_millis());
 
+/// Of that, what giving the shards away may take; the sessions need the rest.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+const _: () = assert!(LEAVE_MAX.as_millis() < SHUTDOWN_MAX.as_millis());
+
 /// SIGTERM and SIGINT of this process.
 pub(crate) struct Signals {
     terminate: Signal,
@@ -51,12 +55,19 @@ pub(crate) async fn shut_down(node: Node) {
     let begun = Instant::now();
     // No new connection and no new request.
     node.gateway.stop_accepting();
+    // Other nodes take the shards while sessions go on here. What is left is taken over.
+    let leaving = tokio::time::timeout(LEAVE_MAX, node.leaving.give_shards_away());
+    if leaving.await.is_err() {
+        warn!("not every shard was given away in time; others take them over");
+    }
     // What is in flight is answered or refused, and every session is told `bye` with 4005.
     step(begun, "drain the chat", node.chat.drain()).await;
     // The sockets have written what was said to them.
     step(begun, "close connections", node.gateway.closed()).await;
     // Nothing appends any more: the lanes settle what waits and end.
     step(begun, "close the lanes", node.history.close()).await;
+    // Nobody is told any more how it stands.
+    step(begun, "close the control socket", node.control.close()).await;
     // Nothing asks who owns what any more.
     step(begun, "close the directory", node.directory.close()).await;
     // Log lines are written as they are made; this is the last one.

@@ -149,9 +149,8 @@ impl PostgresServer {
             .tempdir_in("/tmp")
             .expect("a temporary folder");
         own(folder.path(), self.account);
-        let programs = self.programs.clone();
-        let mut standby =
-            Self { folder, programs, account: self.account, durable: self.durable, child: None };
+        let (programs, account, durable) = (self.programs.clone(), self.account, self.durable);
+        let mut standby = Self { folder, programs, account, durable, place: None, child: None };
         let made = standby
             .command("pg_basebackup")
             .args(["--no-sync", "-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-h"])

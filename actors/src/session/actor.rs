@@ -164,7 +164,8 @@ impl Session {
                 let at = self.at(room);
                 let (r#gen, page) =
                     Box::pin(self.world.read_history(&caller, at, range, limit, view)).await?;
-                Ok(Answer::History { room, r#gen, page: Arc::new(page) })
+                let stale = !*self.world.directory.lease().borrow();
+                Ok(Answer::History { room, r#gen, stale, page: Arc::new(page) })
             }
             Command::Read { room, seq } => {
                 self.world.mark_read(&caller, self.at(room), seq).await.map(|()| Answer::Done)

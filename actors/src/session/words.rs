@@ -222,6 +222,8 @@ pub enum Answer {
         room: RoomId,
         /// The generation of its history.
         r#gen: Gen,
+        /// This node lost its lease: the owner may know more.
+        stale: bool,
         /// The page.
         page: Arc<HistoryPage>,
     },

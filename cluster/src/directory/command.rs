@@ -6,6 +6,8 @@
 //! added at the end, and a variant's fields never change; a command that needs another field is
 //! another variant. The tests hold the bytes of each.
 
+mod cluster;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +19,11 @@ use parlance_actors::vocab::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::cluster::Cause;
+pub(crate) use self::cluster::{
+    AdmitNode, Assign, BeginMove, Duty, Pin, Release, RemoveNode, Restore, SetGen, SetNodeState,
+};
+
 /// A change of the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Command {
@@ -26,6 +33,24 @@ pub(crate) enum Command {
     CreateRoom(CreateRoom),
     /// Changes a room.
     ChangeRoom(ChangeRoom),
+    /// Admits a node, or hears where one is that came back.
+    AdmitNode(AdmitNode),
+    /// Takes a node out for good.
+    RemoveNode(RemoveNode),
+    /// Gives shards other owners at once.
+    Assign(Assign),
+    /// Begins a planned move.
+    BeginMove(BeginMove),
+    /// Ends a planned move.
+    Release(Release),
+    /// Pins a shard or lets it go.
+    Pin(Pin),
+    /// Has a node drain, or no longer.
+    SetNodeState(SetNodeState),
+    /// Raises a shard's generation.
+    SetGen(SetGen),
+    /// Puts rooms back into a directory that was made anew.
+    Restore(Restore),
 }
 
 /// See [`Command::Bootstrap`].
@@ -93,6 +118,8 @@ pub(crate) enum Response {
     NoSuchRoom,
     /// Nothing was changed, and never will be by this command.
     Refused(String),
+    /// The node is in the cluster with this id.
+    Admitted(NodeId),
 }
 
 /// A room as snapshots and answers carry it.
@@ -145,6 +172,17 @@ impl fmt::Display for Command {
             Self::Bootstrap(first) => write!(f, "bootstrap {}", first.cluster),
             Self::CreateRoom(new) => write!(f, "create room {}/{}", new.tenant, new.id),
             Self::ChangeRoom(change) => write!(f, "change room {}/{}", change.tenant, change.room),
+            Self::AdmitNode(node) => write!(f, "admit node {}", node.name),
+            Self::RemoveNode(gone) => write!(f, "remove node {}", gone.node),
+            Self::Assign(assign) => {
+                write!(f, "assign {} shards ({})", assign.moves.len(), assign.cause.as_str())
+            }
+            Self::BeginMove(begin) => write!(f, "begin to move {} to {}", begin.shard, begin.to),
+            Self::Release(release) => write!(f, "release {}", release.shard),
+            Self::Pin(pin) => write!(f, "pin {} to {:?}", pin.shard, pin.to),
+            Self::SetNodeState(set) => write!(f, "node {} is {:?}", set.node, set.state),
+            Self::SetGen(set) => write!(f, "shard {} has generation {}", set.shard, set.r#gen.0),
+            Self::Restore(restore) => write!(f, "restore {} rooms", restore.rooms.len()),
         }
     }
 }
@@ -180,6 +218,30 @@ impl From<RoomRecord> for RoomMeta {
             key: record.key,
             changed_by: record.changed_by,
         }
+    }
+}
+
+impl RoomRecord {
+    /// The record of a room that has an entry here; `None` for one that has not.
+    pub(super) fn of(meta: &RoomMeta) -> Option<Self> {
+        let kind = match meta.kind {
+            RoomKind::Public => ListedKind::Public,
+            RoomKind::Private => ListedKind::Private,
+            RoomKind::Direct | RoomKind::Lobby => return None,
+        };
+        Some(Self {
+            tenant: meta.tenant,
+            id: meta.id,
+            kind,
+            name: FoldedName::new(meta.name.clone()?),
+            topic: meta.topic.clone(),
+            slow_mode_seconds: meta.settings.slow_mode_seconds,
+            version: meta.version,
+            created_by: meta.created_by,
+            created_at: meta.created_at,
+            key: meta.key,
+            changed_by: meta.changed_by,
+        })
     }
 }
 

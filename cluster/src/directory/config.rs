@@ -1,6 +1,7 @@
 //! How the directory's Raft group keeps time, and what a start is told.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
@@ -8,6 +9,7 @@ use parlance_actors::vocab::Epoch;
 
 use super::error::OpenError;
 use super::identity::ClusterId;
+use super::members::Member;
 use crate::limits;
 
 /// How the group keeps time. An election takes longer than a heartbeat several times over, so that
@@ -36,6 +38,26 @@ impl Default for RaftTiming {
     }
 }
 
+/// How a start finds its cluster, when the data directory does not say. One that knows its cluster
+/// goes on with it whatever is said here.
+#[derive(Debug, Clone, Default)]
+pub enum Start {
+    /// This node is the cluster.
+    #[default]
+    Alone,
+    /// This node begins a cluster that others join: the given one, or a new one. Give one only
+    /// when the database says that this node, and no other, begins it.
+    Bootstrap {
+        /// The cluster that the database has for this node to begin.
+        cluster: Option<ClusterId>,
+    },
+    /// This node joins through any of these control endpoints, `host:port`.
+    Join {
+        /// The endpoints.
+        seeds: Vec<Arc<str>>,
+    },
+}
+
 /// What a start of the directory is told.
 #[derive(Debug, Clone)]
 pub struct DirectoryOptions {
@@ -48,6 +70,10 @@ pub struct DirectoryOptions {
     pub epoch_floor: Epoch,
     /// How Raft keeps time.
     pub timing: RaftTiming,
+    /// How it finds its cluster.
+    pub start: Start,
+    /// What it brings as a node with peers; `None` for a node that is alone.
+    pub member: Option<Member>,
 }
 
 impl DirectoryOptions {
@@ -59,6 +85,8 @@ impl DirectoryOptions {
             known_cluster: None,
             epoch_floor: Epoch(0),
             timing: RaftTiming::default(),
+            start: Start::Alone,
+            member: None,
         }
     }
 }
@@ -73,6 +101,7 @@ impl RaftTiming {
             enable_pre_vote: Some(self.pre_vote),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(limits::SNAPSHOT_EVERY_ENTRIES),
             max_in_snapshot_log_to_keep: limits::SNAPSHOT_KEEPS_ENTRIES,
+            max_payload_entries: limits::APPEND_ENTRIES_MAX,
             purge_batch_size: limits::PURGE_BATCH_ENTRIES,
             replication_lag_threshold: limits::PEER_LAG_ENTRIES,
             ..Config::default()

@@ -83,6 +83,13 @@ pub enum OpenError {
         /// The cluster of the database.
         expected: ClusterId,
     },
+    /// The cluster does not admit this node: it was removed, its name is another node's, or it is a
+    /// node of another cluster. Trying again does not help.
+    #[error("the cluster does not admit this node: {0}")]
+    NotAdmitted(String),
+    /// A start needs what it was not given. Trying again does not help.
+    #[error("the directory cannot start like this: {0}")]
+    Unusable(String),
     /// The disk or the operating system refused. Trying again helps once the reason is gone.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {

@@ -18,6 +18,8 @@ use super::seal::{SEAL_BYTES, seal};
 
 const LOCK_FILE: &str = "lock";
 const IDENTITY_FILE: &str = "node.json";
+/// How often the data directory was started, as a decimal number.
+const INCARNATION_FILE: &str = "incarnation";
 const FORMAT: u32 = 1;
 
 /// A cluster: its nodes, its database and its data directories have the same one.
@@ -70,6 +72,27 @@ impl DataLock {
             Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path)(error)),
         }
     }
+}
+
+/// How often this data directory was started, this time included: a member's incarnation.
+///
+/// # Errors
+/// [`OpenError`]: the count cannot be read or written.
+pub fn next_incarnation(data_dir: &Path) -> Result<u64, OpenError> {
+    let path = data_dir.join(INCARNATION_FILE);
+    fs::create_dir_all(data_dir).map_err(OpenError::io("make the folder", data_dir))?;
+    let former = match fs::read_to_string(&path) {
+        Ok(text) => text
+            .trim()
+            .parse::<u64>()
+            .map_err(|_| OpenError::damaged(&path, "it is not a number"))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => 0,
+        Err(error) => return Err(OpenError::io("read", &path)(error)),
+    };
+    let next = former.saturating_add(1);
+    let written = files::replace(&path, format!("{next}\n").as_bytes());
+    written.map_err(OpenError::io("write", &path))?;
+    Ok(next)
 }
 
 /// What the identity file says.

@@ -14,6 +14,7 @@ use parlance_actors::vocab::RoomRef;
 use tokio::sync::{broadcast, watch};
 
 use super::command::{Command, Response};
+use super::members::NodeInfo;
 use super::snapshot::{Restored, SnapshotFile, Snapshots};
 use super::state::{State, StateRecord};
 use super::types::{LogId, SnapshotMeta, StoredMembership, Types};
@@ -25,9 +26,32 @@ pub(super) struct View {
     pub(super) state: RwLock<State>,
     changes: broadcast::Sender<RoomRef>,
     shards_changed: watch::Sender<u64>,
+    nodes: watch::Sender<Arc<[NodeInfo]>>,
+    applied: watch::Sender<u64>,
 }
 
 impl View {
+    pub(super) fn new() -> Self {
+        let (changes, _) = broadcast::channel(limits::CHANGES_KEPT);
+        Self {
+            state: RwLock::default(),
+            changes,
+            shards_changed: watch::Sender::new(0),
+            nodes: watch::Sender::new(Arc::from([])),
+            applied: watch::Sender::new(0),
+        }
+    }
+
+    /// Every node of the cluster, ascending by id, after each change.
+    pub(super) fn nodes(&self) -> watch::Receiver<Arc<[NodeInfo]>> {
+        self.nodes.subscribe()
+    }
+
+    /// The index of the last entry that can be read.
+    pub(super) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
     pub(super) fn changes(&self) -> broadcast::Receiver<RoomRef> {
         self.changes.subscribe()
     }
@@ -38,8 +62,20 @@ impl View {
 
     fn apply(&self, index: u64, command: &Command) -> Response {
         let response = self.state.write().apply(index, command);
-        if matches!(command, Command::Bootstrap(_)) {
-            self.shards_changed.send_modify(|version| *version += 1);
+        match command {
+            Command::CreateRoom(_) | Command::ChangeRoom(_) | Command::Restore(_) => {}
+            Command::Assign(_)
+            | Command::BeginMove(_)
+            | Command::Release(_)
+            | Command::Pin(_)
+            | Command::SetGen(_) => self.tell_of_shards(),
+            Command::Bootstrap(_)
+            | Command::AdmitNode(_)
+            | Command::RemoveNode(_)
+            | Command::SetNodeState(_) => {
+                self.tell_of_nodes();
+                self.tell_of_shards();
+            }
         }
         if let Response::Room { room, changed: true } = &response {
             let at = RoomRef { tenant: room.tenant, room: room.id };
@@ -47,6 +83,17 @@ impl View {
             let _ = self.changes.send(at);
         }
         response
+    }
+
+    fn tell_of_shards(&self) {
+        self.shards_changed.send_modify(|version| *version += 1);
+    }
+
+    fn tell_of_nodes(&self) {
+        let state = self.state.read();
+        let nodes = state.nodes().map(|(id, record)| NodeInfo::of(id, record)).collect();
+        drop(state);
+        self.nodes.send_replace(nodes);
     }
 }
 
@@ -60,12 +107,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(super) fn new(snapshots: Snapshots, restored: Option<Restored>) -> Self {
-        let (changes, _) = broadcast::channel(limits::CHANGES_KEPT);
-        let view = Arc::new(View {
-            state: RwLock::default(),
-            changes,
-            shards_changed: watch::Sender::new(0),
-        });
+        let view = Arc::new(View::new());
         let mut machine =
             Self { view, applied: None, membership: StoredMembership::default(), snapshots };
         if let Some(restored) = restored {
@@ -82,13 +124,15 @@ impl Machine {
         self.applied = restored.meta.last_log_id;
         self.membership = restored.meta.last_membership;
         *self.view.state.write() = restored.state;
-        self.view.shards_changed.send_modify(|version| *version += 1);
+        self.view.tell_of_nodes();
+        self.view.tell_of_shards();
         self.measure();
     }
 
     fn measure(&self) {
         let last = self.applied.map_or(0, |last| last.index);
         metrics::gauge!("parlance_raft_last_applied").set(last as f64);
+        self.view.applied.send_replace(last);
         let rooms = self.view.state.read().room_count();
         metrics::gauge!("parlance_directory_rooms").set(rooms as f64);
     }

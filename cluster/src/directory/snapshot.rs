@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,21 +16,23 @@ use serde::{Deserialize, Serialize};
 use super::error::OpenError;
 use super::files;
 use super::seal::{SEAL_BYTES, seal, unseal};
-use super::state::{State, StateRecord};
+use super::state::{FirstStateRecord, State, StateRecord};
 use super::types::{LogId, SnapshotMeta, StoredMembership};
 
 const MAGIC: &[u8; 8] = b"PARLSNAP";
-const FORMAT: u32 = 1;
+/// What is written. Format 1, of nodes that were alone, is read too.
+const FORMAT: u32 = 2;
+const FIRST_FORMAT: u32 = 1;
 const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
 const PREFIX: &str = "snapshot-";
 const ENDING: &str = "parlance";
 
 /// What is in a snapshot's body.
 #[derive(Serialize, Deserialize)]
-struct Body {
+struct Body<S> {
     last_log_id: Option<LogId>,
     membership: StoredMembership,
-    state: StateRecord,
+    state: S,
 }
 
 /// A snapshot that was read and checked.
@@ -46,8 +49,28 @@ pub(crate) struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: File::open(path)? })
+    }
+
+    /// How long the file is.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// A piece of the file, shorter at its end. Blocks.
+    pub(super) fn piece(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            let read = self.file.read_at(&mut bytes[filled..], offset + filled as u64)?;
+            if read == 0 {
+                break;
+            }
+            filled += read;
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
     }
 
     /// Reads and checks the whole file.
@@ -177,7 +200,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Restored, OpenError> {
     }
     let body = unseal(head, sealed)
         .ok_or_else(|| damaged("its checksum does not match its content".into()))?;
-    if format != FORMAT {
+    if format != FORMAT && format != FIRST_FORMAT {
         return Err(OpenError::Version { path: path.to_owned(), found: format, known: FORMAT });
     }
     // The checksum vouches for the body: what does not parse was never damaged.
@@ -185,7 +208,13 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Restored, OpenError> {
         path: path.to_owned(),
         what: format!("its state, {error}"),
     };
-    let Body { last_log_id, membership, state } = postcard::from_bytes(body).map_err(unknown)?;
+    let Body { last_log_id, membership, state } = if format == FIRST_FORMAT {
+        let first: Body<FirstStateRecord> = postcard::from_bytes(body).map_err(unknown)?;
+        let Body { last_log_id, membership, state } = first;
+        Body { last_log_id, membership, state: StateRecord::from(state) }
+    } else {
+        postcard::from_bytes(body).map_err(unknown)?
+    };
     let state = State::from_record(state).map_err(|why| damaged(why.into()))?;
     Ok(Restored { meta: SnapshotMeta { last_log_id, last_membership: membership }, state })
 }
@@ -250,7 +279,7 @@ mod tests {
         let error = Snapshots::open(folder.path()).err().expect("refused");
         let known = FORMAT;
         assert!(
-            matches!(&error, OpenError::Version { found, known: 1, .. } if *found == known + 1),
+            matches!(&error, OpenError::Version { found, known: 2, .. } if *found == known + 1),
             "{error}"
         );
     }

@@ -2,17 +2,24 @@
 //! at the same indexes give the same state on every node, so there is no clock, no randomness and
 //! nothing of Raft but the index in here.
 
-use std::collections::BTreeMap;
+mod nodes;
+mod record;
+mod shards;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use parlance_actors::ports::directory::{Ownership, Tenant};
+use parlance_actors::ports::directory::Tenant;
 use parlance_actors::vocab::{
-    Epoch, Gen, NodeId, RoomId, RoomMeta, RoomRef, SHARD_COUNT, ShardId, TenantId,
+    Epoch, Gen, NodeId, RoomId, RoomMeta, RoomRef, SHARD_COUNT, TenantId,
 };
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::command::{Bootstrap, ChangeRoom, Command, CreateRoom, Response, RoomRecord};
+pub(super) use self::nodes::NodeRecord;
+pub(super) use self::record::{FirstStateRecord, StateRecord};
+pub(super) use self::shards::{MoveRecord, ShardRecord};
+
+use super::command::{Bootstrap, ChangeRoom, Command, CreateRoom, Response, Restore, RoomRecord};
 use super::rooms::{Listed, Rooms};
 
 /// The name that every tenant's lobby has, though it is not in the directory.
@@ -25,44 +32,12 @@ pub(super) struct State {
     epoch_base: Epoch,
     tenants: BTreeMap<TenantId, Arc<str>>,
     nodes: BTreeMap<NodeId, NodeRecord>,
+    /// The highest id that a node ever had.
+    highest_node: NodeId,
     shards: Vec<ShardRecord>,
+    /// The last changes of owners, oldest first.
+    moves: VecDeque<MoveRecord>,
     rooms: Rooms,
-}
-
-/// A node of the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct NodeRecord {
-    /// The index of the entry that admitted it.
-    admitted_at: u64,
-}
-
-/// One row of the shard table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ShardRecord {
-    owner: NodeId,
-    epoch: Epoch,
-    r#gen: Gen,
-    state: ShardState,
-}
-
-/// Whether a shard's owner serves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum ShardState {
-    /// Nobody serves it; owner and epoch are those of the last one.
-    Vacant,
-    /// Its owner serves it.
-    Serving,
-}
-
-/// The state as a snapshot holds it. On disk: see the rules of [`super::command`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StateRecord {
-    cluster: Option<Uuid>,
-    epoch_base: Epoch,
-    tenants: Vec<(TenantId, Arc<str>)>,
-    nodes: Vec<(NodeId, NodeRecord)>,
-    shards: Vec<ShardRecord>,
-    rooms: Vec<RoomRecord>,
 }
 
 impl State {
@@ -72,6 +47,15 @@ impl State {
             Command::Bootstrap(first) => self.bootstrap(index, first),
             Command::CreateRoom(new) => self.create_room(new),
             Command::ChangeRoom(change) => self.change_room(change),
+            Command::AdmitNode(node) => self.admit_node(index, node),
+            Command::RemoveNode(gone) => self.remove_node(gone.node),
+            Command::Assign(assign) => self.assign(index, assign),
+            Command::BeginMove(begin) => self.begin_move(begin),
+            Command::Release(release) => self.release(index, release),
+            Command::Pin(pin) => self.pin(pin),
+            Command::SetNodeState(set) => self.set_node_state(set),
+            Command::SetGen(set) => self.set_gen(set),
+            Command::Restore(restore) => self.restore(restore),
         }
     }
 
@@ -82,12 +66,37 @@ impl State {
         self.cluster = Some(first.cluster);
         self.epoch_base = first.epoch_base;
         self.tenants.insert(TenantId::MAIN, "main".into());
-        self.nodes.insert(first.node, NodeRecord { admitted_at: index });
-        let epoch = Epoch(first.epoch_base.0.saturating_add(index));
-        let state = ShardState::Serving;
-        let shard = ShardRecord { owner: first.node, epoch, r#gen: Gen(1), state };
+        self.nodes.insert(first.node, NodeRecord::unnamed(index));
+        self.highest_node = first.node;
+        let shard = ShardRecord::serving(first.node, self.epoch_at(index), Gen(1));
         self.shards = vec![shard; SHARD_COUNT];
         Response::Done
+    }
+
+    fn restore(&mut self, restore: &Restore) -> Response {
+        for (tenant, name) in &restore.tenants {
+            self.tenants.entry(*tenant).or_insert_with(|| name.clone());
+        }
+        for room in &restore.rooms {
+            let taken = self.rooms.get(room.tenant, room.id).is_some()
+                || self.is_taken(room.tenant, &room.name.folded, None)
+                || self.rooms.made_with(room.tenant, room.created_by, room.key).is_some();
+            let same =
+                self.rooms.get(room.tenant, room.id).map(Listed::record).as_ref() == Some(room);
+            if taken && !same {
+                return Response::Refused(format!("room {} excludes another one", room.id));
+            }
+            if !self.tenants.contains_key(&room.tenant) {
+                return Response::Refused(format!("there is no tenant {}", room.tenant));
+            }
+            self.rooms.put(Listed::from(room.clone()));
+        }
+        Response::Done
+    }
+
+    /// The epoch of what is assigned by the entry at `index`.
+    fn epoch_at(&self, index: u64) -> Epoch {
+        Epoch(self.epoch_base.0.saturating_add(index))
     }
 
     fn create_room(&mut self, new: &CreateRoom) -> Response {
@@ -177,44 +186,9 @@ impl State {
         self.rooms.len()
     }
 
-    pub(super) fn ownership(&self, shard: ShardId) -> Option<Ownership> {
-        let ShardRecord { owner, epoch, r#gen, state } = *self.shards.get(usize::from(shard.0))?;
-        (state == ShardState::Serving).then_some(Ownership { owner, epoch, r#gen, moving_to: None })
-    }
-
     pub(super) fn tenants(&self) -> Vec<Tenant> {
         let tenants = self.tenants.iter();
         tenants.map(|(id, name)| Tenant { id: *id, name: name.clone() }).collect()
-    }
-
-    /// The state as a snapshot holds it. Copies no text: it shares it.
-    pub(super) fn record(&self) -> StateRecord {
-        StateRecord {
-            cluster: self.cluster,
-            epoch_base: self.epoch_base,
-            tenants: self.tenants.iter().map(|(id, name)| (*id, name.clone())).collect(),
-            nodes: self.nodes.iter().map(|(id, node)| (*id, *node)).collect(),
-            shards: self.shards.clone(),
-            rooms: self.rooms.records(),
-        }
-    }
-
-    /// The state of a snapshot; why not, when it holds what no log can have made.
-    pub(super) fn from_record(record: StateRecord) -> Result<Self, &'static str> {
-        let StateRecord { cluster, epoch_base, tenants, nodes, shards, rooms } = record;
-        let shard_count = if cluster.is_some() { SHARD_COUNT } else { 0 };
-        if shards.len() != shard_count {
-            return Err("it has the wrong number of shards");
-        }
-        let rooms = Rooms::from_records(rooms).ok_or("two of its rooms exclude each other")?;
-        Ok(Self {
-            cluster,
-            epoch_base,
-            tenants: tenants.into_iter().collect(),
-            nodes: nodes.into_iter().collect(),
-            shards,
-            rooms,
-        })
     }
 }
 

@@ -1,11 +1,17 @@
 //! The directory as the node uses it: the port's suite, starts, stops, restarts and the lock.
 
+mod cluster;
 mod damage;
 mod killed;
+mod memory;
+mod schedules;
 
+use std::fs;
+use std::time::{Duration, Instant};
+
+use parlance_actors::ports::directory::{Directory, Ownership, RoomChange};
 use parlance_actors::testkit::directory_suite::{self, new_room};
-use parlance_actors::vocab::{Epoch, Gen, SHARD_COUNT};
-use std::time::Instant;
+use parlance_actors::vocab::{Epoch, Gen, RoomName, SHARD_COUNT};
 use tempfile::TempDir;
 
 use super::*;

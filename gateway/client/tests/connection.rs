@@ -135,7 +135,7 @@ impl Line {
         assert_eq!(history.view, parlance_client::protocol::View::Log);
         let more = *range.end() < as_of;
         let messages = range.map(|seq| Entry::from(event(seq))).collect();
-        let page = Page { room: ROOM, r#gen: 1, messages, more, as_of, first: 1 };
+        let page = Page { room: ROOM, r#gen: 1, messages, more, as_of, first: 1, stale: false };
         let id = history.id.expect("it wants an answer");
         self.say(&ServerFrame::Ok(OkFrame { id, answer: Answer::History(page) })).await;
     }

@@ -99,15 +99,18 @@ pub struct Page<'a> {
     pub as_of: u64,
     /// The lowest seq that still has its content.
     pub first: u64,
+    /// The node that answers lost its cluster: there may be newer events that it does not know of.
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub stale: bool,
 }
 
 impl Page<'_> {
     /// The same page, on its own.
     #[must_use]
     pub fn into_owned(self) -> Page<'static> {
-        let Self { room, r#gen, messages, more, as_of, first } = self;
+        let Self { room, r#gen, messages, more, as_of, first, stale } = self;
         let messages = messages.into_iter().map(Entry::into_owned).collect();
-        Page { room, r#gen, messages, more, as_of, first }
+        Page { room, r#gen, messages, more, as_of, first, stale }
     }
 }
 

@@ -321,6 +321,7 @@ fn answers_have_their_text() {
         more: false,
         as_of: 60,
         first: 1,
+        stale: false,
     };
     let common =
         r#""seq":58,"kind":"message","sender":{"id":"A","username":"ann"},"sent_at":"T","key":"K""#;
@@ -331,7 +332,9 @@ fn answers_have_their_text() {
         common,
         r#","body":"x","edited_at":"T","reactions":[{"emoji":"👍","users":[{"id":"A","username":"ann"}]}],"pinned":true}],"more":false,"as_of":60,"first":1}"#,
     ];
-    server(&ok(Answer::History(page)), &golden.concat());
+    server(&ok(Answer::History(page.clone())), &golden.concat());
+    let stale = golden.concat().replace(r#""first":1}"#, r#""first":1,"stale":true}"#);
+    server(&ok(Answer::History(server::Page { stale: true, ..page })), &stale);
 }
 
 #[test]

@@ -171,7 +171,15 @@ fn answer() -> impl Strategy<Value = Answer<'static>> {
         vec((uuid(), room), 0..4).prop_map(|rooms| Answer::Subscribed(RoomAnswers(rooms))),
         (uuid(), vec(entry(), 0..4), any::<bool>(), any::<u64>()).prop_map(
             |(room, messages, more, as_of)| {
-                Answer::History(Page { room, r#gen: 1, messages, more, as_of, first: 1 })
+                Answer::History(Page {
+                    room,
+                    r#gen: 1,
+                    messages,
+                    more,
+                    as_of,
+                    first: 1,
+                    stale: more,
+                })
             }
         ),
     ]

@@ -1,5 +1,5 @@
 //! Health and metrics. Live means that the process answers; ready means that it can serve: the
-//! database, the directory and the disk are fine and it is not going away.
+//! database, the directory and the disk are fine, it has a lease, and it is not going away.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -37,6 +37,7 @@ struct Report {
     status: &'static str,
     database: Check,
     directory: Check,
+    lease: Check,
     disk: Check,
     draining: Check,
 }
@@ -61,8 +62,8 @@ impl Check {
 }
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    // Draining is told at once, and not only when the cached answer is old.
-    let draining = app.closing.is_cancelled();
+    // These are told at once, and not only when the cached answer is old.
+    let (draining, lost) = (app.closing.is_cancelled(), app.lease.is_lost());
     let known = app.ready.lock().clone().filter(|ready| ready.at.elapsed() < READY_CACHE);
     let mut report = match known {
         Some(ready) => ready.report,
@@ -74,6 +75,10 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     };
     if draining {
         report.draining = Check::failed("the node is going away");
+        report.status = "failed";
+    }
+    if lost {
+        report.lease = Check::failed("this node did not hear from the leader in time");
         report.status = "failed";
     }
     let status =
@@ -88,7 +93,7 @@ async fn examine(app: &App) -> Report {
     let (database, directory, disk) = tokio::join!(database, directory, disk);
     let fine = database.is_ok() && directory.is_ok() && disk.is_ok();
     let status = if fine { "ok" } else { "failed" };
-    Report { status, database, directory, disk, draining: Check::OK }
+    Report { status, database, directory, lease: Check::OK, disk, draining: Check::OK }
 }
 
 /// Runs one check. What it says goes to the log: the path is open to everybody.

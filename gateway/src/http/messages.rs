@@ -96,7 +96,7 @@ pub(super) async fn history(
         wire::View::Log => View::Log,
     };
     let (r#gen, found) = app.chat.history(&bearer.caller, room, range, limit, view).await?;
-    Ok(Json(page(room, r#gen, &found)).into_response())
+    Ok(Json(page(room, r#gen, app.lease.is_lost(), &found)).into_response())
 }
 
 /// `PATCH /api/rooms/{room}/messages/{seq}`.

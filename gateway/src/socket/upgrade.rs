@@ -12,14 +12,17 @@ use hyper::upgrade::OnUpgrade;
 use parlance_actors::vocab::{Code, Refusal};
 use parlance_protocol::SUBPROTOCOL;
 use serde::Deserialize;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::task::{Socket, Speaks};
+use crate::admission::spread;
 use crate::app::App;
 use crate::auth::Bearer;
 use crate::error::ApiError;
 use crate::extract::{Asked, bearer_token};
 use crate::http::Peer;
+use crate::limits::{UPGRADE_RETRY_MAX, UPGRADE_RETRY_MIN};
 use crate::origin;
 use crate::proxies::Client;
 
@@ -39,6 +42,7 @@ pub(crate) async fn v1(
     let (mut parts, _) = request.into_parts();
     let Asked(Ticket { ticket }) = Asked::from_request_parts(&mut parts, &app).await?;
     let handshake = Handshake::check(&mut parts)?;
+    admit(&app)?;
     let subprotocol = subprotocol(&parts.headers)?;
     origin::check(&parts.headers, origin::Credential::Explicit, &app.config.allowed_origins)?;
     let bearer = match (bearer_token(&parts.headers)?, ticket) {
@@ -69,12 +73,32 @@ pub(crate) async fn simple(
     let (mut parts, _) = request.into_parts();
     let Asked(Token { token }) = Asked::from_request_parts(&mut parts, &app).await?;
     let handshake = Handshake::check(&mut parts)?;
+    admit(&app)?;
     let Some(token) = bearer_token(&parts.headers)?.or(token.as_deref()) else {
         let detail = "this needs a sign-in: /ws/chat?token=<access_token>";
         return Err(Refusal::new(Code::Unauthenticated, detail).into());
     };
     let bearer: Bearer = app.auth.bearer(token).await?;
     open(&app, client, peer, handshake, None, Speaks::Simple { bearer })
+}
+
+/// Whether this node opens a socket now. Before anything is read for it: a crowd that comes at
+/// once costs nothing but this.
+fn admit(app: &App) -> Result<(), Refusal> {
+    let chance = chance();
+    if app.lease.is_lost() {
+        metrics::counter!("parlance_upgrades_refused_total", "cause" => "lease").increment(1);
+        let wait = spread(UPGRADE_RETRY_MIN, UPGRADE_RETRY_MAX, chance);
+        let detail = "this node is cut off from the others; another one serves you";
+        return Err(Refusal::unavailable(detail).retry_after(wait));
+    }
+    app.upgrades.take(chance, Instant::now())
+}
+
+/// From 0 to 1. The random bits of a UUID are enough to spread a crowd.
+fn chance() -> f64 {
+    let (_, random) = uuid::Uuid::new_v4().as_u64_pair();
+    f64::from(u32::try_from(random & u64::from(u32::MAX)).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 fn open(

@@ -145,7 +145,7 @@ async fn readiness_names_what_fails() {
     config.disk_free_min = 1;
     let server = Server::with(config.clone()).await;
     let ready = server.get("/api/health/ready", "").await.expect(200);
-    for check in ["database", "directory", "disk", "draining"] {
+    for check in ["database", "directory", "lease", "disk", "draining"] {
         assert_eq!(ready[check]["status"], "ok", "{ready}");
     }
     let failing = async |check: &str| {
@@ -157,6 +157,7 @@ async fn readiness_names_what_fails() {
     };
     server.directory.cut();
     failing("directory").await;
+    failing("lease").await;
     server.directory.heal();
     server.history.set_away(true);
     failing("database").await;
@@ -221,6 +222,7 @@ async fn files_that_are_no_identity_are_named() {
             chat: server.chat.clone(),
             accounts: server.accounts.clone(),
             directory: server.directory.clone(),
+            cluster: server.cluster.clone(),
             history: server.history.clone(),
             secret: server.secret.clone(),
             metrics: None,
@@ -246,6 +248,7 @@ async fn a_wrong_configuration_is_refused_with_every_problem() {
         chat: server.chat.clone(),
         accounts: server.accounts.clone(),
         directory: server.directory.clone(),
+        cluster: server.cluster.clone(),
         history: server.history.clone(),
         secret: server.secret.clone(),
         metrics: None,
@@ -313,6 +316,7 @@ async fn metrics_are_served_where_a_recorder_is_given() {
         chat: server.chat.clone(),
         accounts: server.accounts.clone(),
         directory: server.directory.clone(),
+        cluster: server.cluster.clone(),
         history: server.history.clone(),
         secret: server.secret.clone(),
         metrics: Some(recorder.handle()),

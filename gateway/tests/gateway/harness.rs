@@ -13,6 +13,7 @@ use parlance_actors::chat::{self, Chat};
 use parlance_actors::ports::accounts::LockoutRule;
 use parlance_actors::ports::peers::Alone;
 use parlance_actors::testkit::MemoryAccounts;
+use parlance_actors::testkit::cluster::MemoryCluster;
 use parlance_actors::testkit::directory::MemoryDirectory;
 use parlance_actors::testkit::history::MemoryHistory;
 use parlance_actors::vocab::{NodeId, UserId};
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     pub(crate) accounts: Arc<MemoryAccounts>,
     pub(crate) history: Arc<MemoryHistory>,
     pub(crate) directory: Arc<MemoryDirectory>,
+    pub(crate) cluster: Arc<MemoryCluster>,
     pub(crate) secret: ClusterSecret,
     stop: CancellationToken,
     run: JoinHandle<()>,
@@ -45,8 +47,14 @@ pub(crate) struct Server {
 pub(crate) fn config() -> GatewayConfig {
     let passwords =
         PasswordCost { memory_kib: 8, passes: 1, lanes: 1, at_once: 2, waiting_max: 64 };
-    let rates =
-        Rates { register_per_minute: 0, login_per_minute: 0, http_per_second: 0, http_burst: 1 };
+    let rates = Rates {
+        register_per_minute: 0,
+        login_per_minute: 0,
+        http_per_second: 0,
+        http_burst: 1,
+        upgrades_per_second: 0,
+        upgrades_burst: 1,
+    };
     let lockout = LockoutRule {
         failures: 1_000,
         window: Duration::from_secs(60),
@@ -85,10 +93,12 @@ impl Server {
         })
         .await
         .expect("the domain starts");
+        let cluster = Arc::new(MemoryCluster::new(directory.clone()));
         let parts = Parts {
             chat: chat.clone(),
             accounts: accounts.clone(),
             directory: directory.clone(),
+            cluster: cluster.clone(),
             history: history.clone(),
             secret: secret.clone(),
             metrics: None,
@@ -97,7 +107,7 @@ impl Server {
         let address = gateway.address();
         let stop = CancellationToken::new();
         let run = tokio::spawn(gateway.run(stop.clone()));
-        Self { address, chat, accounts, history, directory, secret, stop, run }
+        Self { address, chat, accounts, history, directory, cluster, secret, stop, run }
     }
 
     /// Begins to stop; the gateway ends when what is in flight is done.

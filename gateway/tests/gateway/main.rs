@@ -4,6 +4,7 @@ mod harness;
 
 mod sign_in;
 
+mod cluster;
 mod errors;
 mod front_door;
 mod resources;

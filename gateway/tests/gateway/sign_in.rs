@@ -297,6 +297,7 @@ async fn a_node_with_another_cluster_secret_does_not_start() {
         chat: server.chat.clone(),
         accounts: server.accounts.clone(),
         directory: server.directory.clone(),
+        cluster: server.cluster.clone(),
         history: server.history.clone(),
         secret: parlance_gateway::ClusterSecret::generate(),
         metrics: None,

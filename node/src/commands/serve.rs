@@ -32,6 +32,12 @@ pub(crate) struct Arguments {
     /// The least important log lines: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Begin a new cluster with this node. Exactly one node may.
+    #[arg(long)]
+    bootstrap: bool,
+    /// Join the cluster by the control endpoint of one of its nodes; may be given more than once.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -45,6 +51,8 @@ impl Arguments {
         set("http.listen", "--listen", self.listen.map(|address| address.to_string()));
         set("log.format", "--log-format", self.log_format.clone());
         set("log.level", "--log-level", self.log_level.clone());
+        set("cluster.bootstrap", "--bootstrap", self.bootstrap.then(|| "true".to_owned()));
+        set("cluster.join", "--join", (!self.join.is_empty()).then(|| self.join.join(",")));
         flags
     }
 }

@@ -3,6 +3,8 @@
 //! Each layer is checked by itself, so that a wrong value is named even where a stronger layer
 //! covers it. No fault ever quotes a secret.
 
+mod cluster;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -137,6 +139,7 @@ pub(super) fn together(figment: &Figment, files_must_be_there: bool, faults: &mu
         let key = "database.read_url";
         faults.add(place(key), key, "needs database.url beside it");
     }
+    cluster::together(figment, faults);
     if files_must_be_there {
         for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::File)) {
             let Ok(Value::String(_, file)) = figment.find_value(key.path) else { continue };
@@ -180,6 +183,13 @@ fn fits(kind: Kind, value: &Value) -> Result<(), String> {
                 described(value)
             )),
         },
+        Kind::Choice(numbers) => match whole(value) {
+            Some(n) if numbers.iter().any(|one| i128::from(*one) == n) => Ok(()),
+            _ => {
+                let allowed = numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" or ");
+                Err(format!("must be {allowed}, and is {}", described(value)))
+            }
+        },
         Kind::Word(words) => match value.as_str() {
             Some(word) if words.contains(&word) => Ok(()),
             _ => Err(format!("must be one of {}, and is {}", words.join(", "), described(value))),
@@ -199,6 +209,14 @@ fn fits(kind: Kind, value: &Value) -> Result<(), String> {
             text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok()
         }),
         Kind::Origins => each(value, "an origin such as https://chat.example.com", is_origin),
+        Kind::Host => match value.as_str() {
+            Some(text) if is_host(text) => Ok(()),
+            _ => Err(format!(
+                "must be a host name or an IP address without a port, and is {}",
+                described(value)
+            )),
+        },
+        Kind::Places => each(value, "a host and a port such as 10.0.0.1:7701", is_place),
         Kind::Secret => match value.as_str() {
             Some(text) => crate::assemble::check_secret(text).map(drop),
             None => Err("must be a text".to_owned()),
@@ -226,6 +244,23 @@ fn is_origin(text: &str) -> bool {
         let allowed = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
         !host.is_empty() && host.chars().all(allowed)
     })
+}
+
+/// A name or an address; nothing after it.
+fn is_host(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.chars().all(allowed))
+}
+
+/// A host, a colon and a port; an IPv6 address stands in brackets.
+fn is_place(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_v6 = |host: &str| host.parse::<std::net::Ipv6Addr>().is_ok();
+    let host_is_good = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => is_v6(inner),
+        None => is_host(host) && !is_v6(host),
+    };
+    host_is_good && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn database_url(value: &Value) -> Result<(), String> {

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Switch,
     /// A whole number in a range.
     Number { min: u64, max: u64 },
+    /// One of these numbers.
+    Choice(&'static [u64]),
     /// One of these words.
     Word(&'static [&'static str]),
     /// An IP address and a port.
@@ -32,6 +34,10 @@ pub(super) enum Kind {
     Networks,
     /// Web origins.
     Origins,
+    /// A host name or an IP address, without a port.
+    Host,
+    /// Host names or IP addresses, each with a port.
+    Places,
     /// A text that is never shown.
     Secret,
     /// A database's URL; the password in it is never shown.
@@ -54,12 +60,17 @@ pub(super) fn environment_name(path: &str) -> String {
 }
 
 /// The sections and what each is about.
-pub(super) const SECTIONS: [(&str, &str); 7] = [
+pub(super) const SECTIONS: [(&str, &str); 8] = [
     ("http", "The front door: HTTP and WebSocket."),
     ("auth", "Signing in."),
     ("database", "Where history is kept."),
     ("crypt", "Encryption of message bodies at rest."),
     ("chat", "What clients may use."),
+    (
+        "cluster",
+        "The other nodes. A node is alone until cert is set. A cluster needs PostgreSQL; the\n\
+         database, the cluster secret and the key ring are the same on every node.",
+    ),
     ("log", "What the node says about itself, on standard error."),
     ("metrics", "What the node counts."),
 ];
@@ -130,6 +141,19 @@ pub(super) const KEYS: &[Key] = &[
         example: None,
     },
     Key {
+        path: "http.upgrades_per_second",
+        kind: Kind::Number { min: 0, max: 1_000_000 },
+        about: "Sockets that this node opens a second, sustained, all addresses together; more get 503\n\
+                and a time to come back, before the database is asked anything. 0 for no bound.",
+        example: None,
+    },
+    Key {
+        path: "http.upgrades_burst",
+        kind: Kind::Number { min: 1, max: 1_000_000 },
+        about: "Sockets that this node opens in a burst.",
+        example: None,
+    },
+    Key {
         path: "http.disk_free_min_mib",
         kind: Kind::Number { min: 0, max: 1_048_576 },
         about: "With less free space in the data directory the node reports not ready.",
@@ -140,7 +164,8 @@ pub(super) const KEYS: &[Key] = &[
         kind: Kind::Secret,
         about: "The secret that seals signing keys in the database; the same on every node of a\n\
                 cluster. Without it and cluster_secret_file the first start makes one in\n\
-                <data_dir>/cluster.secret. Prefer the file to the environment.",
+                <data_dir>/cluster.secret; a cluster needs one that is set. Prefer the file to the\n\
+                environment.",
         example: Some("\"…\""),
     },
     Key {
@@ -245,13 +270,109 @@ pub(super) const KEYS: &[Key] = &[
         path: "crypt.keyring",
         kind: Kind::File,
         about: "The key ring that bodies are encrypted with; `parlance keys generate` makes one.\n\
-                Without it bodies are stored as they are.",
+                Without it bodies are stored as they are. In a cluster: the same ring on every node.",
         example: Some("\"/etc/parlance/keyring\""),
     },
     Key {
         path: "chat.simple_chat",
         kind: Kind::Switch,
         about: "Simple chat: /ws/chat and /api/chat/messages, with the token in the URL.",
+        example: None,
+    },
+    Key {
+        path: "cluster.ca",
+        kind: Kind::File,
+        about: "The certificates of the cluster's own authority, PEM: `parlance cert ca` makes one. All in\n\
+                the file are trusted. This file and the two below are read again when they change.",
+        example: Some("\"/etc/parlance/ca.pem\""),
+    },
+    Key {
+        path: "cluster.cert",
+        kind: Kind::File,
+        about: "This node's certificate, PEM, which names node and cluster: `parlance cert node` makes\n\
+                it. Set, the node is one of a cluster.",
+        example: Some("\"/etc/parlance/node.pem\""),
+    },
+    Key {
+        path: "cluster.key",
+        kind: Kind::File,
+        about: "The certificate's private key, PEM, readable by its owner alone.",
+        example: Some("\"/etc/parlance/node.key\""),
+    },
+    Key {
+        path: "cluster.control_listen",
+        kind: Kind::Address,
+        about: "Where gossip and agreement listen, UDP.",
+        example: None,
+    },
+    Key {
+        path: "cluster.data_listen",
+        kind: Kind::Address,
+        about: "Where rooms and sessions of other nodes come in, UDP.",
+        example: None,
+    },
+    Key {
+        path: "cluster.advertise",
+        kind: Kind::Host,
+        about: "The host by which other nodes reach this one: a name or an IP address, without a port.\n\
+                Needed where the node listens on every address; else it is the address above.",
+        example: Some("\"10.0.0.1\""),
+    },
+    Key {
+        path: "cluster.bootstrap",
+        kind: Kind::Switch,
+        about: "This node begins the cluster, if its data directory is empty. Exactly one node may.",
+        example: None,
+    },
+    Key {
+        path: "cluster.join",
+        kind: Kind::Places,
+        about: "Control endpoints of nodes to join by, for example [\"10.0.0.1:7701\"]; one that answers is\n\
+                enough. A name that resolves to many addresses stands for all of them.",
+        example: None,
+    },
+    Key {
+        path: "cluster.expect",
+        kind: Kind::Number { min: 0, max: 1_000 },
+        about: "Instead of bootstrap: how many nodes begin the cluster together, all with the same\n\
+                settings and all of them in join; the database lets one of them win. 0 for off.",
+        example: None,
+    },
+    Key {
+        path: "cluster.voters",
+        kind: Kind::Choice(&[3, 5]),
+        about: "How many nodes agree on the directory, 3 or 5; the others learn from them. Half of\n\
+                them, rounded down, may be lost at the same time.",
+        example: None,
+    },
+    Key {
+        path: "cluster.lease_ms",
+        kind: Kind::Number { min: 500, max: 60_000 },
+        about: "A node that is not heard for this long loses its shards to others.",
+        example: None,
+    },
+    Key {
+        path: "cluster.renew_ms",
+        kind: Kind::Number { min: 50, max: 10_000 },
+        about: "How often a node renews its lease. Less than lease_ms.",
+        example: None,
+    },
+    Key {
+        path: "cluster.heartbeat_ms",
+        kind: Kind::Number { min: 20, max: 10_000 },
+        about: "How often the leader says that it is there. Less than election_min_ms.",
+        example: None,
+    },
+    Key {
+        path: "cluster.election_min_ms",
+        kind: Kind::Number { min: 100, max: 60_000 },
+        about: "A leader that is silent for this long may be replaced. Less than election_max_ms.",
+        example: None,
+    },
+    Key {
+        path: "cluster.election_max_ms",
+        kind: Kind::Number { min: 200, max: 120_000 },
+        about: "Each node waits a time of its own between the two before it asks to lead.",
         example: None,
     },
     Key {

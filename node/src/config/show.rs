@@ -48,7 +48,11 @@ pub(crate) fn example() -> String {
         if above != section {
             section = above;
             let about = SECTIONS.iter().find(|(name, _)| *name == above).map_or("", |(_, a)| *a);
-            text.push_str(&format!("\n# {about}\n[{above}]\n"));
+            text.push('\n');
+            for line in about.lines() {
+                text.push_str(&format!("# {line}\n"));
+            }
+            text.push_str(&format!("[{above}]\n"));
         }
         text.push('\n');
         for line in key.about.lines() {
@@ -129,13 +133,25 @@ mod tests {
         }
     }
 
+    fn value_of(path: &str) -> Value {
+        let found = leaves(&Config::default()).into_iter().find(|(key, _)| key == path);
+        found.expect("it has a default").1
+    }
+
     #[test]
     fn every_key_in_the_table_can_be_set() {
         for key in KEYS.iter().filter(|key| !matches!(key.kind, Kind::File)) {
             let value = match key.kind {
                 Kind::Switch => "true",
+                // The ones of a cluster belong in an order.
+                Kind::Number { .. } if key.path.starts_with("cluster.") => {
+                    &whole(&value_of(key.path)).expect("a number").saturating_add(1).to_string()
+                }
                 Kind::Number { max, .. } => &max.to_string(),
                 Kind::Word(words) => words[0],
+                Kind::Choice(numbers) => &numbers[0].to_string(),
+                Kind::Host => "node-1.example",
+                Kind::Places => "10.0.0.1:7701,[::1]:1,chat.example:7701",
                 Kind::Address => "[::1]:0",
                 Kind::Directory => "/nowhere",
                 Kind::Networks => "10.0.0.0/8, ::1",
@@ -149,7 +165,23 @@ mod tests {
             if key.path == "database.read_url" {
                 values.push(set("database.url", value));
             }
-            let loaded = load(&Flags { config: None, values }, true);
+            if key.path.starts_with("cluster.") {
+                let secret = "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=";
+                for (path, text) in [
+                    ("cluster.ca", "ca.pem"),
+                    ("cluster.cert", "node.pem"),
+                    ("cluster.key", "node.key"),
+                    ("cluster.advertise", "node-1"),
+                    ("database.url", "postgres://u:p@h/d"),
+                    ("auth.cluster_secret", secret),
+                ] {
+                    values.insert(0, set(path, text));
+                }
+                if key.path == "cluster.expect" {
+                    values.push(set("cluster.join", "a:1"));
+                }
+            }
+            let loaded = load(&Flags { config: None, values }, false);
             assert!(loaded.is_ok(), "{}: {}", key.path, loaded.err().unwrap_or_default());
         }
     }

@@ -279,8 +279,10 @@ fn one(place: Place, path: &str, value: Value) -> Layer {
 fn read_text(kind: Kind, text: &str) -> Value {
     match kind {
         Kind::Switch => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
-        Kind::Number { .. } => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
-        Kind::Networks | Kind::Origins => {
+        Kind::Number { .. } | Kind::Choice(_) => {
+            text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
+        }
+        Kind::Networks | Kind::Origins | Kind::Places => {
             let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
             let items = inner.split(',').map(|item| item.trim().trim_matches('"'));
             Value::from(items.filter(|item| !item.is_empty()).collect::<Vec<_>>())
@@ -289,6 +291,7 @@ fn read_text(kind: Kind, text: &str) -> Value {
         | Kind::Address
         | Kind::Directory
         | Kind::File
+        | Kind::Host
         | Kind::Secret
         | Kind::DatabaseUrl => Value::from(text),
     }

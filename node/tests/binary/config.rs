@@ -274,3 +274,89 @@ fn names_that_kubernetes_makes_for_a_service_are_no_faults() {
     );
     assert!(output.status.success(), "{}", text(&output));
 }
+
+/// A node of a cluster whose every part is there.
+fn of_a_cluster(dir: &Path) -> Vec<(&'static str, String)> {
+    let secret = "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=";
+    for name in ["ca.pem", "node.pem", "node.key"] {
+        write(dir, name, "");
+    }
+    vec![
+        ("PARLANCE_CLUSTER__CA", "ca.pem".to_owned()),
+        ("PARLANCE_CLUSTER__CERT", "node.pem".to_owned()),
+        ("PARLANCE_CLUSTER__KEY", "node.key".to_owned()),
+        ("PARLANCE_CLUSTER__ADVERTISE", "10.0.0.1".to_owned()),
+        ("PARLANCE_CLUSTER__JOIN", "10.0.0.2:7701,chat.example:7701,[::1]:7701".to_owned()),
+        ("PARLANCE_DATABASE__URL", "postgres://p@h/d".to_owned()),
+        ("PARLANCE_AUTH__CLUSTER_SECRET", secret.to_owned()),
+    ]
+}
+
+fn check(dir: &Path, settings: &[(&str, String)]) -> (bool, String) {
+    let settings = settings.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>();
+    let output = parlance(dir, &["config", "check"], &settings);
+    (output.status.success(), text(&output))
+}
+
+#[test]
+fn what_a_cluster_needs_is_named() {
+    let dir = folder();
+    let whole = of_a_cluster(dir.path());
+    let (fine, said) = check(dir.path(), &whole);
+    assert!(fine, "{said}");
+    let without = |missing: &str| {
+        whole.iter().filter(|(name, _)| *name != missing).cloned().collect::<Vec<_>>()
+    };
+    for (missing, fault) in [
+        ("PARLANCE_CLUSTER__CA", "needs cluster.ca beside it"),
+        ("PARLANCE_CLUSTER__KEY", "needs cluster.key beside it"),
+        (
+            "PARLANCE_CLUSTER__CERT",
+            "cluster.join (environment PARLANCE_CLUSTER__JOIN): means nothing",
+        ),
+        ("PARLANCE_CLUSTER__ADVERTISE", "set cluster.advertise to the host"),
+        ("PARLANCE_DATABASE__URL", "a cluster needs PostgreSQL"),
+        ("PARLANCE_AUTH__CLUSTER_SECRET", "a cluster needs auth.cluster_secret_file"),
+    ] {
+        let (fine, said) = check(dir.path(), &without(missing));
+        assert!(
+            !fine && said.contains(fault),
+            "without {missing}: {fault:?} is missing in:\n{said}"
+        );
+    }
+    for (name, value, fault) in [
+        ("PARLANCE_CLUSTER__BOOTSTRAP", "true", "cluster.bootstrap (environment"),
+        ("PARLANCE_CLUSTER__VOTERS", "4", "must be 3 or 5, and is 4"),
+        ("PARLANCE_CLUSTER__RENEW_MS", "3000", "must be less than cluster.lease_ms, 3000"),
+        ("PARLANCE_CLUSTER__HEARTBEAT_MS", "1500", "must be less than cluster.election_min_ms"),
+        ("PARLANCE_CLUSTER__ELECTION_MIN_MS", "2000", "less than cluster.election_max_ms, 2000"),
+        ("PARLANCE_CLUSTER__ADVERTISE", "10.0.0.1:7701", "without a port"),
+        ("PARLANCE_CLUSTER__JOIN", "10.0.0.2", "each must be a host and a port"),
+        ("PARLANCE_CLUSTER__JOIN", "::1:7701", "each must be a host and a port"),
+        ("PARLANCE_CLUSTER__DATA_LISTEN", "0.0.0.0:7701", "they must differ"),
+    ] {
+        let mut settings = without(name);
+        settings.push((name, value.to_owned()));
+        let (fine, said) = check(dir.path(), &settings);
+        assert!(!fine && said.contains(fault), "{name}={value}: {fault:?} is missing in:\n{said}");
+    }
+    let mut expecting = without("PARLANCE_CLUSTER__JOIN");
+    expecting.push(("PARLANCE_CLUSTER__EXPECT", "3".to_owned()));
+    let (fine, said) = check(dir.path(), &expecting);
+    assert!(!fine && said.contains("needs cluster.join beside it"), "{said}");
+}
+
+#[test]
+fn flags_of_serve_begin_or_join_a_cluster() {
+    let dir = folder();
+    let output =
+        parlance(dir.path(), &["serve", "--bootstrap", "--join", "a:1", "--join", "b:x"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    for fault in [
+        "cluster.bootstrap (flag --bootstrap): means nothing to a node that is alone",
+        "cluster.join (flag --join): each must be a host and a port such as 10.0.0.1:7701, and one is \"b:x\"",
+    ] {
+        assert!(said.contains(fault), "{fault:?} is missing in:\n{said}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The binary `parlance` from the outside: what it prints, writes, answers and refuses.
 
+mod cert;
+mod cluster;
 mod commands;
 mod config;
 mod serve;

@@ -133,7 +133,7 @@ fn find(data_dir: &Path, name: &str) -> PathBuf {
 /// Opens the files as a start does, and closes them.
 fn given(data_dir: &TempDir) -> Result<Given, OpenError> {
     let options = DirectoryOptions::new(data_dir.path());
-    let prepared = prepare(&options, &data_dir.path().join(FOLDER))?;
+    let prepared = prepare::prepare(&options, &data_dir.path().join(FOLDER))?;
     let Prepared { identity, log, thread, restored, .. } = prepared;
     let tail = log.tail();
     drop(log);

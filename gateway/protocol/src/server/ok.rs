@@ -103,7 +103,7 @@ impl Serialize for Ok<'_> {
             Answer::Done => 1,
             Answer::Posted(_) => 4,
             Answer::Subscribed(_) => 2,
-            Answer::History(_) => 7,
+            Answer::History(page) => 7 + usize::from(page.stale),
         };
         let mut ok = serializer.serialize_struct("Ok", fields)?;
         ok.serialize_field("id", &self.id)?;
@@ -124,6 +124,9 @@ impl Serialize for Ok<'_> {
                 ok.serialize_field("more", &page.more)?;
                 ok.serialize_field("as_of", &page.as_of)?;
                 ok.serialize_field("first", &page.first)?;
+                if page.stale {
+                    ok.serialize_field("stale", &true)?;
+                }
             }
         }
         ok.end()
@@ -147,6 +150,8 @@ struct Fields<'a> {
     more: Option<bool>,
     as_of: Option<u64>,
     first: Option<u64>,
+    #[serde(default)]
+    stale: bool,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Ok<'a> {
@@ -161,6 +166,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Ok<'a> {
                 more: fields.more.ok_or_else(|| missing("more"))?,
                 as_of: fields.as_of.ok_or_else(|| missing("as_of"))?,
                 first: fields.first.ok_or_else(|| missing("first"))?,
+                stale: fields.stale,
             })
         } else if let Some(rooms) = fields.rooms {
             Answer::Subscribed(rooms)

@@ -86,7 +86,16 @@ impl Fleet {
         let front = Arc::new(Front::open().await);
         let checks = tokio::spawn(check(nodes.iter().map(Node::http).collect(), front.clone()));
         let _folder = folder;
-        Some(Self { checks, front, nodes, database_proxy, database, database_host, network, _folder })
+        Some(Self {
+            checks,
+            front,
+            nodes,
+            database_proxy,
+            database,
+            database_host,
+            network,
+            _folder,
+        })
     }
 
     /// Starts every node that does not run, and waits until all of them serve.
@@ -137,10 +146,8 @@ impl Fleet {
 
     /// The Raft leader, once there is one.
     pub(crate) async fn leader(&self) -> usize {
-        self.once("a leader", |report| {
-            Some(self.place_of(report.name_of(report.raft.leader?)?))
-        })
-        .await
+        self.once("a leader", |report| Some(self.place_of(report.name_of(report.raft.leader?)?)))
+            .await
     }
 
     /// Who has a room, once somebody has.

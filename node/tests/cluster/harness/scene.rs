@@ -107,6 +107,10 @@ impl Scene {
         let (run, acks) = self.talk.end(&self.town).await;
         print_recoveries(&self.losses, &acks);
         verdict(&run, ACKS_HEALED);
+        let audit = parlance_storage::audit(&self.fleet.database.url()).await;
+        let violations = audit.expect("the database can be read");
+        let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(violations.is_empty(), "the audit: {}", violations.join("\n"));
         small_damage_is_found(run, &mut self.chance);
     }
 }

@@ -1,0 +1,269 @@
+//! The leader's task: it looks at nodes and shards every tick, has pure functions decide, and
+//! proposes what they say. On a node that does not lead it does nothing. It waits for its own
+//! proposals, and Raft never waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use openraft::{ChangeMembers, RaftMetrics};
+use parlance_actors::vocab::{Epoch, NodeId, ShardId, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::command::{Cause, Command};
+use super::core::{Core, within};
+use super::members::Member;
+use super::plan::Plan;
+use super::types::{Peer, Types};
+use super::voters::{Change, Group};
+use crate::limits;
+
+/// The driver with what it remembers between ticks. None of it outlives a leadership.
+pub(super) struct Driver {
+    core: Arc<Core>,
+    member: Member,
+    /// The term in which this node leads with a quorum behind it.
+    term: Option<u64>,
+    /// Since when each move has been under way.
+    moving: BTreeMap<(ShardId, Epoch), Instant>,
+    rebalanced: Option<Instant>,
+    /// The epoch of the last change of an owner that the metrics have; only a leader counts.
+    counted: Option<Epoch>,
+    /// The one change of membership that is being made.
+    change: JoinSet<()>,
+}
+
+impl Driver {
+    pub(super) fn new(core: Arc<Core>, member: Member) -> Self {
+        let (moving, change) = (BTreeMap::new(), JoinSet::new());
+        Self { core, member, term: None, moving, rebalanced: None, counted: None, change }
+    }
+
+    /// Drives until it is cancelled.
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(limits::DRIVER_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut shards = self.core.view.shards_changed();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = ticks.tick() => {}
+                changed = shards.changed() => if changed.is_err() { return },
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.look() => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        while self.change.try_join_next().is_some() {}
+        let metrics = self.core.metrics();
+        self.measure(&metrics);
+        // Half a lease: who decides about others must itself be surer than they are.
+        let leads = self.core.leads_within(&metrics, self.member.leases.lease / 2);
+        if !leads {
+            self.term = None;
+            self.counted = None;
+            return;
+        }
+        if self.term != Some(metrics.current_term) {
+            self.term = Some(metrics.current_term);
+            self.moving.clear();
+            self.rebalanced = Some(Instant::now());
+            let now = self.core.now();
+            self.core.leases.lock().begin(now);
+            tracing::info!(term = metrics.current_term, "this node leads");
+        }
+        self.count_moves();
+        let (live, lost) = self.judge();
+        self.change_membership(&metrics, &live, lost);
+        self.place(self.plan(&live)).await;
+    }
+
+    /// Who has a lease, and who has been without one for so long that it is given up.
+    fn judge(&self) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
+        let nodes: BTreeSet<NodeId> =
+            self.core.view.state.read().nodes().map(|(id, _)| id).collect();
+        let alive = self.core.alive.lock().clone();
+        let doubted = |node: &NodeId| alive.as_ref().is_some_and(|alive| !alive.contains(node));
+        let own = self.core.identity.node;
+        let timing = &self.member.leases;
+        let now = self.core.now();
+        let mut leases = self.core.leases.lock();
+        leases.keep(&nodes);
+        let holds = |node: &NodeId| *node == own || leases.holds(*node, doubted(node), timing, now);
+        let live: BTreeSet<NodeId> = nodes.iter().copied().filter(holds).collect();
+        let lost = nodes.difference(&live).copied().filter(|node| {
+            let believed = alive.as_ref().is_some_and(|alive| alive.contains(node));
+            !believed && leases.silence(*node, now) >= timing.voter_replaced_after
+        });
+        let lost = lost.collect();
+        drop(leases);
+        (live, lost)
+    }
+
+    fn change_membership(
+        &mut self,
+        metrics: &RaftMetrics<Types>,
+        live: &BTreeSet<NodeId>,
+        lost: BTreeSet<NodeId>,
+    ) {
+        if !self.change.is_empty() {
+            return;
+        }
+        let Some(change) = self.group(metrics, live, lost).next() else { return };
+        tracing::info!(?change, "the group's membership changes");
+        let members = match &change {
+            Change::Settle => ChangeMembers::AddVoterIds(BTreeSet::new()),
+            Change::Learn(node) => {
+                let place = self.core.network.place(*node);
+                let address = place.map(|place| place.address.to_string()).unwrap_or_default();
+                ChangeMembers::AddNodes([(node.0, Peer { address })].into())
+            }
+            Change::Vote(voters) => {
+                ChangeMembers::ReplaceAllVoters(voters.iter().map(|node| node.0).collect())
+            }
+            Change::Forget(nodes) => {
+                ChangeMembers::RemoveNodes(nodes.iter().map(|node| node.0).collect())
+            }
+        };
+        let core = self.core.clone();
+        self.change.spawn(async move {
+            let changed = core.raft.change_membership(members, true);
+            if let Err(why) = within(limits::CHANGE_WAIT, changed).await {
+                // The next tick decides again, and settles what was begun.
+                tracing::warn!(?change, why, "the group's membership did not change");
+            }
+        });
+    }
+
+    fn group(
+        &self,
+        metrics: &RaftMetrics<Types>,
+        live: &BTreeSet<NodeId>,
+        lost: BTreeSet<NodeId>,
+    ) -> Group {
+        let membership = metrics.membership_config.membership();
+        let state = self.core.view.state.read();
+        let admitted: BTreeSet<NodeId> = state.nodes().map(|(id, _)| id).collect();
+        drop(state);
+        let leases = self.core.leases.lock();
+        let now = self.core.now();
+        // A fresh lease is no sign of life: a voter must have said that it is there.
+        let renewed = |node: &NodeId| leases.renewed_within(*node, self.member.leases.lease, now);
+        let near = |node: &NodeId| {
+            let lag = lag(metrics, *node);
+            lag.is_some_and(|lag| lag <= limits::APPEND_ENTRIES_MAX)
+        };
+        let caught_up = live.iter().copied().filter(|node| renewed(node) && near(node)).collect();
+        Group {
+            joint: membership.get_joint_config().len() > 1,
+            voters: membership.voter_ids().map(NodeId).collect(),
+            learners: membership.learner_ids().map(NodeId).collect(),
+            admitted,
+            live: live.clone(),
+            caught_up,
+            lost,
+            wanted: usize::from(self.member.voters),
+        }
+    }
+
+    fn plan(&self, live: &BTreeSet<NodeId>) -> Plan {
+        let own = self.core.identity.node;
+        let leases = self.core.leases.lock();
+        let state = self.core.view.state.read();
+        let owners: BTreeSet<NodeId> = state.shards().map(|(_, row)| row.owner).collect();
+        // A node that was admitted and never said that it is there gets nothing.
+        let shown = |node| node == own || owners.contains(&node) || leases.load(node).is_some();
+        let lives = |node| live.contains(&node) && shown(node);
+        Plan::of(&state, lives, |owner, shard| {
+            let load = leases.load(owner).and_then(|load| load.shards.get(usize::from(shard.0)));
+            u32::from(load.copied().unwrap_or_default())
+        })
+    }
+
+    async fn place(&mut self, plan: Plan) {
+        let pause = limits::REBALANCE_PAUSE;
+        let rebalance = self.rebalanced.is_none_or(|rebalanced| rebalanced.elapsed() >= pause);
+        let decision = plan.board.decide(rebalance);
+        let overdue = self.overdue(&plan);
+        if !decision.takeovers.is_empty() {
+            tracing::info!(
+                shards = decision.takeovers.len(),
+                "a dead owner's shards are taken over"
+            );
+        }
+        if !overdue.is_empty() {
+            tracing::warn!(shards = overdue.len(), "shards were not released in time");
+        }
+        let rebalances = decision.moves.iter().any(|(_, _, cause)| *cause == Cause::Rebalance);
+        if rebalances && plan.board.is_even() {
+            // What is left is about loads, and they must be measured anew.
+            self.rebalanced = Some(Instant::now());
+        }
+        for command in plan.commands(&decision, &overdue, Timestamp::now()) {
+            self.propose(command).await;
+        }
+    }
+
+    /// Moves that were not released in time.
+    fn overdue(&mut self, plan: &Plan) -> Vec<ShardId> {
+        let now = Instant::now();
+        let moving = plan.moving();
+        let moving = moving.map(|at| (at, self.moving.get(&at).copied().unwrap_or(now)));
+        let moving: BTreeMap<_, _> = moving.collect();
+        self.moving = moving;
+        let late = self.moving.iter();
+        let late = late.filter(|(_, since)| since.elapsed() >= limits::RELEASE_WAIT);
+        late.map(|((shard, _), _)| *shard).collect()
+    }
+
+    async fn propose(&self, command: Command) {
+        let what = command.to_string();
+        let written = self.core.raft.client_write(command);
+        if let Err(why) = within(limits::FORWARD_WAIT, written).await {
+            // Every command names its epoch, so the next tick may decide the same again.
+            tracing::warn!(what, why, "the leader's proposal was not committed");
+        }
+    }
+
+    fn count_moves(&mut self) {
+        let state = self.core.view.state.read();
+        let newest = state.moves().next().map_or(Epoch(0), |moved| moved.epoch);
+        let counted = self.counted.replace(newest).unwrap_or(newest);
+        for moved in state.moves().take_while(|moved| moved.epoch > counted) {
+            let cause = moved.cause.as_str();
+            metrics::counter!("parlance_shard_moves_total", "cause" => cause).increment(1);
+        }
+    }
+
+    fn measure(&self, metrics: &RaftMetrics<Types>) {
+        let own = self.core.identity.node;
+        let leads = metrics.current_leader == Some(own.0);
+        metrics::gauge!("parlance_raft_is_leader").set(f64::from(u8::from(leads)));
+        if leads {
+            for (node, behind) in lags(metrics) {
+                let label = node.0.to_string();
+                metrics::gauge!("parlance_raft_lag", "node" => label).set(behind as f64);
+            }
+        }
+    }
+}
+
+/// How many entries a node is behind, as the leader knows.
+fn lag(metrics: &RaftMetrics<Types>, node: NodeId) -> Option<u64> {
+    let matched = metrics.replication.as_ref()?.get(&node.0)?;
+    let last = metrics.last_log_index.unwrap_or_default();
+    Some(last.saturating_sub(matched.as_ref()?.index))
+}
+
+/// The same of every other node, ascending by id; empty where this node does not lead.
+pub(super) fn lags(metrics: &RaftMetrics<Types>) -> Vec<(NodeId, u64)> {
+    let nodes = metrics.replication.iter().flat_map(|nodes| nodes.keys());
+    let others = nodes.copied().filter(|node| *node != metrics.id);
+    let last = metrics.last_log_index.unwrap_or_default();
+    others.map(|node| (NodeId(node), lag(metrics, NodeId(node)).unwrap_or(last))).collect()
+}

@@ -1,0 +1,108 @@
+//! A snapshot on its way in: pieces are put one after another into an unfinished file, which Raft
+//! installs once it is whole and sound. A sender that comes again goes on where it stopped.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use openraft::type_config::alias::SnapshotOf;
+use parlance_actors::vocab::NodeId;
+
+use super::core::Core;
+use super::files;
+use super::snapshot::SnapshotFile;
+use super::types::{SnapshotMeta, Types, Vote};
+use super::wire::{Answer, Piece};
+use crate::limits;
+
+/// The unfinished file. Its ending has a start remove it.
+const INCOMING: &str = "incoming-snapshot";
+
+/// What is there of a snapshot.
+pub(super) struct Incoming {
+    what: What,
+    path: PathBuf,
+    file: File,
+    taken: u64,
+}
+
+/// Which snapshot, and whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct What {
+    from: NodeId,
+    last_index: u64,
+    last_term: u64,
+    length: u64,
+}
+
+impl Incoming {
+    fn begin(folder: &Path, what: What) -> io::Result<Self> {
+        let path = folder.join(INCOMING).with_added_extension(files::UNFINISHED);
+        Ok(Self { what, file: File::create(&path)?, path, taken: 0 })
+    }
+
+    fn put(mut self, bytes: &[u8]) -> io::Result<Self> {
+        self.file.write_all(bytes)?;
+        self.taken += bytes.len() as u64;
+        if self.taken == self.what.length {
+            self.file.sync_all()?;
+        }
+        Ok(self)
+    }
+
+    /// The whole snapshot, read and checked; the file stays until it is installed.
+    fn finish(self) -> io::Result<(SnapshotMeta, SnapshotFile, PathBuf)> {
+        let checked = SnapshotFile::open(&self.path)?.read().map_err(io::Error::other)?;
+        Ok((checked.meta, SnapshotFile::open(&self.path)?, self.path))
+    }
+}
+
+impl Core {
+    /// Takes a piece. The receiver says how much it has, and the sender follows.
+    pub(super) async fn take_piece(&self, from: NodeId, piece: Piece) -> Answer {
+        let Piece { vote, last_index, last_term, length, offset, bytes } = piece;
+        if length > limits::SNAPSHOT_BYTES_MAX {
+            return Answer::Refused(format!("a snapshot of {length} bytes is too large"));
+        }
+        let what = What { from, last_index, last_term, length };
+        // Taken out while it is written: a second sender would find none, and begin anew.
+        let former = self.incoming.lock().take().filter(|former| former.what == what);
+        let folder = self.folder.clone();
+        let work = move || {
+            let incoming = former.map_or_else(|| Incoming::begin(&folder, what), Ok)?;
+            let follows = offset == incoming.taken
+                && bytes.len() as u64 <= incoming.what.length - incoming.taken;
+            if follows { incoming.put(&bytes) } else { Ok(incoming) }
+        };
+        let incoming = match blocking(work).await {
+            Ok(incoming) => incoming,
+            Err(error) => return Answer::Failed(format!("the snapshot: {error}")),
+        };
+        if incoming.taken < length {
+            let taken = incoming.taken;
+            *self.incoming.lock() = Some(incoming);
+            return Answer::PieceTaken(taken);
+        }
+        match self.install(vote, incoming).await {
+            Ok(vote) => Answer::Installed(vote),
+            Err(why) => Answer::Failed(format!("the snapshot: {why}")),
+        }
+    }
+
+    async fn install(&self, vote: Vote, incoming: Incoming) -> Result<Vote, String> {
+        let (meta, snapshot, path) =
+            blocking(move || incoming.finish()).await.map_err(|error| error.to_string())?;
+        let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        let removed = blocking(move || fs::remove_file(path)).await;
+        let installed = installed.map_err(|error| error.to_string())?;
+        removed.map_err(|error| error.to_string())?;
+        Ok(installed.vote)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,80 @@
+//! The task by which a node keeps its lease: it tells the leader that it is there, and knows by
+//! the answers whether it still has a lease. It decides about nobody else.
+
+use std::sync::Arc;
+
+use parlance_actors::vocab::NodeId;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::core::Core;
+use super::members::Member;
+use super::wire::{Answer, Ask, Renewal};
+
+/// Renews until it is cancelled.
+pub(super) async fn run(core: Arc<Core>, member: Member, cancel: CancellationToken) {
+    let mut ticks = tokio::time::interval(member.leases.renew);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renewed: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        // The lease counts from the question, not from the answer: the leader counts from between.
+        let asked = Instant::now();
+        let answered = tokio::select! {
+            () = cancel.cancelled() => return,
+            answered = renew(&core, &member) => answered,
+        };
+        if answered {
+            renewed = Some(asked);
+        }
+        let held = renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease);
+        let changed = core.lease.send_if_modified(|lease| std::mem::replace(lease, held) != held);
+        if changed {
+            tracing::info!(held, "this node's lease");
+        }
+        measure(&core, held);
+    }
+}
+
+/// Whether the leader, which may be this node, heard of this node now.
+async fn renew(core: &Core, member: &Member) -> bool {
+    let metrics = core.metrics();
+    let own = core.identity.node;
+    let load = core.load.lock().clone();
+    let Some(leader) = metrics.current_leader.map(NodeId) else { return false };
+    if leader == own {
+        if !core.leads_within(&metrics, member.leases.lease) {
+            return false;
+        }
+        let mut leases = core.leases.lock();
+        leases.hear(own, member.incarnation, load, core.now());
+        let sums = leases.sums();
+        drop(leases);
+        *core.loads.lock() = sums.into_iter().collect();
+        return true;
+    }
+    let Some(place) = core.network.place(leader) else { return false };
+    let ask = Ask::Renew(Renewal { incarnation: member.incarnation, load });
+    match core.network.ask(leader, &place, ask, member.leases.renew).await {
+        Ok(Answer::Renewed(sums)) => {
+            *core.loads.lock() = sums.into_iter().collect();
+            true
+        }
+        Ok(Answer::Refused(why)) => {
+            tracing::warn!(%leader, why, "the leader does not renew this node's lease");
+            false
+        }
+        // The next one comes soon, and the lease says when there were too few.
+        Ok(_) | Err(_) => false,
+    }
+}
+
+fn measure(core: &Core, held: bool) {
+    let own = core.identity.node;
+    let owned = core.view.state.read().shards().filter(|(_, row)| row.owner == own).count();
+    metrics::gauge!("parlance_lease_held").set(f64::from(u8::from(held)));
+    metrics::gauge!("parlance_shards_owned").set(owned as f64);
+}

@@ -1,0 +1,532 @@
+//! What the control and the data endpoint have in common: a socket, handshakes in both directions
+//! with everything checked that a connection claims, and an orderly end.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use parking_lot::RwLock;
+use parlance_actors::vocab::NodeId;
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{
+    Connection, ConnectionError, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
+use rustls::pki_types::CertificateDer;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::hello::{self, Hello, Purpose};
+use super::identity::Identity;
+use super::refusals::Refusals;
+use super::tls;
+use crate::limits::{
+    CLOSE_WAIT, CONNECTIONS_MAX, DIAL_ADDRESSES_MAX, HANDSHAKE_WAIT, HANDSHAKES_UNPROVEN_MAX,
+    IDENTITY_POLL, LINK_IDLE, LINK_KEEP_ALIVE, LOOKUP_WAIT,
+};
+use crate::transport::PeerName;
+
+/// The alert of TLS for "no application protocol", as QUIC carries it.
+const NO_PROTOCOL: u64 = 0x100 | 120;
+/// The name that a dialer asks for. Who is there is told by the certificate, not by this.
+const ANY_NODE: &str = "node.parlance";
+
+/// What an endpoint is bound with.
+#[derive(Debug, Clone)]
+pub struct LinkOptions {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Who this node is.
+    pub identity: Arc<Identity>,
+    /// What it says of itself at first.
+    pub hello: Hello,
+}
+
+/// Why an endpoint is not bound. Nothing was changed. Trying again helps once the address is free.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be had.
+    #[error("cannot listen on UDP {address}: {source}")]
+    Socket {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Which node has which name, as the cluster knows it.
+pub trait Names: Send + Sync + 'static {
+    /// The name that is bound to a node's id; `None` for a node that is not known (yet).
+    fn name_of(&self, node: NodeId) -> Option<PeerName>;
+}
+
+/// Why a connection was closed by this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// It is no longer needed, or the node ends.
+    Done,
+    /// The other side is not who it should be.
+    Refused,
+    /// The other side is not known here yet; it may try again.
+    NotYet,
+    /// The other side sent what no version of the protocol allows.
+    Malformed,
+}
+
+impl Close {
+    pub(crate) const fn code(self) -> VarInt {
+        VarInt::from_u32(match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::NotYet => 2,
+            Self::Malformed => 3,
+        })
+    }
+}
+
+/// Why a dial failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    WrongPeer(String),
+}
+
+/// A connection of which everything was checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Linked {
+    pub(crate) connection: Connection,
+    pub(crate) purpose: Purpose,
+    pub(crate) name: PeerName,
+    pub(crate) hello: Hello,
+}
+
+/// The versions of each protocol that a node speaks, the preferred one first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Protocols {
+    pub(crate) gossip: &'static [&'static str],
+    pub(crate) raft: &'static [&'static str],
+    pub(crate) actor: &'static [&'static str],
+}
+
+impl Protocols {
+    pub(crate) const NOW: Self = Self {
+        gossip: &["parlance-gossip/1"],
+        raft: &["parlance-raft/1"],
+        actor: &["parlance-actor/1"],
+    };
+
+    fn of(&self, purpose: Purpose) -> &'static [&'static str] {
+        match purpose {
+            Purpose::Gossip => self.gossip,
+            Purpose::Raft | Purpose::Snapshot => self.raft,
+            Purpose::Actor => self.actor,
+        }
+    }
+}
+
+/// How every link behaves; each endpoint adds its windows.
+pub(crate) fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_idle_timeout(Some(LINK_IDLE.try_into().expect("two seconds fit an idle timeout")))
+        .keep_alive_interval(Some(LINK_KEEP_ALIVE));
+    config
+}
+
+/// One endpoint.
+pub(crate) struct LinkEndpoint {
+    quinn: quinn::Endpoint,
+    transport: Arc<TransportConfig>,
+    identity: Arc<Identity>,
+    protocols: Protocols,
+    hello: RwLock<Hello>,
+    names: OnceLock<Arc<dyn Names>>,
+    refusals: Refusals,
+    connections: Arc<Semaphore>,
+    handshakes: AtomicUsize,
+    runtime: Handle,
+    /// Every task of this endpoint and of what uses it.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the endpoint ends.
+    pub(crate) closing: CancellationToken,
+}
+
+impl LinkEndpoint {
+    /// Binds an endpoint that takes connections for the given purposes. Must be called within the
+    /// runtime on which everything of it then runs.
+    pub(crate) fn bind(
+        options: LinkOptions,
+        accepts: &[Purpose],
+        protocols: Protocols,
+        transport: TransportConfig,
+    ) -> Result<Arc<Self>, BindError> {
+        let LinkOptions { listen, identity, hello } = options;
+        let failed = |source| BindError::Socket { address: listen, source };
+        let mut accepted: Vec<&str> =
+            accepts.iter().flat_map(|purpose| protocols.of(*purpose)).copied().collect();
+        accepted.dedup();
+        let transport = Arc::new(transport);
+        let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity, &accepted)?));
+        server.transport_config(Arc::clone(&transport)).max_incoming(CONNECTIONS_MAX);
+        let socket = UdpSocket::bind(listen).map_err(failed)?;
+        let quinn = quinn::Endpoint::new(
+            EndpointConfig::default(),
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(failed)?;
+        let endpoint = Arc::new(Self {
+            quinn,
+            transport,
+            identity,
+            protocols,
+            hello: RwLock::new(hello),
+            names: OnceLock::new(),
+            refusals: Refusals::default(),
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            handshakes: AtomicUsize::new(0),
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        });
+        endpoint.spawn(watch_identity(Arc::clone(&endpoint.identity), endpoint.closing.clone()));
+        Ok(endpoint)
+    }
+
+    /// Starts a task of this endpoint, on its runtime. The task must end when `closing` is
+    /// cancelled.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.quinn.local_addr().expect("a bound socket knows its address")
+    }
+
+    /// How many connections there are, of both directions.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.quinn.open_connections()
+    }
+
+    pub(crate) fn hello(&self) -> Hello {
+        *self.hello.read()
+    }
+
+    pub(crate) fn set_hello(&self, hello: Hello) {
+        *self.hello.write() = hello;
+    }
+
+    /// Takes the names that claimed ids are compared with. Only the first call counts.
+    pub(crate) fn set_names(&self, names: Arc<dyn Names>) {
+        let _ = self.names.set(names);
+    }
+
+    /// Takes connections until the end, and gives each one that passed every check to `take`, in a
+    /// task of its own.
+    pub(crate) fn accept_with<F, T>(self: &Arc<Self>, take: F)
+    where
+        F: Fn(Linked) -> T + Clone + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let endpoint = Arc::clone(self);
+        self.spawn(async move {
+            while let Some(incoming) = endpoint.incoming().await {
+                if let Some((incoming, permit)) = endpoint.admit(incoming) {
+                    let (here, take) = (Arc::clone(&endpoint), take.clone());
+                    endpoint.spawn(async move {
+                        let closing = here.closing.clone();
+                        let served = async {
+                            if let Some(linked) = here.welcome(incoming).await {
+                                take(linked).await;
+                            }
+                        };
+                        closing.run_until_cancelled(served).await;
+                        drop(permit);
+                    });
+                }
+            }
+        });
+    }
+
+    async fn incoming(&self) -> Option<Incoming> {
+        self.closing.run_until_cancelled(self.quinn.accept()).await.flatten()
+    }
+
+    /// Refuses what is too much, and lets addresses prove themselves when many knock.
+    fn admit(&self, incoming: Incoming) -> Option<(Incoming, OwnedSemaphorePermit)> {
+        let busy = self.handshakes.load(Ordering::Relaxed) >= HANDSHAKES_UNPROVEN_MAX;
+        if busy && incoming.may_retry() {
+            // Fails only for addresses that have proven themselves, which `may_retry` excludes.
+            let _ = incoming.retry();
+            return None;
+        }
+        match Arc::clone(&self.connections).try_acquire_owned() {
+            Ok(permit) => Some((incoming, permit)),
+            Err(_) => {
+                self.refused(incoming.remote_address(), "full", "too many connections");
+                incoming.refuse();
+                None
+            }
+        }
+    }
+
+    /// The accepting side of a new connection: handshake, the dialer's hello, the answer.
+    async fn welcome(&self, incoming: Incoming) -> Option<Linked> {
+        let address = incoming.remote_address();
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let welcomed = timeout(HANDSHAKE_WAIT, self.greet(incoming)).await;
+        self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        match welcomed {
+            Ok(Ok(linked)) => Some(linked),
+            Ok(Err(DialError::WrongPeer(why))) => {
+                self.refused(address, "wrong peer", &why);
+                None
+            }
+            Ok(Err(DialError::Unreachable(why))) => {
+                self.refused(address, "broken", &why);
+                None
+            }
+            Err(_) => {
+                self.refused(address, "slow", "the handshake took too long");
+                None
+            }
+        }
+    }
+
+    async fn greet(&self, incoming: Incoming) -> Result<Linked, DialError> {
+        let lost = |error: ConnectionError| self.explain(&error, None);
+        let connection = incoming.accept().map_err(lost)?.await.map_err(lost)?;
+        let name = self.peer_name(&connection)?;
+        let (mut send, mut recv) = connection.accept_bi().await.map_err(lost)?;
+        let broken = || lost(connection.close_reason().unwrap_or(ConnectionError::TimedOut));
+        let (purpose, hello) = match hello::read(&mut recv).await {
+            Ok(Some(hello)) => hello,
+            Ok(None) => return Err(refuse(&connection, "it sent no hello that is one".to_owned())),
+            Err(_) => return Err(broken()),
+        };
+        self.check_protocol(&connection, purpose)?;
+        self.check(&connection, &name, &hello)?;
+        hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
+        // A stream that is stopped already is as good as ended.
+        let _ = send.finish();
+        Ok(Linked { connection, purpose, name, hello })
+    }
+
+    /// Dials `host:port`, every address that the name has, one after the other.
+    pub(crate) async fn dial(
+        &self,
+        address: &str,
+        expected: Option<&PeerName>,
+        purpose: Purpose,
+    ) -> Result<Linked, DialError> {
+        let unreachable = |why: String| DialError::Unreachable(why);
+        let found = timeout(LOOKUP_WAIT, tokio::net::lookup_host(address))
+            .await
+            .map_err(|_| unreachable("looking the name up took too long".to_owned()))?
+            .map_err(|error| unreachable(format!("the name is not known: {error}")))?;
+        let mut failed: Option<DialError> = None;
+        for address in found.take(DIAL_ADDRESSES_MAX) {
+            let tried = timeout(HANDSHAKE_WAIT, self.reach(address, expected, purpose)).await;
+            let error = match tried {
+                Ok(Ok(linked)) => return Ok(linked),
+                Ok(Err(error)) => error,
+                Err(_) => unreachable(format!("{address} does not answer")),
+            };
+            if let DialError::WrongPeer(why) = &error {
+                self.refused(address, "wrong peer", why);
+            }
+            // What may yet come right is told before what will not.
+            if !matches!(
+                (&failed, &error),
+                (Some(DialError::Unreachable(_)), DialError::WrongPeer(_))
+            ) {
+                failed = Some(error);
+            }
+        }
+        Err(failed.unwrap_or_else(|| unreachable("the name has no address".to_owned())))
+    }
+
+    async fn reach(
+        &self,
+        address: SocketAddr,
+        expected: Option<&PeerName>,
+        purpose: Purpose,
+    ) -> Result<Linked, DialError> {
+        let lost = |error: ConnectionError| self.explain(&error, Some(purpose));
+        let tls = tls::client(&self.identity, self.protocols.of(purpose))
+            .map_err(|error| DialError::Unreachable(error.to_string()))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        config.transport_config(Arc::clone(&self.transport));
+        let connection = self
+            .quinn
+            .connect_with(config, address, ANY_NODE)
+            .map_err(|error| DialError::Unreachable(format!("{address}: {error}")))?
+            .await
+            .map_err(lost)?;
+        let name = self.peer_name(&connection)?;
+        match expected {
+            Some(expected) if *expected != name => {
+                let why = format!("node {name} is there, and node {expected} was expected");
+                return Err(refuse(&connection, why));
+            }
+            None if name == self.identity.name() => {
+                return Err(refuse(&connection, format!("node {name} is this node itself")));
+            }
+            _ => {}
+        }
+        let broken = || lost(connection.close_reason().unwrap_or(ConnectionError::TimedOut));
+        let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
+        hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
+        // A stream that is stopped already is as good as ended.
+        let _ = send.finish();
+        let hello = match hello::read(&mut recv).await {
+            Ok(Some((_, hello))) => hello,
+            Ok(None) => return Err(refuse(&connection, "it sent no hello that is one".to_owned())),
+            Err(_) => return Err(broken()),
+        };
+        self.check(&connection, &name, &hello)?;
+        Ok(Linked { connection, purpose, name, hello })
+    }
+
+    fn peer_name(&self, connection: &Connection) -> Result<PeerName, DialError> {
+        let chain = connection
+            .peer_identity()
+            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let certificate = chain.as_deref().and_then(|chain| chain.first());
+        let named = certificate
+            .ok_or_else(|| "it showed no certificate".to_owned())
+            .and_then(|certificate| self.identity.current().peer(certificate));
+        named.map_err(|why| refuse(connection, why))
+    }
+
+    fn check_protocol(&self, connection: &Connection, purpose: Purpose) -> Result<(), DialError> {
+        let spoken = connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<HandshakeData>().ok())
+            .and_then(|data| data.protocol);
+        let fits = spoken.is_some_and(|spoken| {
+            self.protocols.of(purpose).iter().any(|known| known.as_bytes() == spoken)
+        });
+        if fits {
+            return Ok(());
+        }
+        let why =
+            format!("its hello is for {}, which is not the protocol it speaks", purpose.name());
+        Err(refuse(connection, why))
+    }
+
+    /// Compares what a hello claims with what is known.
+    fn check(
+        &self,
+        connection: &Connection,
+        name: &PeerName,
+        hello: &Hello,
+    ) -> Result<(), DialError> {
+        if let (Some(ours), Some(theirs)) = (self.hello().cluster, hello.cluster)
+            && ours != theirs
+        {
+            let why = format!("node {name} belongs to the cluster with id {theirs}, not to {ours}");
+            return Err(refuse(connection, why));
+        }
+        let bound =
+            hello.node.and_then(|node| self.names.get()?.name_of(node).map(|to| (node, to)));
+        if let Some((node, bound)) = bound
+            && bound != *name
+        {
+            let why = format!("node {name} says that it is node {node}, which is {bound}");
+            return Err(refuse(connection, why));
+        }
+        Ok(())
+    }
+
+    /// What the end of a connection in its beginning means. `dialed` is what this side asked for.
+    fn explain(&self, error: &ConnectionError, dialed: Option<Purpose>) -> DialError {
+        let code = match error {
+            ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
+            ConnectionError::TransportError(error) => u64::from(error.code),
+            ConnectionError::ApplicationClosed(close)
+                if close.error_code == Close::Refused.code() =>
+            {
+                let why = String::from_utf8_lossy(&close.reason);
+                return DialError::WrongPeer(format!("this node was refused: {why}"));
+            }
+            _ => return DialError::Unreachable(error.to_string()),
+        };
+        match (code, dialed) {
+            (NO_PROTOCOL, Some(purpose)) => DialError::WrongPeer(format!(
+                "it speaks no version of the protocol that this node speaks ({})",
+                self.protocols.of(purpose).join(", ")
+            )),
+            (NO_PROTOCOL, None) => DialError::WrongPeer(format!(
+                "it speaks no version of a protocol that this node speaks here ({})",
+                [self.protocols.gossip, self.protocols.raft, self.protocols.actor]
+                    .concat()
+                    .join(", ")
+            )),
+            // All other alerts of TLS: certificates that are not accepted, on this side or there.
+            (0x100..=0x1ff, _) => DialError::WrongPeer(format!("TLS: {error}")),
+            _ => DialError::Unreachable(error.to_string()),
+        }
+    }
+
+    /// Counts a refusal, and logs it once a minute for an address and kind.
+    pub(crate) fn refused(&self, address: SocketAddr, kind: &'static str, why: &str) {
+        metrics::counter!("parlance_link_refusals_total", "kind" => kind).increment(1);
+        if self.refusals.say(address.ip(), kind, Instant::now()) {
+            tracing::warn!(%address, kind, why, "a link was refused");
+        }
+    }
+
+    /// Ends every connection and every task. Peers are told, for a bounded time.
+    pub(crate) async fn close(&self) {
+        self.end();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let _ = timeout(CLOSE_WAIT, self.quinn.wait_idle()).await;
+    }
+
+    /// Begins the end without waiting for it.
+    pub(crate) fn end(&self) {
+        self.closing.cancel();
+        self.quinn.close(Close::Done.code(), b"the node ends");
+    }
+}
+
+impl fmt::Debug for LinkEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkEndpoint").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Closes a connection with a reason that the other side reads.
+fn refuse(connection: &Connection, why: String) -> DialError {
+    connection.close(Close::Refused.code(), why.as_bytes());
+    DialError::WrongPeer(why)
+}
+
+/// Looks at the identity's files every now and then.
+async fn watch_identity(identity: Arc<Identity>, closing: CancellationToken) {
+    let polls = async {
+        loop {
+            tokio::time::sleep(IDENTITY_POLL).await;
+            let identity = Arc::clone(&identity);
+            // The files may be on a slow disk. A panic in there would leave the identity as it is.
+            let _ = tokio::task::spawn_blocking(move || identity.refresh()).await;
+        }
+    };
+    closing.run_until_cancelled(polls).await;
+}

@@ -1,0 +1,156 @@
+//! A line: the one connection to a place for a purpose, dialled when it is wanted, kept while it
+//! lives, and dialled again after a pause when that failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::endpoint::{DialError, LinkEndpoint, Linked};
+use super::hello::Purpose;
+use crate::limits::{DIAL_PAUSE_MAX, DIAL_PAUSE_MIN};
+use crate::transport::PeerName;
+
+/// How a line stands.
+#[derive(Debug, Clone)]
+enum Status {
+    /// Nobody wanted it yet, or the last connection ended.
+    Idle,
+    Up(Linked),
+    /// The last dial failed, and the next one waits.
+    Failed(DialError),
+}
+
+/// A line. Its task runs until it is dropped by its owner with [`Line::end`].
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) address: Arc<str>,
+    pub(super) expected: Option<PeerName>,
+    pub(super) purpose: Purpose,
+    wanted: Notify,
+    status: watch::Sender<Status>,
+    used: Mutex<Instant>,
+    interruptions: AtomicU64,
+    ended: CancellationToken,
+}
+
+impl Line {
+    /// A line and the task that serves it.
+    pub(super) fn start(
+        endpoint: &Arc<LinkEndpoint>,
+        address: Arc<str>,
+        expected: Option<PeerName>,
+        purpose: Purpose,
+    ) -> Arc<Self> {
+        let line = Arc::new(Self {
+            address,
+            expected,
+            purpose,
+            wanted: Notify::new(),
+            status: watch::Sender::new(Status::Idle),
+            used: Mutex::new(Instant::now()),
+            interruptions: AtomicU64::new(0),
+            ended: endpoint.closing.child_token(),
+        });
+        let (task, here) = (Arc::clone(&line), Arc::clone(endpoint));
+        endpoint.spawn(async move {
+            task.ended.run_until_cancelled(task.serve(&here)).await;
+            task.status.send_replace(Status::Failed(DialError::Unreachable(
+                "this node closes its links".to_owned(),
+            )));
+        });
+        line
+    }
+
+    /// The connection, dialled if there is none. Fails at once while the pause after a failed dial
+    /// lasts, with what failed.
+    pub(super) async fn linked(&self) -> Result<Linked, DialError> {
+        *self.used.lock() = Instant::now();
+        let mut status = self.status.subscribe();
+        loop {
+            match &*status.borrow_and_update() {
+                Status::Up(linked) if linked.connection.close_reason().is_none() => {
+                    return Ok(linked.clone());
+                }
+                Status::Failed(error) => return Err(error.clone()),
+                _ => {}
+            }
+            self.wanted.notify_one();
+            if status.changed().await.is_err() {
+                return Err(DialError::Unreachable("this node closes its links".to_owned()));
+            }
+        }
+    }
+
+    /// The connection if there is one now. Otherwise a dial begins.
+    pub(super) fn linked_now(&self) -> Option<Linked> {
+        *self.used.lock() = Instant::now();
+        let up = self.up();
+        if up.is_none() {
+            self.wanted.notify_one();
+        }
+        up
+    }
+
+    /// The connection if there is one now.
+    pub(super) fn up(&self) -> Option<Linked> {
+        match &*self.status.borrow() {
+            Status::Up(linked) if linked.connection.close_reason().is_none() => {
+                Some(linked.clone())
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn interruptions(&self) -> u64 {
+        self.interruptions.load(Ordering::Relaxed)
+    }
+
+    /// When it was last wanted.
+    pub(super) fn used(&self) -> Instant {
+        *self.used.lock()
+    }
+
+    /// Ends its task.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    async fn serve(&self, endpoint: &LinkEndpoint) {
+        let mut failures = 0;
+        loop {
+            self.wanted.notified().await;
+            match endpoint.dial(&self.address, self.expected.as_ref(), self.purpose).await {
+                Ok(linked) => {
+                    failures = 0;
+                    let connection = linked.connection.clone();
+                    self.status.send_replace(Status::Up(linked));
+                    connection.closed().await;
+                    self.interruptions.fetch_add(1, Ordering::Relaxed);
+                    metrics::counter!("parlance_link_interruptions_total", "kind" => "control")
+                        .increment(1);
+                    self.status.send_replace(Status::Idle);
+                }
+                Err(error) => {
+                    metrics::counter!("parlance_link_dial_failures_total", "kind" => "control")
+                        .increment(1);
+                    self.status.send_replace(Status::Failed(error));
+                    tokio::time::sleep(pause(failures)).await;
+                    failures = failures.saturating_add(1);
+                    self.status.send_replace(Status::Idle);
+                }
+            }
+        }
+    }
+}
+
+/// The pause after so many failed dials in a row: drawn from all of zero to its bound, so that
+/// nodes that lost a peer together do not come back together.
+pub(crate) fn pause(failures: u32) -> Duration {
+    let bound = DIAL_PAUSE_MIN.saturating_mul(1 << failures.min(16)).min(DIAL_PAUSE_MAX);
+    bound.mul_f64(rand::random::<f64>())
+}

@@ -1,0 +1,302 @@
+//! The data endpoint: the port [`Peers`] over QUIC. One connection to each peer that this node
+//! dials and sends on, with one ordered stream for each channel; one from each peer that it
+//! accepts and receives on.
+//!
+//! What keeps the port's promise: every stream has a number and tells its predecessor's, so that a
+//! receiver knows whether it saw the end of everything before; an end that finds out that frames
+//! may be lost says so to its [`Inbox`] before it goes on; and whatever is said to an inbox about
+//! one peer and channel is said under one lock, in both directions.
+//!
+//! It does not find peers (it is told of them with [`DataLinks::set_peers`]), and it does not look
+//! into frames. Frames go straight to a peer or not at all: nobody carries them for others.
+
+mod inlet;
+mod outlet;
+mod receive;
+mod send;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use parlance_actors::ports::cluster::LinkReport;
+use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers};
+use parlance_actors::vocab::NodeId;
+use quinn::Connection;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::{
+    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES,
+};
+use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, transport};
+use crate::transport::PeerName;
+use inlet::Inlet;
+use outlet::Outlet;
+
+/// A peer and where it is, as the directory and gossip have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its id.
+    pub node: NodeId,
+    /// The name that is bound to its id; who else is there is refused.
+    pub name: PeerName,
+    /// `host:port` of its data endpoint; names are resolved at each dial.
+    pub data: Arc<str>,
+    /// Whether gossip believes it to be alive. One that is not is dialled all the same.
+    pub alive: bool,
+}
+
+/// The data endpoint. Everything of it runs on the runtime in which it was bound. Dropping it ends
+/// it without waiting; [`close`](Self::close) ends it in order.
+pub struct DataLinks {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: NodeId,
+    endpoint: Arc<LinkEndpoint>,
+    peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    live: watch::Sender<Arc<Live>>,
+    inbox: OnceLock<Arc<dyn Inbox>>,
+    /// Cancelled when `inbox` is there.
+    attached: CancellationToken,
+    /// Numbers streams; grows over all peers and channels, so that a peer that was forgotten and
+    /// is known again sees larger ones.
+    streams: AtomicU64,
+}
+
+/// A peer, in both directions.
+struct Peer {
+    node: NodeId,
+    name: PeerName,
+    data: Mutex<Arc<str>>,
+    channels: [Link; CHANNELS as usize],
+    /// The connection that this node sends on.
+    connection: Mutex<Option<Connection>>,
+    /// The newest start of the peer that was heard of.
+    incarnation: watch::Sender<u64>,
+    interruptions: AtomicU64,
+    /// Cancelled when it is no peer any more.
+    ended: CancellationToken,
+}
+
+/// One channel of a peer, in both directions.
+#[derive(Default)]
+struct Link {
+    outlet: Outlet,
+    /// Also the lock under which the inbox hears of this peer and channel.
+    inlet: Mutex<Inlet>,
+}
+
+impl DataLinks {
+    /// Binds the endpoint of a node. Nothing is sent or received before an inbox is attached and
+    /// peers are set. `options.hello.incarnation` must be larger than in every earlier process of
+    /// this node.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(node: NodeId, mut options: LinkOptions) -> Result<Self, BindError> {
+        options.hello.node = Some(node);
+        let mut transport = transport();
+        transport
+            .max_concurrent_bidi_streams(1_u8.into())
+            .max_concurrent_uni_streams(CHANNEL_STREAMS_MAX.into())
+            .stream_receive_window(STREAM_WINDOW_BYTES.into())
+            .receive_window(CONNECTION_WINDOW_BYTES.into())
+            .send_window(CONNECTION_WINDOW_BYTES.into())
+            .datagram_receive_buffer_size(None);
+        let endpoint = LinkEndpoint::bind(options, &[Purpose::Actor], Protocols::NOW, transport)?;
+        let live = Arc::new(Live { nodes: BTreeSet::from([node]) });
+        let shared = Arc::new(Shared {
+            node,
+            endpoint,
+            peers: RwLock::default(),
+            live: watch::Sender::new(live),
+            inbox: OnceLock::new(),
+            attached: CancellationToken::new(),
+            streams: AtomicU64::new(0),
+        });
+        let here = Arc::clone(&shared);
+        shared.endpoint.accept_with(move |linked| receive::serve(Arc::clone(&here), linked));
+        Ok(Self { shared })
+    }
+
+    /// Says who the peers are and where. Those that are not named any more are let go: frames to
+    /// and from them are lost, and the inbox hears of it. This node may be among them and is
+    /// passed over.
+    pub fn set_peers(&self, peers: Vec<PeerAddress>) {
+        self.shared.set_peers(peers);
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.endpoint.local_addr()
+    }
+
+    /// The links to all peers, ascending by id.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkReport> {
+        let mut links: Vec<_> =
+            self.shared.peers.read().values().map(|peer| peer.report()).collect();
+        links.sort_by_key(|link| link.peer);
+        links
+    }
+
+    /// Cuts the connection that this node sends on to a peer.
+    #[cfg(test)]
+    fn cut(&self, node: NodeId) {
+        let peer = self.shared.peers.read().get(&node).cloned();
+        if let Some(connection) = peer.and_then(|peer| peer.connection.lock().clone()) {
+            connection.close(0_u8.into(), b"cut");
+        }
+    }
+
+    /// Ends every connection and task. What waits to be sent is lost.
+    pub async fn close(&self) {
+        self.shared.endpoint.close().await;
+    }
+}
+
+impl Peers for DataLinks {
+    fn live(&self) -> watch::Receiver<Arc<Live>> {
+        self.shared.live.subscribe()
+    }
+
+    fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent> {
+        if frame.len() > FRAME_BYTES_MAX {
+            return Err(NotSent::TooLarge);
+        }
+        let peers = self.shared.peers.read();
+        peers.get(&to).ok_or(NotSent::NoWay)?.link(channel).outlet.send(frame)
+    }
+
+    fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes) {
+        if frame.len() <= FRAME_BYTES_MAX
+            && let Some(peer) = self.shared.peers.read().get(&to)
+        {
+            peer.link(channel).outlet.whisper(frame);
+        }
+    }
+
+    fn attach(&self, inbox: Arc<dyn Inbox>) {
+        if self.shared.inbox.set(inbox).is_ok() {
+            self.shared.attached.cancel();
+        }
+    }
+}
+
+impl Drop for DataLinks {
+    fn drop(&mut self) {
+        self.shared.endpoint.end();
+    }
+}
+
+impl fmt::Debug for DataLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataLinks").field("node", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn set_peers(self: &Arc<Self>, given: Vec<PeerAddress>) {
+        let mut live = BTreeSet::from([self.node]);
+        live.extend(given.iter().filter(|peer| peer.alive).map(|peer| peer.node));
+        let mut peers = self.peers.write();
+        let mut before = std::mem::take(&mut *peers);
+        for PeerAddress { node, name, data, .. } in given {
+            if node == self.node {
+                continue;
+            }
+            let known = before.remove(&node).filter(|known| known.name == name);
+            let peer = known.unwrap_or_else(|| self.start(node, name, &data));
+            *peer.data.lock() = data;
+            // A node that is named twice counts once; the first one's task must not go on.
+            if let Some(twice) = peers.insert(node, peer) {
+                twice.ended.cancel();
+            }
+        }
+        for gone in before.into_values() {
+            gone.ended.cancel();
+        }
+        // Under the lock, so that of two calls at once the later one's view stays.
+        self.live.send_if_modified(|known| {
+            let changed = known.nodes != live;
+            if changed {
+                *known = Arc::new(Live { nodes: live });
+            }
+            changed
+        });
+    }
+
+    fn start(self: &Arc<Self>, node: NodeId, name: PeerName, data: &Arc<str>) -> Arc<Peer> {
+        let peer = Arc::new(Peer {
+            node,
+            name,
+            data: Mutex::new(Arc::clone(data)),
+            channels: Default::default(),
+            connection: Mutex::default(),
+            incarnation: watch::Sender::new(0),
+            interruptions: AtomicU64::new(0),
+            ended: self.endpoint.closing.child_token(),
+        });
+        self.endpoint.spawn(send::keep(Arc::clone(self), Arc::clone(&peer)));
+        peer
+    }
+
+    /// Who takes what arrives. Callers waited for `attached`.
+    fn inbox(&self) -> &dyn Inbox {
+        self.inbox.get().expect("an inbox is set before `attached` is cancelled").as_ref()
+    }
+
+    /// Tells the inbox that frames may have been lost. The caller holds the inlet of the peer and
+    /// channel, or has found through it that this is to be told.
+    fn tell(&self, peer: &Peer, channel: Channel) {
+        peer.interruptions.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("parlance_link_interruptions_total", "kind" => "data").increment(1);
+        self.inbox().interrupted(peer.node, channel);
+    }
+}
+
+impl Peer {
+    /// A channel that does not exist is the last one: a caller's slip must not end the process.
+    fn link(&self, channel: Channel) -> &Link {
+        &self.channels[usize::from(channel.0.min(CHANNELS - 1))]
+    }
+
+    fn queued_bytes(&self) -> u64 {
+        self.channels.iter().map(|link| link.outlet.queued_bytes() as u64).sum()
+    }
+
+    fn report(&self) -> LinkReport {
+        let up = self.connection.lock().clone().filter(|up| up.close_reason().is_none());
+        LinkReport {
+            peer: self.node,
+            kind: "data",
+            connected: up.is_some(),
+            relayed_by: None,
+            rtt_ms: up.map(|up| up.rtt().as_secs_f64() * 1_000.0),
+            queued_bytes: self.queued_bytes(),
+            interruptions: self.interruptions.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes a start of the peer. Returns whether it is the newest that was heard of.
+    fn heard(&self, incarnation: u64) -> bool {
+        self.incarnation.send_if_modified(|newest| {
+            let newer = incarnation > *newest;
+            *newest = incarnation.max(*newest);
+            newer
+        });
+        *self.incarnation.borrow() == incarnation
+    }
+}

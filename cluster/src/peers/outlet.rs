@@ -1,0 +1,198 @@
+//! What waits to be sent on one channel to one peer, bounded by bytes.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use parlance_actors::ports::peers::NotSent;
+use tokio::sync::Notify;
+
+use super::wire;
+use crate::limits::{
+    CHANNEL_BYTES_MAX, CHANNEL_WHISPER_BYTES_MAX, FRAME_OVERHEAD_BYTES, WRITE_BYTES_MAX,
+    WRITE_COPY_BYTES_MAX, WRITE_FRAMES_MAX,
+};
+
+/// The sending side of one channel.
+#[derive(Default)]
+pub(super) struct Outlet {
+    queue: Mutex<Queue>,
+    /// Something waits to be sent.
+    filled: Notify,
+    /// The queue overflowed.
+    burst: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    phase: Phase,
+    frames: VecDeque<Bytes>,
+    /// Of the frames, and of those that are being written, each with its overhead.
+    bytes: usize,
+    /// The last stream's number; 0 before the first.
+    number: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// There is no connection.
+    #[default]
+    NoWay,
+    /// A stream takes frames.
+    Open,
+    /// Frames were lost, and that is being told.
+    Interrupted,
+}
+
+/// What to write next.
+pub(super) enum Next {
+    Nothing,
+    /// The queue overflowed.
+    Burst,
+    Pieces {
+        /// To be written in this order.
+        pieces: Vec<Bytes>,
+        frames: usize,
+        /// What [`Outlet::written`] takes.
+        cost: usize,
+    },
+}
+
+impl Outlet {
+    pub(super) fn send(&self, frame: Bytes) -> Result<(), NotSent> {
+        let mut queue = self.queue.lock();
+        match queue.phase {
+            Phase::NoWay => return Err(NotSent::NoWay),
+            Phase::Interrupted => return Err(NotSent::Interrupted),
+            Phase::Open => {}
+        }
+        if queue.bytes + cost(&frame) > CHANNEL_BYTES_MAX {
+            queue.phase = Phase::Interrupted;
+            queue.frames.clear();
+            self.burst.notify_one();
+            return Err(NotSent::Interrupted);
+        }
+        self.push(&mut queue, frame);
+        Ok(())
+    }
+
+    pub(super) fn whisper(&self, frame: Bytes) {
+        let mut queue = self.queue.lock();
+        if queue.phase == Phase::Open && queue.bytes + cost(&frame) <= CHANNEL_WHISPER_BYTES_MAX {
+            self.push(&mut queue, frame);
+        }
+    }
+
+    fn push(&self, queue: &mut Queue, frame: Bytes) {
+        queue.bytes += cost(&frame);
+        queue.frames.push_back(frame);
+        if queue.frames.len() == 1 {
+            self.filled.notify_one();
+        }
+    }
+
+    /// A stream with this number was announced to the peer: frames are taken for it from now on.
+    /// Returns the number of the stream before.
+    pub(super) fn open(&self, number: u64) {
+        *self.queue.lock() = Queue { phase: Phase::Open, number, ..Queue::default() };
+    }
+
+    /// The number of the last stream.
+    pub(super) fn number(&self) -> u64 {
+        self.queue.lock().number
+    }
+
+    /// The stream ended: nothing is taken until the next one, and what waits is lost.
+    pub(super) fn interrupt(&self) {
+        let mut queue = self.queue.lock();
+        let number = queue.number;
+        *queue = Queue { phase: Phase::Interrupted, number, ..Queue::default() };
+    }
+
+    /// The connection ended, and what was lost was told.
+    pub(super) fn no_way(&self) {
+        let mut queue = self.queue.lock();
+        let number = queue.number;
+        *queue = Queue { phase: Phase::NoWay, number, ..Queue::default() };
+    }
+
+    /// Whether a stream takes frames, or took some whose loss was not told yet.
+    pub(super) fn has_way(&self) -> bool {
+        self.queue.lock().phase != Phase::NoWay
+    }
+
+    /// Takes what has gathered, up to what one write should have. Small frames are copied together,
+    /// because a piece of its own costs more than its bytes.
+    pub(super) fn next(&self) -> Next {
+        let frames: Vec<Bytes> = {
+            let mut queue = self.queue.lock();
+            if queue.phase == Phase::Interrupted {
+                return Next::Burst;
+            }
+            let mut bytes = 0;
+            let mut count = 0;
+            for frame in queue.frames.iter().take(WRITE_FRAMES_MAX) {
+                bytes += frame.len();
+                if count > 0 && bytes > WRITE_BYTES_MAX {
+                    break;
+                }
+                count += 1;
+            }
+            queue.frames.drain(..count).collect()
+        };
+        if frames.is_empty() {
+            return Next::Nothing;
+        }
+        let cost = frames.iter().map(cost).sum();
+        let count = frames.len();
+        Next::Pieces { pieces: gather(frames), frames: count, cost }
+    }
+
+    /// What [`next`](Self::next) gave was written.
+    pub(super) fn written(&self, cost: usize) {
+        let mut queue = self.queue.lock();
+        queue.bytes = queue.bytes.saturating_sub(cost);
+    }
+
+    /// Waits until [`next`](Self::next) may have something.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Waits for an overflow.
+    pub(super) async fn burst(&self) {
+        loop {
+            self.burst.notified().await;
+            // The notice may be of a stream before this one.
+            if self.queue.lock().phase == Phase::Interrupted {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+}
+
+fn cost(frame: &Bytes) -> usize {
+    frame.len() + FRAME_OVERHEAD_BYTES
+}
+
+fn gather(frames: Vec<Bytes>) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    let mut small = BytesMut::new();
+    for frame in frames {
+        small.extend_from_slice(&wire::frame_header(&frame));
+        if frame.len() <= WRITE_COPY_BYTES_MAX {
+            small.extend_from_slice(&frame);
+        } else {
+            pieces.push(small.split().freeze());
+            pieces.push(frame);
+        }
+    }
+    if !small.is_empty() {
+        pieces.push(small.freeze());
+    }
+    pieces
+}

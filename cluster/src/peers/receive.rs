@@ -1,0 +1,146 @@
+//! The receiving side: connections from peers, and one reader for each of their streams.
+
+use std::sync::Arc;
+
+use parlance_actors::ports::peers::Channel;
+use quinn::{Connection, RecvStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::inlet::{At, Opened};
+use super::send::count;
+use super::wire::{Bad, Cutter, STREAM_HEADER_BYTES, StreamHeader};
+use super::{Peer, Shared};
+use crate::limits::{READ_BYTES_MAX, STREAM_HEADER_WAIT};
+use crate::link::{Close, Linked};
+
+/// Serves an accepted connection until it ends.
+pub(super) async fn serve(shared: Arc<Shared>, linked: Linked) {
+    let connection = linked.connection.clone();
+    tokio::select! {
+        () = shared.attached.cancelled() => {}
+        _ = connection.closed() => return,
+    }
+    let Some(peer) = admit(&shared, &linked) else { return };
+    let mut readers = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
+                    let (connection, start) = (connection.clone(), linked.hello.incarnation);
+                    readers.spawn(async move {
+                        read(&shared, &peer, &connection, start, stream).await;
+                    });
+                }
+                Err(_) => break,
+            },
+            () = peer.ended.cancelled() => {
+                connection.close(Close::NotYet.code(), b"no longer a peer");
+                break;
+            }
+            Some(_) = readers.join_next() => {}
+        }
+    }
+    // Each finds its stream lost, tells, and ends.
+    while readers.join_next().await.is_some() {}
+}
+
+/// Whether the one who dialled is a peer, and in its newest start.
+fn admit(shared: &Shared, linked: &Linked) -> Option<Arc<Peer>> {
+    let address = linked.connection.remote_address();
+    let refuse = |kind, close: Close, why: String| {
+        shared.endpoint.refused(address, kind, &why);
+        linked.connection.close(close.code(), why.as_bytes());
+        None
+    };
+    let Some(node) = linked.hello.node else {
+        return refuse("wrong peer", Close::Refused, format!("{} has no id", linked.name));
+    };
+    let Some(peer) = shared.peers.read().get(&node).cloned() else {
+        let why = format!("node {node} ({}) is not known here yet", linked.name);
+        return refuse("not known", Close::NotYet, why);
+    };
+    if peer.name != linked.name {
+        let why = format!("{} says that it is node {node}, which is {}", linked.name, peer.name);
+        return refuse("wrong peer", Close::Refused, why);
+    }
+    if !peer.heard(linked.hello.incarnation) {
+        let why = format!("node {node} was heard of in a newer start");
+        return refuse("old start", Close::NotYet, why);
+    }
+    Some(peer)
+}
+
+/// Reads a stream to its end, whatever that is.
+async fn read(
+    shared: &Shared,
+    peer: &Peer,
+    connection: &Connection,
+    start: u64,
+    mut stream: RecvStream,
+) {
+    let mut header = [0; STREAM_HEADER_BYTES];
+    match timeout(STREAM_HEADER_WAIT, stream.read_exact(&mut header)).await {
+        Ok(Ok(())) => {}
+        // Its successor will tell: the number is missing.
+        Ok(Err(_)) => return,
+        Err(_) => return malformed(shared, connection, "a stream did not say what it is"),
+    }
+    let Some(header) = StreamHeader::decode(&header) else {
+        return malformed(shared, connection, "a stream is for a channel that does not exist");
+    };
+    let (channel, at) = (header.channel, (start, header.number));
+    {
+        let mut inlet = peer.link(channel).inlet.lock();
+        match inlet.open(at, header.after) {
+            Opened::Stale => {
+                let _ = stream.stop(Close::Done.code());
+                return;
+            }
+            Opened::Joined => {}
+            Opened::Lost => shared.tell(peer, channel),
+        }
+    }
+    if let Err(bad) = take(shared, peer, channel, at, &mut stream).await {
+        let why = format!("node {}, channel {}: {bad}", peer.node, channel.0);
+        shared.endpoint.refused(connection.remote_address(), "malformed", &why);
+    }
+    // The sender hears of it and begins a new stream.
+    let _ = stream.stop(Close::Malformed.code());
+    let mut inlet = peer.link(channel).inlet.lock();
+    if inlet.end(at) {
+        shared.tell(peer, channel);
+    }
+}
+
+/// Gives a stream's frames to the inbox, until it ends or another one takes its place.
+async fn take(
+    shared: &Shared,
+    peer: &Peer,
+    channel: Channel,
+    at: At,
+    stream: &mut RecvStream,
+) -> Result<(), Bad> {
+    let mut cutter = Cutter::default();
+    while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES_MAX, true).await {
+        let inlet = peer.link(channel).inlet.lock();
+        if !inlet.takes(at) {
+            return Ok(());
+        }
+        let frames = cutter.cut(&chunk.bytes, |frame| {
+            shared
+                .inbox()
+                .frame(peer.node, channel, frame)
+                .map_err(|malformed| Bad::Malformed(malformed.to_string()))
+        })?;
+        count("in", frames, chunk.bytes.len() as u64);
+    }
+    Ok(())
+}
+
+/// Ends the connection of a peer that does not keep to the protocol at all.
+fn malformed(shared: &Shared, connection: &Connection, why: &str) {
+    shared.endpoint.refused(connection.remote_address(), "malformed", why);
+    connection.close(Close::Malformed.code(), why.as_bytes());
+}

@@ -1,0 +1,163 @@
+//! The layout of a data stream. It begins with the channel (u8), the stream's number (u64) and the
+//! number of the stream before it on that channel, 0 for none (u64). Then frames follow, each its
+//! length (u32) and its bytes. All numbers are big-endian.
+
+use bytes::{Bytes, BytesMut};
+use parlance_actors::ports::peers::{CHANNELS, Channel};
+
+use crate::limits::FRAME_BYTES_MAX;
+
+/// Bytes before the first frame.
+pub(super) const STREAM_HEADER_BYTES: usize = 17;
+/// Bytes before each frame.
+const FRAME_HEADER_BYTES: usize = 4;
+
+/// What a stream begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamHeader {
+    pub(super) channel: Channel,
+    pub(super) number: u64,
+    pub(super) after: u64,
+}
+
+impl StreamHeader {
+    pub(super) fn encode(self) -> [u8; STREAM_HEADER_BYTES] {
+        let mut bytes = [0; STREAM_HEADER_BYTES];
+        bytes[0] = self.channel.0;
+        bytes[1..9].copy_from_slice(&self.number.to_be_bytes());
+        bytes[9..17].copy_from_slice(&self.after.to_be_bytes());
+        bytes
+    }
+
+    /// `None` for a channel that does not exist.
+    pub(super) fn decode(bytes: &[u8; STREAM_HEADER_BYTES]) -> Option<Self> {
+        let number = |at: usize| bytes[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        let channel = Channel(bytes[0]);
+        (channel.0 < CHANNELS).then_some(Self { channel, number: number(1)?, after: number(9)? })
+    }
+}
+
+/// What stands before a frame.
+pub(super) fn frame_header(frame: &Bytes) -> [u8; FRAME_HEADER_BYTES] {
+    u32::try_from(frame.len()).expect("senders checked the bound of a frame").to_be_bytes()
+}
+
+/// Why a stream is not read on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Bad {
+    #[error("a frame of {0} bytes is announced, and {FRAME_BYTES_MAX} is the most")]
+    TooLarge(usize),
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// Cuts what a stream brings into frames.
+#[derive(Default)]
+pub(super) struct Cutter {
+    /// The beginning of a frame whose end is not here yet, header included.
+    begun: BytesMut,
+}
+
+impl Cutter {
+    /// Takes what came and gives every whole frame to `take`. Returns how many there were. A
+    /// frame over the bound is refused by its header.
+    pub(super) fn cut(
+        &mut self,
+        mut came: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Bad>,
+    ) -> Result<u64, Bad> {
+        let mut frames = 0;
+        while !self.begun.is_empty() && !came.is_empty() {
+            let wanted = match length(&self.begun)? {
+                None => FRAME_HEADER_BYTES - self.begun.len(),
+                Some(length) => FRAME_HEADER_BYTES + length - self.begun.len(),
+            };
+            let (head, rest) = came.split_at(wanted.min(came.len()));
+            self.begun.extend_from_slice(head);
+            came = rest;
+            if let Some(length) = length(&self.begun)?
+                && self.begun.len() == FRAME_HEADER_BYTES + length
+            {
+                take(&self.begun[FRAME_HEADER_BYTES..])?;
+                self.begun.clear();
+                frames += 1;
+            }
+        }
+        while let Some(length) = length(came)? {
+            let Some(frame) = came.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length) else {
+                break;
+            };
+            take(frame)?;
+            frames += 1;
+            came = &came[FRAME_HEADER_BYTES + length..];
+        }
+        self.begun.extend_from_slice(came);
+        Ok(frames)
+    }
+}
+
+/// The length that a header announces; `None` while the header is not whole.
+fn length(begun: &[u8]) -> Result<Option<usize>, Bad> {
+    let Some(header) = begun.first_chunk() else { return Ok(None) };
+    let length = u32::from_be_bytes(*header) as usize;
+    if length > FRAME_BYTES_MAX { Err(Bad::TooLarge(length)) } else { Ok(Some(length)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cut(cutter: &mut Cutter, came: &[u8]) -> Result<Vec<Vec<u8>>, Bad> {
+        let mut frames = Vec::new();
+        cutter.cut(came, |frame| {
+            frames.push(frame.to_vec());
+            Ok(())
+        })?;
+        Ok(frames)
+    }
+
+    #[test]
+    fn the_bytes_of_a_stream_do_not_change() {
+        let header = StreamHeader { channel: Channel(3), number: 0x0102, after: 0x0101 };
+        let golden = [3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 1];
+        assert_eq!(header.encode(), golden);
+        assert_eq!(StreamHeader::decode(&golden), Some(header));
+        let mut unknown = golden;
+        unknown[0] = CHANNELS;
+        assert_eq!(StreamHeader::decode(&unknown), None);
+        assert_eq!(frame_header(&Bytes::from(vec![0; 0x0102_03])), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_frame_over_the_bound_is_refused_by_its_header() {
+        let announced = u32::try_from(FRAME_BYTES_MAX + 1).expect("fits").to_be_bytes();
+        assert!(matches!(cut(&mut Cutter::default(), &announced), Err(Bad::TooLarge(_))));
+        let mut cutter = Cutter::default();
+        assert!(cut(&mut cutter, &announced[..3]).expect("not known yet").is_empty());
+        assert!(matches!(cut(&mut cutter, &announced[3..]), Err(Bad::TooLarge(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_cut(
+            frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20),
+            cuts in proptest::collection::vec(1_usize..60, 1..40),
+        ) {
+            let mut bytes = Vec::new();
+            for frame in &frames {
+                bytes.extend_from_slice(&frame_header(&Bytes::from(frame.clone())));
+                bytes.extend_from_slice(frame);
+            }
+            let (mut cutter, mut out, mut rest) = (Cutter::default(), Vec::new(), &bytes[..]);
+            let mut cuts = cuts.into_iter().cycle();
+            while !rest.is_empty() {
+                let at = cuts.next().expect("endless").min(rest.len());
+                out.extend(cut(&mut cutter, &rest[..at]).expect("sound"));
+                rest = &rest[at..];
+            }
+            prop_assert_eq!(out, frames);
+        }
+    }
+}
