@@ -25,7 +25,7 @@ async fn a_node_cut_off_from_its_database_acknowledges_nothing_and_goes_on_when_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_node_stands_still_and_goes_on() {
-    let Some(fleet) = Fleet::open(1).await else { return };
+    let Some(mut fleet) = Fleet::open(1).await else { return };
     let node = &fleet.nodes[0];
     node.stop();
     until("the node stands still", || node.is_stopped()).await;

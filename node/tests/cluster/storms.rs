@@ -1,5 +1,7 @@
 //! Bad weather between the nodes, and clocks that disagree.
 
+use std::path::PathBuf;
+
 use crate::harness::fleet::Fleet;
 use crate::harness::network::Network;
 use crate::harness::node::{CONTROL_PORT, DATA_PORT};
@@ -45,22 +47,26 @@ async fn detours(fleet: &Fleet, sky: &Sky) -> Vec<PacketProxy> {
     proxies
 }
 
-/// Where Debian has libfaketime.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// The library that Debian's libfaketime brings for programs with several threads.
+fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let files = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    files.into_iter().find(|file| file.exists())
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make soak"]
 async fn wall_clocks_may_be_an_hour_apart() {
-    if !std::path::Path::new(FAKETIME).exists() {
-        let required = Network::is_required();
-        assert!(!required, "{FAKETIME} is missing: apt install libfaketime");
-        println!("SKIPPED: {FAKETIME} is missing: apt install libfaketime");
+    let Some(faketime) = faketime() else {
+        let why = "libfaketime is missing: apt install libfaketime";
+        assert!(!Network::is_required(), "{why}");
+        println!("SKIPPED: {why}");
         return;
-    }
+    };
     let chance = Chance::seeded(0x5EED_0181);
     let Some(mut fleet) = Fleet::lay_out(SMALL.nodes).await else { return };
     for (node, offset) in fleet.nodes.iter_mut().zip(["-30m", "+0", "+30m"]) {
-        node.set("LD_PRELOAD", FAKETIME);
+        node.set("LD_PRELOAD", faketime.to_str().expect("a plain path"));
         node.set("FAKETIME", offset);
         // Only the wall clock; what measures time is left alone.
         node.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");

@@ -117,10 +117,11 @@ impl Fleet {
     }
 
     /// Waits until every node says that it is ready, and all of them know an owner of each shard.
-    pub(crate) async fn is_ready(&self) {
+    pub(crate) async fn is_ready(&mut self) {
         let waited = timeout(READY, async {
-            for node in &self.nodes {
+            for node in &mut self.nodes {
                 while !(is_ready(&node.http()).await && knows_every_owner(node).await) {
+                    node.must_run();
                     sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -194,6 +195,9 @@ impl Fleet {
             let _ = std::fs::copy(node.log_file(), kept.join(format!("{}.log", node.name)));
         }
         println!("the nodes' logs are kept in {}", kept.display());
+        for node in &self.nodes {
+            println!("the end of {}'s:\n{}", node.name, node.log(20));
+        }
     }
 }
 

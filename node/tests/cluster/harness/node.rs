@@ -68,6 +68,14 @@ impl Node {
         self.running.is_some()
     }
 
+    /// Fails when it ended by itself.
+    pub(crate) fn must_run(&mut self) {
+        let child = self.running.as_mut().expect("the node was started");
+        if let Ok(Some(status)) = child.try_wait() {
+            panic!("{} ended by itself with {status}; its log:\n{}", self.name, self.log(10));
+        }
+    }
+
     /// Ends it as a crash would.
     pub(crate) async fn kill9(&mut self) {
         let mut child = self.running.take().expect("the node runs");
@@ -149,6 +157,13 @@ impl Node {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log(&self, lines: usize) -> String {
+        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
     }
 
     pub(crate) fn log_file(&self) -> PathBuf {
