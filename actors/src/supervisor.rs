@@ -184,13 +184,18 @@ impl Rooms {
         self.each_in(shard, |alive| drop(alive.actor.cast(RoomMsg::Settle)));
     }
 
-    /// Ends the rooms of a shard, except those of the epoch that this node serves it under.
-    pub(crate) fn depart(&self, shard: ShardId, except: Option<Epoch>) {
-        self.each_in(shard, |alive| {
-            if Some(alive.epoch) != except {
+    /// Ends the rooms of a shard.
+    pub(crate) fn depart(&self, shard: ShardId) {
+        self.each_in(shard, |alive| drop(alive.actor.cast(RoomMsg::Depart)));
+    }
+
+    /// Ends the rooms that may not stay, by their shard and the epoch that they serve it under.
+    pub(crate) fn depart_unless(&self, may_stay: impl Fn(ShardId, Epoch) -> bool) {
+        for alive in &self.alive {
+            if !may_stay(alive.key().shard(), alive.epoch) {
                 let _ = alive.actor.cast(RoomMsg::Depart);
             }
-        });
+        }
     }
 
     /// Whether any room of a shard is awake.

@@ -1,19 +1,21 @@
 //! Scenarios: the whole domain of one node over in-memory ports, in paused time.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::outbox::Closing;
+use crate::outbox::{CloseCode, Closing};
 use crate::ports::accounts::NewUser;
+use crate::ports::frames::Dialect;
 use crate::session::{Answer, Command, Cursor, Output, PresenceStatus, Request};
 use crate::testkit::MemoryAccounts;
 use crate::testkit::directory::MemoryDirectory;
 use crate::testkit::history::MemoryHistory;
-use crate::vocab::{Content, NodeId, TenantId, Username};
+use crate::vocab::{Content, NodeId, SessionId, TenantId, Username};
 
 mod cluster;
 mod crashes;

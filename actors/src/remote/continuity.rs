@@ -54,7 +54,7 @@ impl World {
     pub(crate) fn fence(&self, shard: ShardId, epoch: Epoch) {
         self.fenced[usize::from(shard.0)].fetch_max(epoch.0, Ordering::AcqRel);
         metrics::counter!("parlance_shards_fenced_total").increment(1);
-        self.rooms.depart(shard, None);
+        self.rooms.depart(shard);
     }
 
     /// Sends a request to its room, here or on another node, or holds it while nobody takes it.
@@ -126,23 +126,28 @@ impl World {
         self.remote.wanted.lock().extend(later);
     }
 
-    /// What follows from a shard that has another owner, another epoch, or moves.
-    fn shard_changed(self: &Arc<Self>, shard: ShardId, owned: Option<Ownership>) {
-        let own = owned.filter(|owned| owned.owner == self.directory.node());
-        self.rooms.depart(shard, own.map(|own| own.epoch));
-        if own.is_none() {
-            self.remote.followers.forget_rooms(|at| at.shard() == shard);
+    /// What follows from shards that have another owner, another epoch, or move. However many they
+    /// are, the rooms of this node are looked through once.
+    fn shards_changed(self: &Arc<Self>, changed: &HashMap<ShardId, Option<Ownership>>) {
+        let own = |shard: ShardId| -> Option<Ownership> {
+            changed[&shard].filter(|owned| owned.owner == self.directory.node())
+        };
+        self.rooms.depart_unless(|shard, epoch| {
+            !changed.contains_key(&shard) || own(shard).is_some_and(|own| own.epoch == epoch)
+        });
+        self.remote
+            .followers
+            .forget_rooms(|at| changed.contains_key(&at.shard()) && own(at.shard()).is_none());
+        for shard in changed.keys().copied() {
+            if let Some(own) = own(shard).filter(|own| own.moving_to.is_some()) {
+                let (world, epoch) = (self.clone(), own.epoch);
+                self.remote.spawn(async move { Box::pin(hand_over(&world, shard, epoch)).await });
+            }
         }
-        if let Some(own) = own
-            && own.moving_to.is_some()
-        {
-            let world = self.clone();
-            self.remote.spawn(async move { Box::pin(hand_over(&world, shard, own.epoch)).await });
-        }
-        for at in self.hub.rooms().into_iter().filter(|at| at.shard() == shard) {
+        for at in self.hub.rooms().into_iter().filter(|at| changed.contains_key(&at.shard())) {
             self.remote.want(at);
         }
-        self.let_go(shard);
+        changed.keys().for_each(|shard| self.let_go(*shard));
     }
 }
 
@@ -155,7 +160,7 @@ async fn hand_over(world: &Arc<World>, shard: ShardId, epoch: Epoch) {
         tokio::time::sleep(SETTLE_LOOK).await;
     }
     // Those that could not settle stop; what they had in flight is fenced or committed.
-    world.rooms.depart(shard, None);
+    world.rooms.depart(shard);
     if let Err(error) = world.directory.release(shard, epoch).await {
         tracing::warn!(shard = shard.0, %error, "a shard was not given away in order");
     }
@@ -171,10 +176,11 @@ pub(crate) async fn follow_shards(world: Arc<World>, mut changed: watch::Receive
     loop {
         let now: Vec<_> = ShardId::all().map(|shard| world.directory.ownership(shard)).collect();
         if !known.is_empty() {
-            for (shard, (before, now)) in ShardId::all().zip(known.iter().zip(&now)) {
-                if before != now {
-                    world.shard_changed(shard, *now);
-                }
+            let changed = ShardId::all().zip(known.iter().zip(&now));
+            let changed = changed.filter(|(_, (before, now))| before != now);
+            let changed: HashMap<_, _> = changed.map(|(shard, (_, now))| (shard, *now)).collect();
+            if !changed.is_empty() {
+                world.shards_changed(&changed);
             }
         }
         known = now;

@@ -181,12 +181,34 @@ impl Room {
                     {
                         self.args.world.fence(self.at.shard(), self.args.epoch);
                     }
+                    let changed = match &request {
+                        RoomMsg::Refresh { meta, .. } => Some(meta.clone()),
+                        _ => None,
+                    };
                     let effects = decide(state, request);
                     self.perform(myself, effects);
+                    if let Some(meta) = changed {
+                        self.project(meta, 0);
+                    }
                     self.end_if_settled(myself);
                 }
             },
         }
+    }
+
+    /// Stores what the directory knows of the room, beside the log, for the day when the directory
+    /// is lost. What fails is done when the room opens next.
+    fn project(&mut self, meta: Arc<RoomMeta>, stored: u64) {
+        if meta.version <= stored {
+            return;
+        }
+        while self.tasks.try_join_next().is_some() {}
+        let history = self.args.world.history.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = history.project_room(&meta).await {
+                tracing::warn!(room = %meta.at(), %error, "the room's projection was not stored");
+            }
+        });
     }
 
     fn settle(&mut self, myself: &ActorRef<RoomMsg>) {
@@ -252,6 +274,7 @@ impl Room {
             world.recheck(self.at);
         }
         world.remote.opened(self.at, self.args.epoch, self.args.r#gen, opened.head);
+        self.project(self.args.meta.clone(), opened.projected);
         let mut state = RoomState::new(self.args.meta.clone(), self.args.r#gen, &opened);
         let mut effects = Vec::new();
         let now = Timestamp::now();

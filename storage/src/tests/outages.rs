@@ -26,11 +26,10 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Posts to a room until told to stop; what was acknowledged, by key.
 async fn load(
-    history: Arc<dyn History>,
+    mut room: TestRoom,
     stop: Arc<AtomicBool>,
 ) -> (parlance_actors::vocab::RoomRef, HashMap<Key, Seq>) {
     let user = UserId::generate();
-    let mut room = TestRoom::open(&history, new_room(), Epoch(1)).await.expect("opens");
     let mut keys = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let draft = draft(user, message(&keys.len().to_string()));
@@ -76,8 +75,13 @@ async fn survives(server: &mut PostgresServer, trouble: impl AsyncFnOnce(&mut Po
     config.lanes = Some(2);
     let process = Process::open(&config).await;
     let stop = Arc::<AtomicBool>::default();
-    let load = |_| tokio::spawn(load(process.storage.history(), stop.clone()));
-    let loads: Vec<_> = (0..ROOMS).map(load).collect();
+    let history: Arc<dyn History> = process.storage.history();
+    let mut loads = Vec::new();
+    for _ in 0..ROOMS {
+        // Opened before the trouble begins: an open that is cut off is refused, and rightly so.
+        let room = TestRoom::open(&history, new_room(), Epoch(1)).await.expect("opens");
+        loads.push(tokio::spawn(load(room, stop.clone())));
+    }
     trouble(server).await;
     // A while without trouble, so that everybody recovers while posting.
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -96,3 +96,18 @@ async fn made_up_direct_conversations_wake_no_room() {
     }
     assert_eq!(node.chat.rooms_awake(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_directory_knows_of_a_room_stands_in_the_database_too() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "one", RoomKind::Public).await;
+    let name = Some(RoomName::parse("two").expect("a good name"));
+    let change = RoomChange { name, ..RoomChange::default() };
+    let view = node.chat.change_room(&ann, room, change).await.expect("changed");
+    while node.history.projected_rooms().first() != Some(&*view.meta) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // A direct conversation has no entry, so that there is nothing to lose.
+    assert_eq!(node.history.projected_rooms().len(), 1);
+}
