@@ -120,7 +120,8 @@ impl RaftDirectory {
         let view = machine.view();
         config.cluster_name = identity.cluster.to_string();
         let transport = options.member.as_ref().map(|member| member.transport.clone());
-        let network = Network { identity, view: view.clone(), transport };
+        let append_wait = options.timing.election_min * 3 / 4;
+        let network = Network { identity, view: view.clone(), transport, append_wait };
         let raft =
             Raft::new(identity.node.0, Arc::new(config), network.clone(), log.clone(), machine);
         let raft = match raft.await {
@@ -409,6 +410,15 @@ impl RaftDirectory {
             Response::Done => Ok(()),
             Response::Refused(why) => Err(DirectoryError::Refused(why)),
             other => Err(DirectoryError::Refused(format!("the log answered {other:?}"))),
+        }
+    }
+}
+
+impl Drop for RaftDirectory {
+    /// One that was not closed must not live on in the links' hands.
+    fn drop(&mut self) {
+        if let Some(member) = &self.core.member {
+            member.answers.close();
         }
     }
 }

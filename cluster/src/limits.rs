@@ -37,8 +37,9 @@ pub(crate) const MOVES_KEPT: usize = 256;
 pub(crate) const APPEND_ENTRIES_MAX: u64 = 64;
 /// Rooms that one entry restores, each at most some 2 KiB.
 pub(crate) const RESTORE_ROOMS_MAX: usize = 16;
-/// One piece of a snapshot.
-pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 1024 * 1024;
+/// One piece of a snapshot: small beside what a link carries in the time that it may take, so that
+/// an interrupted transfer loses little.
+pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 /// The largest snapshot that a node takes from another: ten million rooms. One more is refused
 /// before it is written.
 pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;

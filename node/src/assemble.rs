@@ -2,6 +2,8 @@
 //! errors become a message with what to do.
 
 mod alone;
+mod load;
+mod member;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -11,8 +13,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use parlance_actors::chat::{self, Chat};
 use parlance_actors::ports::accounts::LockoutRule;
-use parlance_actors::ports::{Cluster, Directory as _, History, peers};
-use parlance_cluster::directory::{ClusterId, DirectoryOptions, OpenError, RaftDirectory};
+use parlance_actors::ports::{Cluster, History};
+use parlance_cluster::cluster::ClusterNode;
+use parlance_cluster::directory::OpenError;
 use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
 use parlance_storage::{Crypt, Storage, StorageConfig, StorageError};
@@ -21,13 +24,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::alone::Alone;
+use self::load::Meter;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
-use crate::leaving::Leaving;
 use crate::{first_admin, telemetry};
 
+/// The version that this node runs.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 const MIB: u64 = 1024 * 1024;
 /// Password hashes at once, where nobody says how many: one a core, and never more than this,
@@ -41,10 +46,10 @@ pub(crate) struct Node {
     pub(crate) gateway: Front,
     pub(crate) chat: Arc<Chat>,
     pub(crate) history: Arc<dyn History>,
-    pub(crate) directory: Arc<RaftDirectory>,
+    /// Its part in the cluster, also if it is alone.
+    pub(crate) member: ClusterNode,
     pub(crate) control: ControlSocket,
-    pub(crate) leaving: Arc<Leaving>,
-    /// Tidies the metrics, and takes shards again after a start; ends with the node.
+    /// Tidies the metrics; ends with the node.
     _upkeep: JoinSet<()>,
 }
 
@@ -55,14 +60,11 @@ pub(crate) async fn start(
     data_dir: &DataDir,
     control: &Handle,
 ) -> Result<Node, Failure> {
-    if config.cluster.is_on() {
-        let what = "cluster.cert is set, and this version runs one node only";
-        return Err(Failure::new(Cause::Configuration, what));
-    }
     let secret = secret(config, data_dir)?;
     refuse_a_lost_file(config, data_dir)?;
     let storage = open_storage(config, Some(&data_dir.database())).await?;
-    let directory = open_directory(&storage, data_dir, control).await?;
+    let member = member::start(config, &storage, data_dir, control).await?;
+    let directory = member.directory();
     data_dir.explain(config)?;
     first_admin::ensure(&*storage.accounts(), password_cost(config)).await?;
 
@@ -78,16 +80,22 @@ pub(crate) async fn start(
         accounts: storage.accounts(),
         directory: directory.clone(),
         frames: Arc::new(JsonFrames),
-        peers: Arc::new(peers::Alone::new(directory.node())),
+        peers: member.peers(),
     });
     let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
-    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(directory.clone(), chat.clone()));
+    let meter = Arc::new(Meter::new(chat.clone()));
+    let cluster: Arc<dyn Cluster> = if config.cluster.is_on() {
+        member.operations()
+    } else {
+        Arc::new(Alone { directory: directory.clone(), meter: meter.clone() })
+    };
+    member.measure_with(Arc::new(move || meter.measure()));
     let gateway = Gateway::bind(
         gateway_config(config, data_dir.path()),
         parlance_gateway::Parts {
             chat: chat.clone(),
             accounts: storage.accounts(),
-            directory: directory.clone(),
+            directory,
             cluster: cluster.clone(),
             history: history.clone(),
             secret,
@@ -96,12 +104,10 @@ pub(crate) async fn start(
     );
     let gateway = gateway.await.map_err(|error| gateway_failure(&error, config))?;
     let address = gateway.address();
-    let control = ControlSocket::open(data_dir.path(), cluster.clone())?;
-    let leaving = Arc::new(Leaving::new(cluster, directory.clone(), data_dir.path()));
-    let back = leaving.clone();
-    upkeep.spawn(async move { back.come_back().await });
+    member::told(&member, address);
+    let control = ControlSocket::open(data_dir.path(), cluster)?;
     let gateway = Front::run(gateway);
-    Ok(Node { address, gateway, chat, history, directory, control, leaving, _upkeep: upkeep })
+    Ok(Node { address, gateway, chat, history, member, control, _upkeep: upkeep })
 }
 
 /// The database with its schema up to date.
@@ -110,46 +116,6 @@ pub(crate) async fn open_storage(
     folder: Option<&Path>,
 ) -> Result<Storage, Failure> {
     Storage::open(storage_config(config, folder)?).await.map_err(storage_failure)
-}
-
-/// The directory of this data directory, which must belong to the database's cluster. A database
-/// without a cluster becomes this one's.
-async fn open_directory(
-    storage: &Storage,
-    data_dir: &DataDir,
-    control: &Handle,
-) -> Result<Arc<RaftDirectory>, Failure> {
-    let known = storage.known_cluster().await.map_err(storage_failure)?;
-    if let (None, Some(cluster)) = (known, data_dir.cluster()?) {
-        let what = format!(
-            "the database is empty, but {} has used one of cluster {cluster}: put that database \
-             back, or start with a new data directory",
-            data_dir.path().display()
-        );
-        return Err(Failure::new(Cause::Database, what));
-    }
-    let options = DirectoryOptions {
-        known_cluster: known.map(ClusterId),
-        epoch_floor: storage.highest_epoch().await.map_err(storage_failure)?,
-        ..DirectoryOptions::new(data_dir.path())
-    };
-    // Its tasks run where it was opened.
-    let opened = control.spawn(RaftDirectory::open(options)).await;
-    let opened =
-        opened.map_err(|error| Failure::new(Cause::Other, format!("the directory: {error}")))?;
-    let directory = opened.map_err(|error| directory_failure(&error))?;
-    let own = directory.cluster_id();
-    let claimed = storage.cluster_id(own.0).await.map_err(storage_failure)?;
-    if claimed != own.0 {
-        let what = format!(
-            "the database belongs to cluster {claimed}, and {} to cluster {own}; \
-             pair each data directory with the database that it was started with",
-            data_dir.path().display()
-        );
-        return Err(Failure::new(Cause::Database, what));
-    }
-    data_dir.remember(claimed)?;
-    Ok(Arc::new(directory))
 }
 
 /// Looks before SQLite would make a missing file anew.

@@ -17,6 +17,10 @@ use crate::failure::{Cause, Failure};
 const LOCK: &str = "parlance.lock";
 /// Holds the id of the cluster, once the node has used its database.
 const CLUSTER: &str = "cluster.id";
+/// Says which node of which cluster this is; the directory's.
+const NODE: &str = "node.json";
+/// Holds the id that this node proposed for a cluster.
+const PROPOSED: &str = "cluster.proposed";
 /// What an operator may have put there before the first start.
 const MAY_BE_THERE_BEFORE: [&str; 3] = ["node.toml", "cluster.secret", "lost+found"];
 /// A secret or id file that is larger is not one.
@@ -92,14 +96,22 @@ impl DataDir {
         if !file.exists() {
             return Ok(None);
         }
-        let damaged = |_| {
-            let what = format!(
-                "{} is damaged: it should hold one UUID; put it back from a backup",
-                file.display()
-            );
-            Failure::new(Cause::DataDirectory, what)
-        };
-        Uuid::try_parse(read_small(&file)?.trim()).map(Some).map_err(damaged)
+        read_uuid(&file).map(Some)
+    }
+
+    /// Whether this directory has been a node's before.
+    pub(crate) fn knows_its_node(&self) -> bool {
+        self.path.join(NODE).exists()
+    }
+
+    /// The id that this node proposes for a cluster which several nodes begin together: the same one
+    /// at every start.
+    pub(crate) fn proposed_cluster(&self, make: impl FnOnce() -> Uuid) -> Result<Uuid, Failure> {
+        let file = self.path.join(PROPOSED);
+        if !file.exists() {
+            create_private(&file, format!("{}\n", make()).as_bytes())?;
+        }
+        read_uuid(&file)
     }
 
     /// Remembers the cluster, after its database was claimed: from now on an empty database is a
@@ -134,7 +146,6 @@ impl DataDir {
              cluster secret  {secret}\n\
              node.toml       the configuration, if you put one here: `parlance config example`\n\
              control.sock    for `parlance cluster`, while the node runs\n\
-             leaving         the node gave its shards away when it was stopped\n\
              lock files      held by the node while it runs\n\
              \n\
              The first administrator's password is nowhere in here. If it is lost, stop the node and run\n\
@@ -216,6 +227,17 @@ fn create_private(file: &Path, content: &[u8]) -> Result<(), Failure> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot)
 }
 
+fn read_uuid(file: &Path) -> Result<Uuid, Failure> {
+    let damaged = |_| {
+        let what = format!(
+            "{} is damaged: it should hold one UUID; put it back from a backup",
+            file.display()
+        );
+        Failure::new(Cause::DataDirectory, what)
+    };
+    Uuid::try_parse(read_small(file)?.trim()).map_err(damaged)
+}
+
 fn read_small(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read =
@@ -256,6 +278,18 @@ mod tests {
         let again = data.cluster_secret(None, || "again".to_owned()).expect("it is read");
         assert_eq!(secret, again);
         assert_eq!(secret.reveal(), "made");
+    }
+
+    #[test]
+    fn a_node_proposes_the_same_cluster_at_every_start() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = DataDir::open(dir.path()).expect("it is free");
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!(data.proposed_cluster(|| one).expect("kept"), one);
+        assert_eq!(data.proposed_cluster(|| other).expect("read"), one);
+        assert!(!data.knows_its_node());
+        std::fs::write(dir.path().join("node.json"), "{}").expect("a file");
+        assert!(data.knows_its_node());
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod control;
 mod data_dir;
 mod failure;
 mod first_admin;
-mod leaving;
 mod shutdown;
 mod telemetry;
 

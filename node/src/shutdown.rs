@@ -56,9 +56,9 @@ pub(crate) async fn shut_down(node: Node) {
     // No new connection and no new request.
     node.gateway.stop_accepting();
     // Other nodes take the shards while sessions go on here. What is left is taken over.
-    let leaving = tokio::time::timeout(LEAVE_MAX, node.leaving.give_shards_away());
-    if leaving.await.is_err() {
-        warn!("not every shard was given away in time; others take them over");
+    let left = node.member.drain_shards(LEAVE_MAX).await;
+    if left > 0 && node.member.addresses().is_some() {
+        warn!(shards = left, "not every shard was given away; others take them over");
     }
     // What is in flight is answered or refused, and every session is told `bye` with 4005.
     step(begun, "drain the chat", node.chat.drain()).await;
@@ -68,8 +68,8 @@ pub(crate) async fn shut_down(node: Node) {
     step(begun, "close the lanes", node.history.close()).await;
     // Nobody is told any more how it stands.
     step(begun, "close the control socket", node.control.close()).await;
-    // Nothing asks who owns what any more.
-    step(begun, "close the directory", node.directory.close()).await;
+    // Nothing asks who owns what any more, and the others hear that this node goes.
+    step(begun, "leave the cluster", node.member.leave()).await;
     // Log lines are written as they are made; this is the last one.
     let took = begun.elapsed();
     info!(took_ms = took.as_millis() as u64, "ended in order");

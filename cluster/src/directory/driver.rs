@@ -32,12 +32,22 @@ pub(super) struct Driver {
     counted: Option<Epoch>,
     /// The one change of membership that is being made.
     change: JoinSet<()>,
+    /// The one empty entry that asks whether the quorum is there.
+    probing: JoinSet<()>,
 }
 
 impl Driver {
     pub(super) fn new(core: Arc<Core>, member: Member) -> Self {
-        let (moving, change) = (BTreeMap::new(), JoinSet::new());
-        Self { core, member, term: None, moving, rebalanced: None, counted: None, change }
+        Self {
+            core,
+            member,
+            term: None,
+            moving: BTreeMap::new(),
+            rebalanced: None,
+            counted: None,
+            change: JoinSet::new(),
+            probing: JoinSet::new(),
+        }
     }
 
     /// Drives until it is cancelled.
@@ -62,6 +72,7 @@ impl Driver {
         while self.change.try_join_next().is_some() {}
         let metrics = self.core.metrics();
         self.measure(&metrics);
+        self.probe(&metrics);
         // Half a lease: who decides about others must itself be surer than they are.
         let leads = self.core.leads_within(&metrics, self.member.leases.lease / 2);
         if !leads {
@@ -227,6 +238,21 @@ impl Driver {
         if let Err(why) = within(limits::FORWARD_WAIT, written).await {
             // Every command names its epoch, so the next tick may decide the same again.
             tracing::warn!(what, why, "the leader's proposal was not committed");
+        }
+    }
+
+    /// Over a slow way heartbeats are answered too late to count, and entries are not: a leader
+    /// that heard nothing from its quorum for a while writes an empty one.
+    fn probe(&mut self, metrics: &RaftMetrics<Types>) {
+        let leads = metrics.current_leader == Some(self.core.identity.node.0);
+        let quiet = !self.core.leads_within(metrics, self.member.leases.lease / 4);
+        while self.probing.try_join_next().is_some() {}
+        if leads && quiet && self.probing.is_empty() {
+            let core = self.core.clone();
+            self.probing.spawn(async move {
+                // No quorum, no lease: nothing more is to be done about it here.
+                let _ = within(limits::FORWARD_WAIT, core.raft.write_blank()).await;
+            });
         }
     }
 

@@ -106,3 +106,57 @@ async fn blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use parlance_actors::ports::directory::Directory as _;
+
+    use crate::directory::{DirectoryOptions, RaftDirectory};
+
+    fn piece(length: u64, offset: u64, bytes: &'static [u8]) -> Piece {
+        let (vote, bytes) = (Vote::new_committed(1, 1), Bytes::from_static(bytes));
+        Piece { vote, last_index: 9, last_term: 1, length, offset, bytes }
+    }
+
+    async fn taken(core: &Core, from: u64, piece: Piece) -> u64 {
+        match core.take_piece(NodeId(from), piece).await {
+            Answer::PieceTaken(taken) => taken,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transfer_goes_on_where_it_stopped_and_takes_nothing_twice() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = RaftDirectory::open(DirectoryOptions::new(folder.path())).await;
+        let directory = directory.expect("opens");
+        let core = &directory.core;
+        assert_eq!(taken(core, 2, piece(10, 0, b"")).await, 0);
+        assert_eq!(taken(core, 2, piece(10, 0, b"abcd")).await, 4);
+        assert_eq!(taken(core, 2, piece(10, 0, b"abcd")).await, 4, "the answer was lost");
+        assert_eq!(taken(core, 2, piece(10, 6, b"gh")).await, 4, "one is missing in between");
+        assert_eq!(taken(core, 2, piece(10, 0, b"")).await, 4, "it asks how much is there");
+        assert_eq!(taken(core, 2, piece(10, 4, b"efghijklm")).await, 4, "more than there is");
+        assert_eq!(taken(core, 3, piece(10, 4, b"ef")).await, 0, "another sender begins anew");
+        directory.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_not_sound_is_not_installed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = RaftDirectory::open(DirectoryOptions::new(folder.path())).await;
+        let directory = directory.expect("opens");
+        let core = &directory.core;
+        let whole = core.take_piece(NodeId(2), piece(4, 0, b"abcd")).await;
+        assert!(matches!(&whole, Answer::Failed(why) if why.contains("snapshot")), "{whole:?}");
+        assert_eq!(taken(core, 2, piece(4, 0, b"")).await, 0, "it begins anew");
+        let large = piece(limits::SNAPSHOT_BYTES_MAX + 1, 0, b"");
+        let refused = core.take_piece(NodeId(2), large).await;
+        assert!(matches!(refused, Answer::Refused(_)), "{refused:?}");
+        directory.healthy().await.expect("nothing happened to it");
+        directory.close().await;
+    }
+}

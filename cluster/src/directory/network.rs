@@ -31,6 +31,9 @@ pub(super) struct Network {
     pub(super) view: Arc<View>,
     /// `None` on a node that is alone.
     pub(super) transport: Option<Arc<dyn Transport>>,
+    /// How long entries may take to be answered: below an election. Raft itself gives heartbeats
+    /// only their own interval, which a slow way exceeds.
+    pub(super) append_wait: Duration,
 }
 
 /// The way to one node.
@@ -144,9 +147,9 @@ impl RaftNetworkV2<Types> for Way {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<Types>,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        match self.ask(Ask::Append(rpc), option.soft_ttl()).await? {
+        match self.ask(Ask::Append(rpc), self.network.append_wait).await? {
             Answer::Append(response) => Ok(response),
             _ => Err(self.other_answer()),
         }
@@ -211,7 +214,8 @@ mod tests {
     async fn reaching_a_peer_says_clearly_that_there_is_no_way() {
         let peer = Peer { address: "10.0.0.9:7".into() };
         let identity = Identity { node: NodeId(1), cluster: ClusterId::generate(), finished: true };
-        let mut network = Network { identity, view: Arc::new(View::new()), transport: None };
+        let (view, append_wait) = (Arc::new(View::new()), Duration::from_secs(1));
+        let mut network = Network { identity, view, transport: None, append_wait };
         let mut way = network.new_client(9, &peer).await;
         let rpc = VoteRequest::new(Vote::new(1, 1), None);
         let option = RPCOption::new(Duration::from_secs(1));

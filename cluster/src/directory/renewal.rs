@@ -23,20 +23,36 @@ pub(super) async fn run(core: Arc<Core>, member: Member, cancel: CancellationTok
         }
         // The lease counts from the question, not from the answer: the leader counts from between.
         let asked = Instant::now();
-        let answered = tokio::select! {
-            () = cancel.cancelled() => return,
-            answered = renew(&core, &member) => answered,
+        let asking = renew(&core, &member);
+        tokio::pin!(asking);
+        let answered = loop {
+            let ends = renewed.map(|renewed| renewed + member.leases.lease);
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                answered = &mut asking => break answered,
+                () = tokio::time::sleep_until(ends.unwrap_or(asked)), if ends.is_some() => {
+                    renewed = None;
+                    hold(&core, false);
+                }
+            }
         };
         if answered {
             renewed = Some(asked);
         }
-        let held = renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease);
-        let changed = core.lease.send_if_modified(|lease| std::mem::replace(lease, held) != held);
-        if changed {
-            tracing::info!(held, "this node's lease");
-        }
-        measure(&core, held);
+        hold(&core, renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease));
     }
+}
+
+/// Says whether this node has a lease.
+fn hold(core: &Core, held: bool) {
+    let changed = core.lease.send_if_modified(|lease| std::mem::replace(lease, held) != held);
+    if changed {
+        tracing::info!(held, "this node's lease");
+    }
+    let own = core.identity.node;
+    let owned = core.view.state.read().shards().filter(|(_, row)| row.owner == own).count();
+    metrics::gauge!("parlance_lease_held").set(f64::from(u8::from(held)));
+    metrics::gauge!("parlance_shards_owned").set(owned as f64);
 }
 
 /// Whether the leader, which may be this node, heard of this node now.
@@ -58,7 +74,8 @@ async fn renew(core: &Core, member: &Member) -> bool {
     }
     let Some(place) = core.network.place(leader) else { return false };
     let ask = Ask::Renew(Renewal { incarnation: member.incarnation, load });
-    match core.network.ask(leader, &place, ask, member.leases.renew).await {
+    // Longer than the pause between two: a slow way delays leases and must not end them.
+    match core.network.ask(leader, &place, ask, member.leases.lease / 2).await {
         Ok(Answer::Renewed(sums)) => {
             *core.loads.lock() = sums.into_iter().collect();
             true
@@ -70,11 +87,4 @@ async fn renew(core: &Core, member: &Member) -> bool {
         // The next one comes soon, and the lease says when there were too few.
         Ok(_) | Err(_) => false,
     }
-}
-
-fn measure(core: &Core, held: bool) {
-    let own = core.identity.node;
-    let owned = core.view.state.read().shards().filter(|(_, row)| row.owner == own).count();
-    metrics::gauge!("parlance_lease_held").set(f64::from(u8::from(held)));
-    metrics::gauge!("parlance_shards_owned").set(owned as f64);
 }

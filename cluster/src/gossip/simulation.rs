@@ -39,7 +39,7 @@ fn after_any_schedule_of_faults_all_views_agree_on_exactly_the_nodes_that_run() 
         schedule.run().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         return;
     }
-    let schedules = number_from("GOSSIP_SCHEDULES").unwrap_or(400);
+    let schedules = number_from("GOSSIP_SCHEDULES").unwrap_or(300);
     let first: u64 = rand::random_range(0..u64::MAX / 2);
     println!("seeds {first} to {}", first + schedules - 1);
     let mut healing = Vec::new();

@@ -52,9 +52,12 @@ pub struct ControlLinks {
     shared: Arc<Shared>,
 }
 
+/// Where a line leads, who must be there, and what it is for.
+type LineKey = (Arc<str>, Option<PeerName>, Purpose);
+
 struct Shared {
     endpoint: Arc<LinkEndpoint>,
-    lines: Mutex<HashMap<(Arc<str>, Option<PeerName>, Purpose), Arc<Line>>>,
+    lines: Mutex<HashMap<LineKey, Arc<Line>>>,
     answers: OnceLock<Arc<dyn Answers>>,
     packets: mpsc::Sender<Packet>,
     calls: Semaphore,

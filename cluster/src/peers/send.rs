@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parlance_actors::ports::peers::Channel;
 use quinn::{Connection, SendStream, WriteError};
+use tokio::time::Instant;
 
 use super::outlet::{Next, Outlet};
 use super::wire::StreamHeader;
@@ -16,6 +17,8 @@ use crate::link::{Close, DialError, Linked, Purpose, pause};
 
 /// How often the queue's size is measured.
 const MEASURE: Duration = Duration::from_secs(1);
+/// A connection or stream that lasted longer than this did not fail at once.
+const LASTING: Duration = Duration::from_secs(1);
 
 /// Keeps a connection to a peer until it is no peer any more.
 pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
@@ -25,8 +28,12 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
         loop {
             match dial(&shared, &peer).await {
                 Ok(linked) => {
-                    failures = 0;
+                    let linked_at = Instant::now();
                     use_connection(&shared, &peer, &linked).await;
+                    // One that sends this node away at once is not to be asked again at once.
+                    if linked_at.elapsed() > LASTING {
+                        failures = 0;
+                    }
                 }
                 Err(error) => {
                     metrics::counter!("parlance_link_dial_failures_total", "kind" => "data")
@@ -57,12 +64,17 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
 async fn dial(shared: &Shared, peer: &Peer) -> Result<Linked, DialError> {
     let address = Arc::clone(&peer.data.lock());
     let linked = shared.endpoint.dial(&address, Some(&peer.name), Purpose::Actor).await?;
-    if linked.hello.node == Some(peer.node) {
-        return Ok(linked);
+    if linked.hello.node != Some(peer.node) {
+        let why = format!("node {} of another id is there", peer.name);
+        linked.connection.close(Close::Refused.code(), why.as_bytes());
+        return Err(DialError::WrongPeer(why));
     }
-    let why = format!("node {} of another id is there", peer.name);
-    linked.connection.close(Close::Refused.code(), why.as_bytes());
-    Err(DialError::WrongPeer(why))
+    if !peer.heard(linked.hello.incarnation) {
+        let why = format!("an older start of node {} is there", peer.node);
+        linked.connection.close(Close::NotYet.code(), why.as_bytes());
+        return Err(DialError::Unreachable(why));
+    }
+    Ok(linked)
 }
 
 /// Sends on a connection until it is lost, or the peer is heard of in a newer start.
@@ -70,7 +82,6 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
     let connection = &linked.connection;
     *peer.connection.lock() = Some(connection.clone());
     up(peer, true);
-    peer.heard(linked.hello.incarnation);
     let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, connection)));
     let watch = async {
         let mut newest = peer.incarnation.subscribe();
@@ -103,15 +114,16 @@ async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Conn
     let outlet = &peer.link(channel).outlet;
     let mut failures = 0;
     while let Ok(stream) = connection.open_uni().await {
-        let opened = tokio::time::Instant::now();
-        write_stream(shared, outlet, channel, stream).await;
-        outlet.interrupt();
-        interrupted(shared, peer, channel);
+        let opened = Instant::now();
+        if write_stream(shared, outlet, channel, stream).await {
+            outlet.interrupt();
+            interrupted(shared, peer, channel);
+        }
         if connection.close_reason().is_some() {
             break;
         }
         // A peer that takes no stream for long does not want one right away.
-        failures = if opened.elapsed() > MEASURE { 0 } else { failures + 1_u32 };
+        failures = if opened.elapsed() > LASTING { 0 } else { failures + 1_u32 };
         if failures > 1 {
             tokio::time::sleep(pause(failures)).await;
         }
@@ -119,17 +131,24 @@ async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Conn
     outlet.no_way();
 }
 
-/// Announces a stream and writes frames on it until it breaks.
-async fn write_stream(shared: &Shared, outlet: &Outlet, channel: Channel, mut stream: SendStream) {
+/// Announces a stream and writes frames on it until it breaks. Returns whether it took any.
+async fn write_stream(
+    shared: &Shared,
+    outlet: &Outlet,
+    channel: Channel,
+    mut stream: SendStream,
+) -> bool {
     let number = shared.streams.fetch_add(1, Ordering::Relaxed) + 1;
     let header = StreamHeader { channel, number, after: outlet.number() };
-    if stream.write_all(&header.encode()).await.is_ok() {
+    let opened = stream.write_all(&header.encode()).await.is_ok();
+    if opened {
         outlet.open(number);
         // Why it ended does not matter: all ends are told alike.
         let _ = pump(outlet, &mut stream).await;
     }
     // Not `finish`: what it still holds is lost for the receiver in any case.
     let _ = stream.reset(Close::Done.code());
+    opened
 }
 
 async fn pump(outlet: &Outlet, stream: &mut SendStream) -> Result<(), WriteError> {

@@ -127,7 +127,7 @@ mod tests {
         let mut unknown = golden;
         unknown[0] = CHANNELS;
         assert_eq!(StreamHeader::decode(&unknown), None);
-        assert_eq!(frame_header(&Bytes::from(vec![0; 0x0102_03])), [0, 1, 2, 3]);
+        assert_eq!(frame_header(&Bytes::from(vec![0; 0x0001_0203])), [0, 1, 2, 3]);
     }
 
     #[test]

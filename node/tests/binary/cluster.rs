@@ -53,7 +53,7 @@ fn a_node_that_is_alone_shows_itself_and_every_shard() {
         (&["move", "7", "2"][..], "there is no node 2: this one, 1, is alone"),
         (&["pin", "7", "bob"], "there is no node \"bob\"; there are alone"),
         (&["drain", "alone"], "there is no other one to give its shards to"),
-        (&["remove", "1"], "this node is the last voter"),
+        (&["remove", "1"], "node 1 is the last voter"),
     ] {
         let output = cluster(dir.path(), arguments);
         assert_eq!(output.status.code(), Some(6), "{arguments:?}: {}", said(&output));

@@ -246,6 +246,8 @@ fn a_new_node_gets_shards_and_each_move_ends_when_its_owner_releases() {
         let a = town.bootstrap("a").await;
         let b = town.join("b", "a").await;
         assert_eq!(owned_by(&a, a.node()).len(), SHARD_COUNT);
+        // The leader gives up moves to a node that never said that it is there.
+        until("leases", async || leased(&a) && leased(&b)).await;
         let first = a.ownership(ShardId(0)).expect("served");
         a.move_shard(ShardId(0), b.node()).await.expect("accepted");
         let moving = a.ownership(ShardId(0)).expect("served");
@@ -373,8 +375,11 @@ fn a_node_that_is_far_behind_gets_a_snapshot() {
     runs(async {
         let mut town = Town::new();
         let a = town.bootstrap("a").await;
-        for n in 0..40 {
-            a.create_room(new_room(&format!("room {n}"))).await.expect("made");
+        // Enough for several pieces.
+        const ROOMS: usize = 3_000;
+        let rooms = (0..ROOMS).map(|n| a.create_room(new_room(&format!("room {n}"))));
+        for made in futures_util::future::join_all(rooms).await {
+            made.expect("made");
         }
         a.raft.trigger().snapshot().await.expect("running");
         let wait = || a.raft.wait(Some(PATIENCE));
@@ -383,14 +388,14 @@ fn a_node_that_is_far_behind_gets_a_snapshot() {
         a.raft.trigger().purge_log(index).await.expect("running");
         wait().metrics(|metrics| metrics.purged.is_some(), "purged").await.expect("purged");
         let b = town.join("b", "a").await;
-        assert!(town.ways.snapshot_pieces() > 0, "it came by a snapshot");
-        assert_eq!(b.room_count(), 40);
+        assert!(town.ways.snapshot_pieces() > 2, "it came by a snapshot, in pieces");
+        assert_eq!(b.room_count(), ROOMS);
         assert_eq!(b.cluster_id(), a.cluster_id());
         b.create_room(new_room("after")).await.expect("made");
         // What was installed is also what a restart reads.
         town.kill("b", &b).await;
         let b = town.join("b", "a").await;
-        assert_eq!(b.room_count(), 41);
+        assert_eq!(b.room_count(), ROOMS + 1);
         close_all([&b, &a]).await;
     });
 }
@@ -438,6 +443,26 @@ fn slow_and_lossy_ways_delay_changes_and_lose_none() {
 }
 
 #[test]
+fn ways_slower_than_a_heartbeat_take_no_lease_and_unseat_nobody() {
+    runs(async {
+        let (town, [a, b, c]) = Town::three().await;
+        let term = a.report().raft.term;
+        let delay = timing().heartbeat;
+        for (from, to) in [("a", "b"), ("b", "a"), ("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")] {
+            town.ways.set(from, to, Way { delay, ..Way::default() });
+        }
+        // Twice the time in which a lease ends that is not renewed.
+        let since = Instant::now();
+        while since.elapsed() < leases().lease * 2 {
+            c.create_room(new_room(&format!("after {:?}", since.elapsed()))).await.expect("made");
+        }
+        until("leases", async || [&a, &b, &c].into_iter().all(leased)).await;
+        assert_eq!((c.leader(), c.report().raft.term), (Some(a.node()), term));
+        close_all([&a, &b, &c]).await;
+    });
+}
+
+#[test]
 fn all_nodes_end_and_come_back() {
     runs(async {
         let (mut town, [a, b, c]) = Town::three().await;
@@ -453,6 +478,24 @@ fn all_nodes_end_and_come_back() {
             assert_eq!(node.room(room.at()), Some(room.clone()));
         }
         close_all(&nodes).await;
+    });
+}
+
+#[test]
+fn the_database_may_say_which_cluster_a_node_begins() {
+    runs(async {
+        let mut town = Town::new();
+        let given = ClusterId::generate();
+        let start = Start::Bootstrap { cluster: Some(given) };
+        let options = DirectoryOptions { known_cluster: Some(given), ..town.options("a", start) };
+        let a = RaftDirectory::open(options).await.expect("begins");
+        assert_eq!(a.cluster_id(), given);
+        a.close().await;
+        // Another data directory cannot begin what has begun, unless the database says so.
+        let start = Start::Bootstrap { cluster: None };
+        let options = DirectoryOptions { known_cluster: Some(given), ..town.options("b", start) };
+        let refused = RaftDirectory::open(options).await.err().expect("refused");
+        assert!(matches!(refused, OpenError::DirectoryLost { .. }), "{refused}");
     });
 }
 
