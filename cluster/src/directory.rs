@@ -280,7 +280,12 @@ impl RaftDirectory {
         }
         let not_ready = |error: &dyn std::fmt::Display| OpenError::NotReady(error.to_string());
         if self.identity.finished {
-            self.stand_if_alone().await.map_err(|error| not_ready(&error))?;
+            let alone = self.stand_if_alone().await.map_err(|error| not_ready(&error))?;
+            if !alone && self.core.member.is_none() {
+                let why = "its cluster has several nodes, and this start was given no links to \
+                           them: configure the cluster again";
+                return Err(OpenError::Unusable(why.into()));
+            }
             self.announce(options).await?;
             self.recover_own().await.map_err(OpenError::NotReady)?;
             return self.check_cluster(folder);
@@ -375,16 +380,18 @@ impl RaftDirectory {
     }
 
     /// A voter that is alone need not wait for silence before it stands for election.
-    async fn stand_if_alone(&self) -> Result<(), Fatal<Types>> {
+    /// Says whether it is.
+    async fn stand_if_alone(&self) -> Result<bool, Fatal<Types>> {
         let own = self.identity.node.0;
         let alone = self.raft.with_raft_state(move |state| {
             let membership = state.membership_state.effective();
             membership.voter_ids().all(|voter| voter == own)
         });
-        if alone.await? {
+        let alone = alone.await?;
+        if alone {
             self.raft.trigger().elect(false).await?;
         }
-        Ok(())
+        Ok(alone)
     }
 
     /// The applied log must be that of the identity file.

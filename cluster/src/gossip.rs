@@ -2,8 +2,8 @@
 //! itself.
 //!
 //! Gossip is never required: it tells sooner that a node died, and what others are doing. It
-//! decides nothing about shards. The logic is in [`core`](self::core), pure; this is the one task that gives
-//! it packets and time, and awaits nothing but its own inputs.
+//! decides nothing about shards. The logic is in `gossip/core.rs`, pure; this is the one task that
+//! gives it packets and time, and awaits nothing but its own inputs.
 
 mod core;
 mod identity;

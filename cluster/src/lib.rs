@@ -1,9 +1,11 @@
-//! What nodes share: the directory of tenants, rooms and shards, replicated through Raft.
+//! What nodes share: links with mutual TLS, gossip about who is alive, and the directory of tenants,
+//! rooms, nodes and shards, replicated through Raft. [`cluster`] puts them together for one node.
 //!
 //! This crate implements ports of `parlance-actors` and imports neither `storage` nor `gateway`.
 //! Placement says which node should own which shard.
 
 pub mod cert;
+pub mod cluster;
 pub mod directory;
 pub mod gossip;
 pub mod limits;

@@ -61,6 +61,9 @@ pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
 /// How long an owner may take to release a moving shard before it is moved without it. Senders are
 /// held 2 s of it.
 pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
+/// How late a node's renewal may come in. Longer than any call takes: after that a node with a
+/// lower count of lives has lost its count, and is not a former life.
+pub(crate) const LATE_RENEWAL: Duration = Duration::from_secs(10);
 /// Shards that move at a time, so that most of the cluster never waits for moves.
 pub(crate) const MOVING_MAX: usize = 8;
 /// The pause between two rounds of rebalancing, so that loads are measured where shards are now.
@@ -75,9 +78,6 @@ pub const PACKET_BYTES_MAX: usize = 1_100;
 /// with its envelope, or one page of members of a presence shard.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Packets of gossip that wait for its loop. One more is dropped, as the network might have done.
-/// A node of 50 gets some tens a second, so this is a stall of many seconds.
-pub const GOSSIP_INBOX_MAX: usize = 1_024;
 /// Packets that the gossip loop takes before it looks at its timers again.
 pub(crate) const GOSSIP_PACKETS_AT_ONCE: usize = 64;
 /// Nodes whose words gossip keeps. What one more says is not kept; its membership is.
@@ -85,7 +85,17 @@ pub(crate) const GOSSIP_NODES_MAX: usize = 1_024;
 /// A node's version in gossip. A longer one is cut: it is for people.
 pub(crate) const GOSSIP_VERSION_BYTES_MAX: usize = 32;
 
-const _: () = assert!(GOSSIP_PACKETS_AT_ONCE <= GOSSIP_INBOX_MAX);
+/// How often a node says what it does: to the leader, to gossip, and to its links.
+pub(crate) const WIRING_TICK: Duration = Duration::from_secs(1);
+/// How long names of nodes are looked up at most. Gossip goes on without those that are not found.
+pub(crate) const NAMES_WAIT: Duration = Duration::from_secs(2);
+/// Names are looked up again after so many ticks: a node may have got another address.
+pub(crate) const NAMES_AGAIN_TICKS: u32 = 10;
+/// How long a start waits for its own advertised name to be known.
+pub(crate) const OWN_NAME_WAIT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(NAMES_WAIT.as_millis() < OWN_NAME_WAIT.as_millis());
+const _: () = assert!(GOSSIP_PACKETS_AT_ONCE <= PACKETS_QUEUE_MAX);
 const _: () = assert!(LOG_BATCH_MAX <= LOG_QUEUE_MAX);
 const _: () = assert!(PEER_LAG_ENTRIES > SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(HEALTH_WAIT.as_millis() < CHANGE_WAIT.as_millis());

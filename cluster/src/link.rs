@@ -19,7 +19,7 @@ pub(crate) mod tests;
 
 pub use control::{ControlLink, ControlLinks, Packet};
 pub use endpoint::{BindError, LinkOptions, Names};
-pub(crate) use endpoint::{Close, DialError, LinkEndpoint, Linked, Protocols, transport};
+pub(crate) use endpoint::{Close, DialError, LinkEndpoint, Linked, Protocols, socket, transport};
 pub use hello::Hello;
 pub(crate) use hello::Purpose;
 pub use identity::{Identity, IdentityError, IdentityFiles};

@@ -2,15 +2,15 @@
 //! dials and sends on, with one ordered stream for each channel; one from each peer that it
 //! accepts and receives on.
 //!
-//! What keeps the port's promise: every stream has a number and tells its predecessor's, so that a
-//! receiver knows whether it saw the end of everything before; an end that finds out that frames
-//! may be lost says so to its [`Inbox`] before it goes on; and whatever is said to an inbox about
-//! one peer and channel is said under one lock, in both directions.
+//! What keeps the port's promise are the rounds of each channel ([`channel`]): whatever breaks one
+//! direction ends the round of both, each end tells its [`Inbox`] once before it takes anything of
+//! the next round, and whatever is said to an inbox about one peer and channel is said under one
+//! lock.
 //!
 //! It does not find peers (it is told of them with [`DataLinks::set_peers`]), and it does not look
 //! into frames. Frames go straight to a peer or not at all: nobody carries them for others.
 
-mod inlet;
+mod channel;
 mod outlet;
 mod receive;
 mod send;
@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -37,10 +37,9 @@ use tokio_util::sync::CancellationToken;
 use crate::limits::{
     CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
-use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, transport};
+use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, socket, transport};
 use crate::transport::PeerName;
-use inlet::Inlet;
-use outlet::Outlet;
+use channel::{Link, Told};
 
 /// A peer and where it is, as the directory and gossip have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +68,6 @@ struct Shared {
     inbox: OnceLock<Arc<dyn Inbox>>,
     /// Cancelled when `inbox` is there.
     attached: CancellationToken,
-    /// Numbers streams; grows over all peers and channels, so that a peer that was forgotten and
-    /// is known again sees larger ones.
-    streams: AtomicU64,
 }
 
 /// A peer, in both directions.
@@ -89,14 +85,6 @@ struct Peer {
     ended: CancellationToken,
 }
 
-/// One channel of a peer, in both directions.
-#[derive(Default)]
-struct Link {
-    outlet: Outlet,
-    /// Also the lock under which the inbox hears of this peer and channel.
-    inlet: Mutex<Inlet>,
-}
-
 impl DataLinks {
     /// Binds the endpoint of a node. Nothing is sent or received before an inbox is attached and
     /// peers are set. `options.hello.incarnation` must be larger than in every earlier process of
@@ -104,7 +92,17 @@ impl DataLinks {
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn bind(node: NodeId, mut options: LinkOptions) -> Result<Self, BindError> {
+    pub fn bind(node: NodeId, options: LinkOptions) -> Result<Self, BindError> {
+        Self::bind_on(socket(options.listen)?, node, options)
+    }
+
+    /// The same on a socket that is bound already: a node's data endpoint has its address before
+    /// the node has its id.
+    pub(crate) fn bind_on(
+        bound: UdpSocket,
+        node: NodeId,
+        mut options: LinkOptions,
+    ) -> Result<Self, BindError> {
         options.hello.node = Some(node);
         let mut transport = transport();
         transport
@@ -114,7 +112,8 @@ impl DataLinks {
             .receive_window(CONNECTION_WINDOW_BYTES.into())
             .send_window(CONNECTION_WINDOW_BYTES.into())
             .datagram_receive_buffer_size(None);
-        let endpoint = LinkEndpoint::bind(options, &[Purpose::Actor], Protocols::NOW, transport)?;
+        let endpoint =
+            LinkEndpoint::bind_on(bound, options, &[Purpose::Actor], Protocols::NOW, transport)?;
         let live = Arc::new(Live { nodes: BTreeSet::from([node]) });
         let shared = Arc::new(Shared {
             node,
@@ -123,7 +122,6 @@ impl DataLinks {
             live: watch::Sender::new(live),
             inbox: OnceLock::new(),
             attached: CancellationToken::new(),
-            streams: AtomicU64::new(0),
         });
         let here = Arc::clone(&shared);
         shared.endpoint.accept_with(move |linked| receive::serve(Arc::clone(&here), linked));
@@ -258,9 +256,20 @@ impl Shared {
         self.inbox.get().expect("an inbox is set before `attached` is cancelled").as_ref()
     }
 
-    /// Tells the inbox that frames may have been lost. The caller holds the inlet of the peer and
-    /// channel, or has found through it that this is to be told.
-    fn tell(&self, peer: &Peer, channel: Channel) {
+    /// A round of a channel is over; the peer says that it is in another (0: it says none).
+    fn end_round(&self, peer: &Peer, channel: Channel, round: u64, theirs: u64) {
+        let mut rounds = peer.link(channel).rounds();
+        let told = rounds.end(round, theirs);
+        self.tell(peer, channel, told);
+    }
+
+    /// Tells the inbox that frames may have been lost, if that is due. The caller holds the rounds
+    /// of the peer and channel: nothing is taken in either direction before this is said.
+    fn tell(&self, peer: &Peer, channel: Channel, told: Told) {
+        if told == Told::Already {
+            return;
+        }
+        peer.link(channel).outlet.interrupt();
         peer.interruptions.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("parlance_link_interruptions_total", "kind" => "data").increment(1);
         self.inbox().interrupted(peer.node, channel);

@@ -216,7 +216,9 @@ impl Driver {
             self.rebalanced = Some(Instant::now());
         }
         for command in plan.commands(&decision, &overdue, Timestamp::now()) {
-            self.propose(command).await;
+            if !self.propose(command).await {
+                return;
+            }
         }
     }
 
@@ -232,13 +234,16 @@ impl Driver {
         late.map(|((shard, _), _)| *shard).collect()
     }
 
-    async fn propose(&self, command: Command) {
+    /// Whether it was committed. When not, the rest waits for another look at what is so then.
+    async fn propose(&self, command: Command) -> bool {
         let what = command.to_string();
         let written = self.core.raft.client_write(command);
-        if let Err(why) = within(limits::FORWARD_WAIT, written).await {
+        let committed = within(limits::FORWARD_WAIT, written).await;
+        if let Err(why) = &committed {
             // Every command names its epoch, so the next tick may decide the same again.
             tracing::warn!(what, why, "the leader's proposal was not committed");
         }
+        committed.is_ok()
     }
 
     /// Over a slow way heartbeats are answered too late to count, and entries are not: a leader

@@ -8,6 +8,7 @@ use parlance_actors::vocab::NodeId;
 
 use super::members::LeaseTiming;
 use super::wire::{LoadReport, LoadSum};
+use crate::limits;
 
 /// What each node last said, and when.
 #[derive(Debug, Default)]
@@ -30,7 +31,8 @@ impl Leases {
         self.since = now;
     }
 
-    /// A node renewed. A former life of it, whose message came late, does not count.
+    /// A node renewed. A former life of it, whose message came late, does not count. A node whose
+    /// count of lives was lost is silent for a while, and then heard.
     pub(super) fn hear(
         &mut self,
         node: NodeId,
@@ -38,8 +40,11 @@ impl Leases {
         load: LoadReport,
         now: Duration,
     ) -> bool {
-        let former = self.heard.get(&node);
-        if former.is_some_and(|former| former.incarnation > incarnation) {
+        let late = |former: &Heard| {
+            let since = now.saturating_sub(former.at);
+            former.incarnation > incarnation && since < limits::LATE_RENEWAL
+        };
+        if self.heard.get(&node).is_some_and(late) {
             return false;
         }
         self.heard.insert(node, Heard { at: now, incarnation, load });
@@ -126,6 +131,9 @@ mod tests {
         assert!(leases.hear(NODE, 2, LoadReport::default(), at(1_000)));
         assert!(!leases.hear(NODE, 1, LoadReport::default(), at(2_000)));
         assert_eq!(leases.silence(NODE, at(2_000)), at(1_000));
+        assert!(leases.hear(NODE, 1, LoadReport::default(), at(1_000) + limits::LATE_RENEWAL));
+        leases = Leases::default();
+        leases.hear(NODE, 2, LoadReport::default(), at(1_000));
         assert!(leases.renewed_within(NODE, at(1_001), at(2_000)));
         assert!(!leases.renewed_within(NODE, at(1_000), at(2_000)));
     }

@@ -53,7 +53,7 @@ fn expected(node: u64, name: PeerName) -> Expected {
 }
 
 fn start(wire: &Arc<Wire>, node: u64, name: PeerName, incarnation: u64) -> Gossip {
-    let (sender, inbox) = mpsc::channel(limits::GOSSIP_INBOX_MAX);
+    let (sender, inbox) = mpsc::channel(limits::PACKETS_QUEUE_MAX);
     wire.inboxes.lock().insert(address(node), sender);
     Gossip::start(GossipOptions {
         identity: Identity::new(NodeId(node), incarnation, address(node)),

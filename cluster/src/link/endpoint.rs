@@ -145,6 +145,11 @@ pub(crate) fn transport() -> TransportConfig {
     config
 }
 
+/// A socket for an endpoint. Its address can be told to others before the endpoint is there.
+pub(crate) fn socket(listen: SocketAddr) -> Result<UdpSocket, BindError> {
+    UdpSocket::bind(listen).map_err(|source| BindError::Socket { address: listen, source })
+}
+
 /// One endpoint.
 pub(crate) struct LinkEndpoint {
     quinn: quinn::Endpoint,
@@ -172,6 +177,18 @@ impl LinkEndpoint {
         protocols: Protocols,
         transport: TransportConfig,
     ) -> Result<Arc<Self>, BindError> {
+        let socket = socket(options.listen)?;
+        Self::bind_on(socket, options, accepts, protocols, transport)
+    }
+
+    /// The same on a socket that is bound already.
+    pub(crate) fn bind_on(
+        socket: UdpSocket,
+        options: LinkOptions,
+        accepts: &[Purpose],
+        protocols: Protocols,
+        transport: TransportConfig,
+    ) -> Result<Arc<Self>, BindError> {
         let LinkOptions { listen, identity, hello } = options;
         let failed = |source| BindError::Socket { address: listen, source };
         let mut accepted: Vec<&str> =
@@ -180,7 +197,6 @@ impl LinkEndpoint {
         let transport = Arc::new(transport);
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity, &accepted)?));
         server.transport_config(Arc::clone(&transport)).max_incoming(CONNECTIONS_MAX);
-        let socket = UdpSocket::bind(listen).map_err(failed)?;
         let quinn = quinn::Endpoint::new(
             EndpointConfig::default(),
             Some(server),

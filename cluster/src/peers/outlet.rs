@@ -19,7 +19,7 @@ pub(super) struct Outlet {
     queue: Mutex<Queue>,
     /// Something waits to be sent.
     filled: Notify,
-    /// The queue overflowed.
+    /// The queue overflowed, or the round ended.
     burst: Notify,
 }
 
@@ -29,8 +29,6 @@ struct Queue {
     frames: VecDeque<Bytes>,
     /// Of the frames, and of those that are being written, each with its overhead.
     bytes: usize,
-    /// The last stream's number; 0 before the first.
-    number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +45,7 @@ enum Phase {
 /// What to write next.
 pub(super) enum Next {
     Nothing,
-    /// The queue overflowed.
+    /// The queue overflowed, or the round ended.
     Burst,
     Pieces {
         /// To be written in this order.
@@ -91,32 +89,26 @@ impl Outlet {
         }
     }
 
-    /// A stream with this number was announced to the peer: frames are taken for it from now on.
-    /// Returns the number of the stream before.
-    pub(super) fn open(&self, number: u64) {
-        *self.queue.lock() = Queue { phase: Phase::Open, number, ..Queue::default() };
+    /// Frames are taken from now on.
+    pub(super) fn open(&self) {
+        *self.queue.lock() = Queue { phase: Phase::Open, ..Queue::default() };
     }
 
-    /// The number of the last stream.
-    pub(super) fn number(&self) -> u64 {
-        self.queue.lock().number
-    }
-
-    /// The stream ended: nothing is taken until the next one, and what waits is lost.
+    /// The round ended: what waits is lost, and nothing is taken until the next stream.
     pub(super) fn interrupt(&self) {
         let mut queue = self.queue.lock();
-        let number = queue.number;
-        *queue = Queue { phase: Phase::Interrupted, number, ..Queue::default() };
+        if queue.phase == Phase::Open {
+            *queue = Queue { phase: Phase::Interrupted, ..Queue::default() };
+            self.burst.notify_one();
+        }
     }
 
-    /// The connection ended, and what was lost was told.
+    /// There is no connection, and all that was lost was told.
     pub(super) fn no_way(&self) {
-        let mut queue = self.queue.lock();
-        let number = queue.number;
-        *queue = Queue { phase: Phase::NoWay, number, ..Queue::default() };
+        *self.queue.lock() = Queue::default();
     }
 
-    /// Whether a stream takes frames, or took some whose loss was not told yet.
+    /// Whether it took frames, or may have, whose loss was not told yet.
     pub(super) fn has_way(&self) -> bool {
         self.queue.lock().phase != Phase::NoWay
     }
@@ -159,7 +151,7 @@ impl Outlet {
         self.filled.notified().await;
     }
 
-    /// Waits for an overflow.
+    /// Waits for an overflow or the end of the round.
     pub(super) async fn burst(&self) {
         loop {
             self.burst.notified().await;

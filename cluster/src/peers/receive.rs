@@ -7,9 +7,9 @@ use quinn::{Connection, RecvStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::inlet::{At, Opened};
+use super::channel::StreamId;
 use super::send::count;
-use super::wire::{Bad, Cutter, STREAM_HEADER_BYTES, StreamHeader};
+use super::wire::{Bad, Cutter, STREAM_HEADER_BYTES, StreamHeader, stop_code};
 use super::{Peer, Shared};
 use crate::limits::{READ_BYTES_MAX, STREAM_HEADER_WAIT};
 use crate::link::{Close, Linked};
@@ -23,8 +23,13 @@ pub(super) async fn serve(shared: Arc<Shared>, linked: Linked) {
     }
     let Some(peer) = admit(&shared, &linked) else { return };
     let mut readers = JoinSet::new();
+    let mut newest = peer.incarnation.subscribe();
     loop {
         tokio::select! {
+            _ = newest.wait_for(|newest| *newest > linked.hello.incarnation) => {
+                connection.close(Close::NotYet.code(), b"a newer start of this node is there");
+                break;
+            }
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
@@ -83,49 +88,51 @@ async fn read(
     let mut header = [0; STREAM_HEADER_BYTES];
     match timeout(STREAM_HEADER_WAIT, stream.read_exact(&mut header)).await {
         Ok(Ok(())) => {}
-        // Its successor will tell: the number is missing.
+        // No frame was taken from it, and the sender's next one is of a later round.
         Ok(Err(_)) => return,
         Err(_) => return malformed(shared, connection, "a stream did not say what it is"),
     }
     let Some(header) = StreamHeader::decode(&header) else {
         return malformed(shared, connection, "a stream is for a channel that does not exist");
     };
-    let (channel, at) = (header.channel, (start, header.number));
-    {
-        let mut inlet = peer.link(channel).inlet.lock();
-        match inlet.open(at, header.after) {
-            Opened::Stale => {
-                let _ = stream.stop(Close::Done.code());
-                return;
-            }
-            Opened::Joined => {}
-            Opened::Lost => shared.tell(peer, channel),
-        }
-    }
-    if let Err(bad) = take(shared, peer, channel, at, &mut stream).await {
+    let channel = header.channel;
+    let link = peer.link(channel);
+    let (round, begun) = {
+        let mut rounds = link.rounds();
+        let (told, begun) = rounds.begin(start, header.round);
+        shared.tell(peer, channel, told);
+        (rounds.round(), begun)
+    };
+    let Some(id) = begun else {
+        let _ = stream.stop(stop_code(round));
+        return;
+    };
+    if let Err(bad) = take(shared, peer, channel, id, &mut stream).await {
         let why = format!("node {}, channel {}: {bad}", peer.node, channel.0);
         shared.endpoint.refused(connection.remote_address(), "malformed", &why);
     }
-    // The sender hears of it and begins a new stream.
-    let _ = stream.stop(Close::Malformed.code());
-    let mut inlet = peer.link(channel).inlet.lock();
-    if inlet.end(at) {
-        shared.tell(peer, channel);
-    }
+    let round = {
+        let mut rounds = link.rounds();
+        let told = rounds.lost(id);
+        shared.tell(peer, channel, told);
+        rounds.round()
+    };
+    // The sender hears of it, and begins a stream of this round.
+    let _ = stream.stop(stop_code(round));
 }
 
-/// Gives a stream's frames to the inbox, until it ends or another one takes its place.
+/// Gives a stream's frames to the inbox, until it ends or its round does.
 async fn take(
     shared: &Shared,
     peer: &Peer,
     channel: Channel,
-    at: At,
+    id: StreamId,
     stream: &mut RecvStream,
 ) -> Result<(), Bad> {
     let mut cutter = Cutter::default();
     while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES_MAX, true).await {
-        let inlet = peer.link(channel).inlet.lock();
-        if !inlet.takes(at) {
+        let rounds = peer.link(channel).rounds();
+        if !rounds.takes(id) {
             return Ok(());
         }
         let frames = cutter.cut(&chunk.bytes, |frame| {

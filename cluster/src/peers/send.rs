@@ -2,16 +2,16 @@
 //! for each of its channels.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use parlance_actors::ports::peers::Channel;
-use quinn::{Connection, SendStream, WriteError};
+use quinn::{Connection, SendStream, StoppedError, VarInt, WriteError};
 use tokio::time::Instant;
 
 use super::outlet::{Next, Outlet};
-use super::wire::StreamHeader;
+use super::wire::{StreamHeader, round_of_stop};
 use super::{Peer, Shared};
 use crate::link::{Close, DialError, Linked, Purpose, pause};
 
@@ -19,6 +19,8 @@ use crate::link::{Close, DialError, Linked, Purpose, pause};
 const MEASURE: Duration = Duration::from_secs(1);
 /// A connection or stream that lasted longer than this did not fail at once.
 const LASTING: Duration = Duration::from_secs(1);
+/// Streams in a row that may end at once before the next one waits.
+const STREAMS_FREE: u32 = 3;
 
 /// Keeps a connection to a peer until it is no peer any more.
 pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
@@ -52,12 +54,12 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
     }
     up(&peer, false);
     for channel in Channel::all() {
-        let outlet = &peer.link(channel).outlet;
-        if outlet.has_way() {
-            outlet.interrupt();
-            interrupted(&shared, &peer, channel);
-            outlet.no_way();
+        let link = peer.link(channel);
+        if link.outlet.has_way() {
+            let round = link.rounds().round();
+            shared.end_round(&peer, channel, round, 0);
         }
+        link.outlet.no_way();
     }
 }
 
@@ -111,75 +113,70 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
 
 /// Writes a channel's frames, on one stream after the other, until the connection is lost.
 async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Connection) {
-    let outlet = &peer.link(channel).outlet;
     let mut failures = 0;
     while let Ok(stream) = connection.open_uni().await {
         let opened = Instant::now();
-        if write_stream(shared, outlet, channel, stream).await {
-            outlet.interrupt();
-            interrupted(shared, peer, channel);
-        }
+        write_stream(shared, peer, channel, stream).await;
         if connection.close_reason().is_some() {
             break;
         }
-        // A peer that takes no stream for long does not want one right away.
+        // A peer that takes no stream for long does not want one right away. The first few are
+        // free: both ends agree on a round with them.
         failures = if opened.elapsed() > LASTING { 0 } else { failures + 1_u32 };
-        if failures > 1 {
-            tokio::time::sleep(pause(failures)).await;
+        if failures > STREAMS_FREE {
+            tokio::time::sleep(pause(failures - STREAMS_FREE)).await;
         }
     }
-    outlet.no_way();
+    peer.link(channel).outlet.no_way();
 }
 
-/// Announces a stream and writes frames on it until it breaks. Returns whether it took any.
-async fn write_stream(
-    shared: &Shared,
-    outlet: &Outlet,
-    channel: Channel,
-    mut stream: SendStream,
-) -> bool {
-    let number = shared.streams.fetch_add(1, Ordering::Relaxed) + 1;
-    let header = StreamHeader { channel, number, after: outlet.number() };
-    let opened = stream.write_all(&header.encode()).await.is_ok();
-    if opened {
-        outlet.open(number);
-        // Why it ended does not matter: all ends are told alike.
-        let _ = pump(outlet, &mut stream).await;
+/// Begins a stream of the present round and writes frames on it until either breaks.
+async fn write_stream(shared: &Shared, peer: &Peer, channel: Channel, mut stream: SendStream) {
+    let link = peer.link(channel);
+    let round = link.rounds().round();
+    let header = StreamHeader { channel, round };
+    // Otherwise nothing was taken for it: the round goes on with another stream.
+    if stream.write_all(&header.encode()).await.is_ok() && link.open(round) {
+        let theirs = pump(&link.outlet, &mut stream).await;
+        shared.end_round(peer, channel, round, theirs);
     }
-    // Not `finish`: what it still holds is lost for the receiver in any case.
+    // After this end was told. Not `finish`: what the stream still holds is of a round that is over.
     let _ = stream.reset(Close::Done.code());
-    opened
 }
 
-async fn pump(outlet: &Outlet, stream: &mut SendStream) -> Result<(), WriteError> {
+/// Writes what gathers until the stream breaks or the round is over. Returns the round that the peer
+/// says it is in; 0 when it says none.
+async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
     let mut stopped = std::pin::pin!(stream.stopped());
+    let said = |stopped: Result<Option<VarInt>, StoppedError>| match stopped {
+        Ok(Some(code)) => round_of_stop(code),
+        _ => 0,
+    };
     loop {
         match outlet.next() {
-            Next::Burst => return Ok(()),
+            Next::Burst => return 0,
             Next::Nothing => {
                 tokio::select! {
                     () = outlet.filled() => {}
-                    () = outlet.burst() => return Ok(()),
-                    _ = &mut stopped => return Ok(()),
+                    () = outlet.burst() => return 0,
+                    stopped = &mut stopped => return said(stopped),
                 }
             }
             Next::Pieces { mut pieces, frames, cost } => {
-                let bytes: usize = pieces.iter().map(bytes::Bytes::len).sum();
+                let bytes: usize = pieces.iter().map(Bytes::len).sum();
                 tokio::select! {
-                    written = stream.write_all_chunks(&mut pieces) => written?,
-                    () = outlet.burst() => return Ok(()),
+                    written = stream.write_all_chunks(&mut pieces) => match written {
+                        Ok(()) => {}
+                        Err(WriteError::Stopped(code)) => return round_of_stop(code),
+                        Err(_) => return 0,
+                    },
+                    () = outlet.burst() => return 0,
                 }
                 outlet.written(cost);
                 count("out", frames as u64, bytes as u64);
             }
         }
     }
-}
-
-/// Tells of an interruption on the sending side.
-fn interrupted(shared: &Shared, peer: &Peer, channel: Channel) {
-    let _inlet = peer.link(channel).inlet.lock();
-    shared.tell(peer, channel);
 }
 
 pub(super) fn count(direction: &'static str, frames: u64, bytes: u64) {

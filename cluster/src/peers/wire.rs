@@ -1,14 +1,20 @@
-//! The layout of a data stream. It begins with the channel (u8), the stream's number (u64) and the
-//! number of the stream before it on that channel, 0 for none (u64). Then frames follow, each its
-//! length (u32) and its bytes. All numbers are big-endian.
+//! The layout of a data stream. It begins with the channel (u8) and its round (u64). Then frames
+//! follow, each its length (u32) and its bytes. All numbers are big-endian.
+//!
+//! A receiver that stops a stream says the round that it is in by the error code, so that a sender
+//! that is behind joins it at once.
 
 use bytes::{Bytes, BytesMut};
 use parlance_actors::ports::peers::{CHANNELS, Channel};
 
+use quinn::VarInt;
+
 use crate::limits::FRAME_BYTES_MAX;
 
 /// Bytes before the first frame.
-pub(super) const STREAM_HEADER_BYTES: usize = 17;
+pub(super) const STREAM_HEADER_BYTES: usize = 9;
+/// The first error code that says a round.
+const STOP_CODES: u64 = 16;
 /// Bytes before each frame.
 const FRAME_HEADER_BYTES: usize = 4;
 
@@ -16,25 +22,34 @@ const FRAME_HEADER_BYTES: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamHeader {
     pub(super) channel: Channel,
-    pub(super) number: u64,
-    pub(super) after: u64,
+    pub(super) round: u64,
 }
 
 impl StreamHeader {
     pub(super) fn encode(self) -> [u8; STREAM_HEADER_BYTES] {
         let mut bytes = [0; STREAM_HEADER_BYTES];
         bytes[0] = self.channel.0;
-        bytes[1..9].copy_from_slice(&self.number.to_be_bytes());
-        bytes[9..17].copy_from_slice(&self.after.to_be_bytes());
+        bytes[1..].copy_from_slice(&self.round.to_be_bytes());
         bytes
     }
 
     /// `None` for a channel that does not exist.
     pub(super) fn decode(bytes: &[u8; STREAM_HEADER_BYTES]) -> Option<Self> {
-        let number = |at: usize| bytes[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-        let channel = Channel(bytes[0]);
-        (channel.0 < CHANNELS).then_some(Self { channel, number: number(1)?, after: number(9)? })
+        let [channel, round @ ..] = *bytes;
+        (channel < CHANNELS)
+            .then_some(Self { channel: Channel(channel), round: u64::from_be_bytes(round) })
     }
+}
+
+/// The error code of a stream that is stopped by an end that is in this round. The codes below are
+/// those of connections.
+pub(super) fn stop_code(round: u64) -> VarInt {
+    VarInt::from_u64(STOP_CODES + round).unwrap_or(VarInt::MAX)
+}
+
+/// The round that such a code says; 0 for another code.
+pub(super) fn round_of_stop(code: VarInt) -> u64 {
+    code.into_inner().saturating_sub(STOP_CODES)
 }
 
 /// What stands before a frame.
@@ -120,8 +135,11 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_stream_do_not_change() {
-        let header = StreamHeader { channel: Channel(3), number: 0x0102, after: 0x0101 };
-        let golden = [3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 1];
+        let header = StreamHeader { channel: Channel(3), round: 0x0102 };
+        let golden = [3, 0, 0, 0, 0, 0, 0, 1, 2];
+        assert_eq!(stop_code(7), VarInt::from_u32(23));
+        assert_eq!(round_of_stop(stop_code(7)), 7);
+        assert_eq!(round_of_stop(VarInt::from_u32(3)), 0);
         assert_eq!(header.encode(), golden);
         assert_eq!(StreamHeader::decode(&golden), Some(header));
         let mut unknown = golden;

@@ -470,6 +470,10 @@ fn all_nodes_end_and_come_back() {
         close_all([&a, &b, &c]).await;
         let seeds = || Start::Join { seeds: Vec::new() };
         let options = ["a", "b", "c"].map(|name| town.options(name, seeds()));
+        // None of them is a cluster by itself.
+        let alone = DirectoryOptions::new(options[0].data_dir.clone());
+        let refused = RaftDirectory::open(alone).await.err().expect("refused");
+        assert!(matches!(refused, OpenError::Unusable(_)), "{refused}");
         let [one, two, three] = options.map(RaftDirectory::open);
         let (one, two, three) = tokio::join!(one, two, three);
         let nodes = [one, two, three].map(|node| node.expect("opens"));

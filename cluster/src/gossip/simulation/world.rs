@@ -15,7 +15,7 @@ use super::super::identity::Identity;
 use super::super::said::Said;
 use super::super::timers::Timers;
 use super::super::view::View;
-use crate::limits::{GOSSIP_INBOX_MAX, PACKET_BYTES_MAX};
+use crate::limits::{PACKET_BYTES_MAX, PACKETS_QUEUE_MAX};
 use crate::transport::PeerName;
 
 pub(super) const fn ms(ms: u64) -> Duration {
@@ -225,7 +225,7 @@ impl World {
         let name = self.nodes[from].name();
         let Some(life) = &mut self.nodes[to].life else { return };
         if let Some(waiting) = &mut life.stopped {
-            if waiting.len() < GOSSIP_INBOX_MAX {
+            if waiting.len() < PACKETS_QUEUE_MAX {
                 waiting.push((from, packet));
             }
             return;

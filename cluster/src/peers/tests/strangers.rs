@@ -2,7 +2,7 @@
 
 use quinn::ConnectionError;
 
-use super::super::wire::StreamHeader;
+use super::super::wire::{StreamHeader, stop_code};
 use super::*;
 use crate::link::{Close, LinkEndpoint, Linked, Protocols, Purpose, transport};
 
@@ -36,8 +36,8 @@ async fn refused(rogue: &LinkEndpoint, by: &Node) -> String {
     }
 }
 
-fn first_header(number: u64) -> [u8; 17] {
-    StreamHeader { channel: FIRST, number, after: number - 1 }.encode()
+fn header(round: u64) -> [u8; 9] {
+    StreamHeader { channel: FIRST, round }.encode()
 }
 
 #[tokio::test]
@@ -92,22 +92,23 @@ async fn a_frame_over_the_bound_ends_its_stream_before_it_is_read() {
     let rogue = rogue(&town, "n2", Some(TWO));
     let linked = dial(&rogue, &one).await;
     let mut stream = linked.connection.open_uni().await.expect("a stream");
-    stream.write_all(&first_header(1)).await.expect("written");
+    stream.write_all(&header(0)).await.expect("written");
     let announced = u32::try_from(FRAME_BYTES_MAX + 1).expect("fits");
     stream.write_all(&announced.to_be_bytes()).await.expect("written");
     let stopped = timeout(PATIENCE, stream.stopped()).await.expect("stopped").expect("stopped");
-    assert_eq!(stopped, Some(Close::Malformed.code()));
+    assert_eq!(stopped, Some(stop_code(1)));
     one.ear.until("told", |ear| ear.interruptions(TWO, FIRST) == 1).await;
     // The connection lives, and the next stream counts.
     let mut stream = linked.connection.open_uni().await.expect("a stream");
-    stream.write_all(&first_header(2)).await.expect("written");
+    stream.write_all(&header(1)).await.expect("written");
     stream.write_all(&[0, 0, 0, 2, b'h', b'i']).await.expect("written");
     one.ear.until("a frame", |ear| ear.frames(TWO, FIRST) == ["hi"]).await;
-    // A stream that was overtaken does not.
+    // A stream of a round that is over does not.
     let mut late = linked.connection.open_uni().await.expect("a stream");
-    late.write_all(&first_header(1)).await.expect("written");
+    late.write_all(&header(0)).await.expect("written");
     late.write_all(&[0, 0, 0, 2, b'n', b'o']).await.expect("written");
-    let _ = timeout(PATIENCE, late.stopped()).await.expect("stopped");
+    let stopped = timeout(PATIENCE, late.stopped()).await.expect("stopped").expect("stopped");
+    assert_eq!(stopped, Some(stop_code(1)));
     assert_eq!(one.ear.frames(TWO, FIRST), ["hi"]);
 }
 
