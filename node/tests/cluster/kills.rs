@@ -68,3 +68,22 @@ async fn a_machine_that_loses_its_power_is_taken_over_although_nobody_hears_it_g
     }
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: make soak"]
+async fn a_node_whose_disk_is_gone_comes_back_as_a_new_one() {
+    let Some(mut scene) = Scene::open(SMALL, 0x5EED_0125).await else { return };
+    for _ in 0..2 {
+        let place = scene.any_node();
+        let name = scene.fleet.nodes[place].name.clone();
+        let before = scene.fleet.view().await.and_then(|view| view.id_of(&name));
+        scene.kill9(place).await;
+        scene.fleet.nodes[place].wipe();
+        scene.for_seconds(5).await;
+        scene.fleet.start().await;
+        let report = scene.fleet.nodes[place].report().await.expect("it is ready");
+        assert!(Some(report.node) > before, "{} again after {before:?}", report.node);
+        scene.talk.goes_on(50).await;
+    }
+    scene.end().await;
+}

@@ -154,6 +154,12 @@ impl Node {
         Some(serde_json::from_value(report).expect("a report as the node's own command reads it"))
     }
 
+    /// A new disk: nothing that it knew is there any more.
+    pub(crate) fn wipe(&self) {
+        assert!(self.running.is_none(), "it does not run");
+        std::fs::remove_dir_all(self.data()).expect("the data directory of an ended node");
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -185,9 +191,18 @@ async fn ask(socket: impl AsRef<Path>, what: &Value) -> std::io::Result<Value> {
 /// What the tests read of a node's report.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Report {
+    /// The node that says it.
+    pub(crate) node: u64,
     pub(crate) raft: Raft,
     pub(crate) nodes: Vec<Known>,
     pub(crate) shards: Vec<Shard>,
+    /// The last ones.
+    pub(crate) moves: Vec<Move>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Move {
+    pub(crate) cause: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -1,6 +1,7 @@
 //! A fleet under load: what every fault test begins with, and the end that all of them share.
 //! Faults are taken away, the cluster must heal, and then everything is checked.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -98,12 +99,22 @@ impl Scene {
         self.losses.push(Loss { at: Instant::now(), rooms });
     }
 
+    /// How often shards changed their owner, as far as the cluster remembers, and why.
+    async fn print_moves(&self) {
+        let mut causes: BTreeMap<String, usize> = BTreeMap::new();
+        for moved in self.fleet.view().await.into_iter().flat_map(|view| view.moves) {
+            *causes.entry(moved.cause).or_default() += 1;
+        }
+        println!("the last moves of shards by cause: {causes:?}");
+    }
+
     /// Faults are over; everything heals, and every promise is checked.
     pub(crate) async fn end(mut self) {
         let begun = Instant::now();
         self.fleet.heal().await;
         println!("everything is ready {:?} after the last fault", begun.elapsed());
         self.talk.goes_on(ACKS_HEALED).await;
+        self.print_moves().await;
         let (run, acks) = self.talk.end(&self.town).await;
         print_recoveries(&self.losses, &acks);
         verdict(&run, ACKS_HEALED);
