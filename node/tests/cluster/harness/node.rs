@@ -226,8 +226,9 @@ impl Report {
         self.nodes.iter().find(|node| node.id == id).map(|node| node.name.as_str())
     }
 
+    /// Of several lives of a node the last one: ids grow.
     pub(crate) fn id_of(&self, name: &str) -> Option<u64> {
-        self.nodes.iter().find(|node| node.name == name).map(|node| node.id)
+        self.nodes.iter().rfind(|node| node.name == name).map(|node| node.id)
     }
 
     /// The owner of a room: its shard is the last byte of its id.
