@@ -51,11 +51,17 @@ impl Writer {
         self.ledger.over.load(Ordering::Relaxed)
     }
 
-    fn sent(&self, message: &Message, fate: Fate, order: Option<u64>) -> Sent {
+    /// The answer to a message, at the time when it comes.
+    fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
+        let fate = fate(answer);
         if matches!(fate, Fate::Acked(_)) {
             let ack = Ack { room: self.room, begun: message.begun, acked: Instant::now() };
             self.ledger.acks.lock().expect("nothing panics with this lock").push(ack);
         }
+        fate
+    }
+
+    fn sent(&self, message: &Message, fate: Fate, order: Option<u64>) -> Sent {
         let (key, body) = (message.key, digest(message.body.as_bytes()));
         Sent { room: self.room, sender: self.person.id, key, body, fate, order }
     }
@@ -80,7 +86,8 @@ impl Writer {
             number += 1;
             let message = self.message("says", number);
             let answer = sender.post(self.room, message.key, message.change()).await;
-            all.push(self.sent(&message, fate(answer.map(|posted| posted.seq)), Some(number)));
+            let fate = self.answered(&message, answer.map(|posted| posted.seq));
+            all.push(self.sent(&message, fate, Some(number)));
             sleep(self.pace).await;
         }
         all
@@ -94,16 +101,17 @@ impl Writer {
             while !self.is_over() && under_way.len() < BESIDE_EACH_OTHER {
                 number += 1;
                 let message = self.message("adds", number);
-                let (sender, room) = (sender.clone(), self.room);
+                let (sender, writer) = (sender.clone(), self.clone());
                 under_way.spawn(async move {
-                    let answer = sender.post(room, message.key, message.change()).await;
-                    (message, answer.map(|posted| posted.seq))
+                    let answer = sender.post(writer.room, message.key, message.change()).await;
+                    let fate = writer.answered(&message, answer.map(|posted| posted.seq));
+                    (message, fate)
                 });
                 sleep(self.pace).await;
             }
             let Some(answered) = under_way.join_next().await else { return all };
-            let (message, answer) = answered.expect("a send does not panic");
-            all.push(self.sent(&message, fate(answer), None));
+            let (message, fate) = answered.expect("a send does not panic");
+            all.push(self.sent(&message, fate, None));
         }
     }
 
@@ -123,7 +131,8 @@ impl Writer {
             // A place in the order is one message's, however often it was sent.
             let orders = std::iter::once(Some(number)).chain(std::iter::repeat(None));
             for (answer, order) in posts.join_all().await.into_iter().zip(orders) {
-                all.push(self.sent(&message, fate(answer), order));
+                let fate = self.answered(&message, answer);
+                all.push(self.sent(&message, fate, order));
             }
             sleep(self.pace).await;
         }
