@@ -114,31 +114,31 @@ as_account() {
 }
 
 make_database() {
-    [ ! -e "$state/postgres/PG_VERSION" ] || return 0
+    [ ! -e "$state/postgres.made" ] || return 0
     say "making a database"
-    rm -rf "$state/postgres"
-    [ -e "$state/postgres.password" ] \
-        || head -c 24 /dev/urandom | base64 | tr '+/' '-_' >"$state/postgres.password"
+    local folder=$state/postgres
     if [ -z "$account" ]; then
-        mkdir "$state/postgres"
+        rm -rf "$folder"
+        mkdir "$folder"
     else
         # The other account need not be able to reach this folder.
-        local folder
-        folder=$(mktemp -d /var/tmp/parlance-cluster-XXXXXX)
-        chown "$account" "$folder"
-        ln -s "$folder" "$state/postgres"
+        [ ! -L "$folder" ] || rm -rf -- "$(realpath "$folder")" "$folder"
+        ln -s "$(mktemp -d /var/tmp/parlance-cluster-XXXXXX)" "$folder"
+        folder=$(realpath "$folder")
     fi
-    # shellcheck disable=SC2016  # expanded by the inner shell
-    as_account sh -c 'cd / && exec "$1" -A scram-sha-256 -U parlance --pwfile=/dev/stdin -E UTF8 \
-        --locale=C -D "$2"' sh "$programs/initdb" "$(realpath "$state/postgres")" \
-        <"$state/postgres.password" >"$state/initdb.log" 2>&1 \
+    head -c 24 /dev/urandom | base64 | tr '+/' '-_' >"$state/postgres.password"
+    cp "$state/postgres.password" "$folder/password"
+    [ -z "$account" ] || chown -R "$account" "$folder"
+    (cd / && as_account "$programs/initdb" -A scram-sha-256 -U parlance --pwfile="$folder/password" \
+        -E UTF8 --locale=C -D "$folder/data") >"$state/initdb.log" 2>&1 \
         || { cat "$state/initdb.log" >&2; fail "initdb failed"; }
+    rm "$folder/password"
+    touch "$state/postgres.made"
 }
 
 start_database() {
     local data
-    data=$(realpath "$state/postgres")
-    # Left behind by a kill; the lock on the folder says that nothing of it runs any more.
+    data=$(realpath "$state/postgres")/data
     (cd / && own_session ${account:+setpriv --reuid "$account" --regid "$(id -g "$account")" \
         --clear-groups} "$programs/postgres" -D "$data" -k '' -p "$postgres_port" \
         -c listen_addresses=127.0.0.1 -c max_connections=120 -c log_min_messages=warning) \

@@ -2,7 +2,7 @@
 //! dials and sends on, with one ordered stream for each channel; one from each peer that it
 //! accepts and receives on.
 //!
-//! What keeps the port's promise are the rounds of each channel ([`channel`]): whatever breaks one
+//! What keeps the port's promise are the rounds of each channel (`peers/channel.rs`): whatever breaks one
 //! direction ends the round of both, each end tells its [`Inbox`] once before it takes anything of
 //! the next round, and whatever is said to an inbox about one peer and channel is said under one
 //! lock.

@@ -42,7 +42,7 @@ impl Meter {
         LoadReport {
             rooms: activity.rooms,
             sessions: activity.sessions,
-            events_per_second: last.rates.iter().sum(),
+            events_per_second: last.rates.iter().fold(0.0, |sum, rate| sum + rate),
             shards: last.rates.iter().map(|rate| whole(*rate)).collect(),
         }
     }

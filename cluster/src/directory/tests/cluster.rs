@@ -37,12 +37,13 @@ fn leases() -> LeaseTiming {
 /// A cluster under test: its ways, and a data directory a name.
 struct Town {
     ways: Ways,
+    leases: LeaseTiming,
     folders: BTreeMap<String, TempDir>,
 }
 
 impl Town {
     fn new() -> Self {
-        Self { ways: Ways::new(SEED), folders: BTreeMap::new() }
+        Self { ways: Ways::new(SEED), leases: leases(), folders: BTreeMap::new() }
     }
 
     fn options(&mut self, name: &str, start: Start) -> DirectoryOptions {
@@ -57,7 +58,7 @@ impl Town {
             transport: self.ways.add(name, answers.clone()),
             answers,
             voters: 3,
-            leases: leases(),
+            leases: self.leases,
         };
         let (timing, member) = (timing(), Some(member));
         DirectoryOptions { timing, start, member, ..DirectoryOptions::new(folder.path()) }
@@ -439,6 +440,47 @@ fn slow_and_lossy_ways_delay_changes_and_lose_none() {
             assert_eq!(node.room_count(), 20);
         }
         close_all([&a, &b, &c]).await;
+    });
+}
+
+#[test]
+fn a_silent_node_that_gossip_doubts_is_taken_over_before_its_lease_ends() {
+    runs(async {
+        let mut town = Town::new();
+        // A lease that ends long after this test.
+        town.leases.lease = PATIENCE * 10;
+        let a = town.bootstrap("a").await;
+        let b = town.join("b", "a").await;
+        let c = town.join("c", "a").await;
+        until("three voters", async || [&a, &b, &c].into_iter().all(settled_on_three)).await;
+        until("leases", async || [&a, &b, &c].into_iter().all(leased)).await;
+        a.move_shard(ShardId(9), c.node()).await.expect("accepted");
+        until("at c", async || {
+            release_all(&a).await;
+            owned_by(&a, c.node()).contains(&ShardId(9))
+        })
+        .await;
+        town.kill("c", &c).await;
+        for node in [&a, &b] {
+            node.believe([a.node(), b.node()].into());
+        }
+        until("taken over", async || owned_by(&a, c.node()).is_empty()).await;
+        assert_eq!(a.report().nodes[2].state, NodeState::Down);
+        close_all([&b, &a]).await;
+    });
+}
+
+#[test]
+fn a_data_directory_without_its_log_still_has_an_id_and_is_refused() {
+    runs(async {
+        let mut town = Town::new();
+        let a = town.bootstrap("a").await;
+        let b = town.join("b", "a").await;
+        town.kill("b", &b).await;
+        fs::remove_dir_all(town.folders["b"].path().join(FOLDER)).expect("removed");
+        let refused = town.try_join("b", "a").await.err().expect("refused");
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+        a.close().await;
     });
 }
 
