@@ -1,6 +1,7 @@
 //! Some nodes, each on a host of its own, PostgreSQL on another, and a balancer that leads clients
 //! to any node that says it is ready.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -8,13 +9,14 @@ use std::time::Duration;
 
 use parlance_client::{Http, Server};
 use parlance_storage::testkit::{Place, PostgresServer};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::network::{Host, Network};
-use super::node::{CONTROL_PORT, DATA_PORT, HTTP_PORT, Node, Report};
+use super::node::{CONTROL_PORT, DATA_PORT, HTTP_PORT, Node, Report, shard_of};
 use super::weather::StreamProxy;
 use crate::town::Front;
 
@@ -154,6 +156,34 @@ impl Fleet {
     /// Who has a room, once somebody has.
     pub(crate) async fn owner_of(&self, room: Uuid) -> usize {
         self.once("an owner", |report| Some(self.place_of(report.owner_of(room)?))).await
+    }
+
+    /// Has operators move the rooms' shards until every node has its share of them: a young cluster
+    /// is rebalanced at leisure, and these tests are about one that has rooms everywhere.
+    pub(crate) async fn spread(&self, rooms: &[Uuid]) {
+        // Rooms may share a shard, which can have one owner only.
+        let rooms: BTreeMap<u8, Uuid> = rooms.iter().map(|room| (shard_of(*room), *room)).collect();
+        let spread = timeout(READY, async {
+            loop {
+                let view = self.view().await.expect("the nodes run");
+                let mut elsewhere = 0;
+                for (room, node) in rooms.values().zip(self.nodes.iter().cycle()) {
+                    if view.owner_of(*room) == Some(node.name.as_str()) {
+                        continue;
+                    }
+                    elsewhere += 1;
+                    let to = view.id_of(&node.name).expect("every node is known");
+                    let ask = json!({"do": "move", "shard": shard_of(*room), "to": to});
+                    // It may be on its way already, or too many are.
+                    let _ = self.nodes[0].ask(&ask).await;
+                }
+                if elsewhere == 0 {
+                    return;
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+        });
+        assert!(spread.await.is_ok(), "shards do not move; {:?}", self.view().await);
     }
 
     async fn once<T>(&self, what: &str, find: impl Fn(&Report) -> Option<T>) -> T {

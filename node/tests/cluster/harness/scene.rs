@@ -57,6 +57,9 @@ impl Scene {
     pub(crate) async fn with(fleet: Fleet, shape: Shape, chance: Chance) -> Self {
         let Shape { rooms, members, people, pace, .. } = shape;
         let town = Town::found(&fleet.http(), people, rooms, members).await;
+        if fleet.nodes.len() > 1 {
+            fleet.spread(&town.rooms).await;
+        }
         let talk = Talk::start(fleet.server(), &town, pace, manners(&town)).await;
         talk.goes_on(2 * rooms as u64).await;
         Self { fleet, town, talk, chance, losses: Vec::new() }
