@@ -185,6 +185,8 @@ start_node() {
     local n=$1
     own_session "$bin/parlance" serve --data-dir "$state/node-$n" >>"$state/node-$n.log" 2>&1 &
     node_pids[n]=$!
+    # Its end is told by us.
+    disown
     echo "${node_pids[$n]}" >"$state/node-$n.pid"
 }
 
@@ -268,6 +270,12 @@ all() {
     explain
     # Nodes may die: that is what a cluster is for. Without these two it is none.
     while kill -0 "$balancer" 2>/dev/null && kill -0 "$database" 2>/dev/null; do
+        for n in "${nodes[@]}"; do
+            [ -n "${node_pids[$n]:-}" ] || continue
+            kill -0 "${node_pids[$n]}" 2>/dev/null && continue
+            node_pids[n]=
+            say "node $n is gone; \`deploy/cluster.sh node $n\` starts it again"
+        done
         sleep 1 &
         wait $! || true
     done

@@ -123,11 +123,8 @@ pub(crate) async fn answer(
     let method = request.method().clone();
     let path = redacted(request.uri());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let admitted = if is_probe(request.uri().path()) {
-        Ok(())
-    } else {
-        app.buckets.take(client.address, began.into())
-    };
+    let probe = is_probe(request.uri().path());
+    let admitted = if probe { Ok(()) } else { app.buckets.take(client.address, began.into()) };
     let mut response = match admitted {
         Err(refusal) => ApiError(refusal).into_response(),
         Ok(()) => {
@@ -148,7 +145,13 @@ pub(crate) async fn answer(
     let (status, took) = (response.status().as_u16(), began.elapsed());
     span.in_scope(|| {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(%method, route, path, status, micros, client = %client.address, "request");
+        let client = client.address;
+        // Balancers ask every second, and what they hear is in the metrics.
+        if probe && status < 500 {
+            tracing::debug!(%method, route, path, status, micros, %client, "request");
+        } else {
+            tracing::info!(%method, route, path, status, micros, %client, "request");
+        }
     });
     count(&method, route, status, took);
     response

@@ -117,3 +117,38 @@ fn health_says_whether_the_node_answers() {
     assert_eq!(output.status.code(), Some(6), "{}", said(&output));
     assert!(said(&output).contains("does not answer"), "{}", said(&output));
 }
+
+#[test]
+fn a_lost_directory_is_begun_anew_from_the_database_when_told_so() {
+    let dir = folder();
+    let node = Node::start(dir.path(), &[]);
+    let account = r#"{"username":"ada","password":"Correct-Horse-1"}"#;
+    assert_eq!(node.ask("POST", "/api/auth/register", "", account).0, 201);
+    let ada = node.sign_in("ada", "Correct-Horse-1");
+    let (_, room) = node.ask("POST", "/api/rooms", &ada, r#"{"name":"engines","kind":"public"}"#);
+    let path = format!("/api/rooms/{}/messages", room["id"].as_str().expect("an id"));
+    assert_eq!(node.ask("POST", &path, &ada, r#"{"body":"before"}"#).0, 201);
+    let busy = cluster(dir.path(), &["recover", "--yes"]);
+    assert_eq!(busy.status.code(), Some(3), "a node runs: {}", said(&busy));
+    drop(node.end(Signal::TERM));
+
+    std::fs::remove_file(dir.path().join("directory/log.redb")).expect("it is there");
+    assert_eq!(crate::support::refused(dir.path(), &[]).status.code(), Some(3));
+    let explained = cluster(dir.path(), &["recover"]);
+    assert_eq!(explained.status.code(), Some(6), "{}", said(&explained));
+    for words in ["with 1 rooms", "nothing was changed; say --yes"] {
+        assert!(said(&explained).contains(words), "{}", said(&explained));
+    }
+    assert_eq!(crate::support::refused(dir.path(), &[]).status.code(), Some(3), "nothing was");
+    let told = done(dir.path(), &["recover", "--yes"]);
+    assert!(told.contains("this is node 2 now, with 1 rooms"), "{told}");
+
+    let node = Node::start(dir.path(), &[]);
+    assert!(done(dir.path(), &["status"]).contains("this node  2 (alone), has a lease"));
+    let ada = node.sign_in("ada", "Correct-Horse-1");
+    assert_eq!(node.ask("POST", &path, &ada, r#"{"body":"after"}"#).0, 201);
+    let (status, page) = node.ask("GET", &path, &ada, "");
+    let bodies = page["messages"].as_array().expect("messages").iter();
+    let bodies = bodies.filter_map(|message| message["body"].as_str()).collect::<Vec<_>>();
+    assert_eq!((status, &bodies[..]), (200, &["before", "after"][..]), "{page}");
+}

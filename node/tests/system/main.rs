@@ -1,6 +1,7 @@
 //! The real binary, driven from outside: killed, stopped, cut off from its database, and then
 //! checked against the promises. Every process is ended by its own handle, every port is free.
 
+mod cluster;
 mod conversation;
 mod crash;
 mod harness;

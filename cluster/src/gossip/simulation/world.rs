@@ -27,7 +27,7 @@ pub(super) const fn secs(secs: u64) -> Duration {
 }
 
 /// Far more than the longest schedule of the largest cluster has, unless packets breed packets.
-const EVENTS_MAX: u64 = 3_000_000;
+const EVENTS_MAX: u64 = 1_000_000;
 
 /// What the network does to a packet.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ struct Life {
     core: Core,
     timers: Timers,
     view: View,
+    /// When it is woken next; other wakes are stale.
+    wakes_at: Option<Duration>,
     /// Stopped by a signal: what arrives waits.
     stopped: Option<Vec<(usize, Bytes)>>,
 }
@@ -145,7 +147,7 @@ impl World {
         let identity = Identity::new(node.id, node.incarnation, node.address);
         let (core, effects) = Core::new(identity, seeds, node.said.clone(), rng);
         let (timers, view) = (Timers::default(), core.view());
-        node.life = Some(Life { core, timers, view, stopped: None });
+        node.life = Some(Life { core, timers, view, wakes_at: None, stopped: None });
         self.by_address.insert(node.address, index);
         self.perform(index, effects);
     }
@@ -204,7 +206,12 @@ impl World {
             assert!(self.handled < EVENTS_MAX, "a storm of packets at {at:?}");
             match event {
                 Event::Arrive { to, from, packet } => self.arrive(to, from, packet),
-                Event::Wake(index) => self.wake(index),
+                Event::Wake(index) => {
+                    let life = self.nodes[index].life.as_mut();
+                    if life.is_some_and(|life| life.wakes_at.take_if(|due| *due == at).is_some()) {
+                        self.wake(index);
+                    }
+                }
             }
         }
         self.now = until;
@@ -255,9 +262,11 @@ impl World {
     }
 
     fn wake_when_due(&mut self, index: usize) {
-        let Some(life) = &self.nodes[index].life else { return };
-        if let Some(due) = life.timers.next_due() {
-            self.later(due.max(self.now), Event::Wake(index));
+        let Some(life) = &mut self.nodes[index].life else { return };
+        let Some(due) = life.timers.next_due().map(|due| due.max(self.now)) else { return };
+        if life.wakes_at.is_none_or(|at| due < at) {
+            life.wakes_at = Some(due);
+            self.later(due, Event::Wake(index));
         }
     }
 
@@ -270,19 +279,15 @@ impl World {
         }
         let now = self.now;
         let Some(life) = &mut self.nodes[from].life else { return };
-        let next = life.timers.next_due();
         for (after, timer) in effects.timers {
             life.timers.set(now + after, timer);
         }
-        let sooner = life.timers.next_due() != next;
         if effects.changed {
             let view = life.core.view();
             let before = std::mem::replace(&mut life.view, view);
             self.judge(from, &before);
         }
-        if sooner {
-            self.wake_when_due(from);
-        }
+        self.wake_when_due(from);
     }
 
     fn send(&mut self, from: usize, address: SocketAddr, packet: Bytes) {
