@@ -9,8 +9,9 @@ use crate::harness::scene::{SMALL, Scene};
 async fn a_send_that_goes_to_three_nodes_at_once_is_there_once_and_has_one_answer() {
     let Some(mut scene) = Scene::open(SMALL, 0x5EED_0160).await else { return };
     let places: Vec<Http> = scene.fleet.nodes.iter().map(|node| node.http()).collect();
-    for (room, members) in scene.town.rooms.iter().zip(&scene.town.members) {
-        let who = &scene.town.people[members[members.len() - 1]];
+    for (number, (room, members)) in scene.town.rooms.iter().zip(&scene.town.members).enumerate() {
+        // Somebody who does not write there already.
+        let who = &scene.town.people[members[(number + 2) % members.len()]];
         let places = places.clone();
         scene.talk.write(who, *room, |writer| writer.over_http(places));
     }

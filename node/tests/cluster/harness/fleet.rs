@@ -261,6 +261,7 @@ impl Plan {
              [auth]\nregister_per_minute = 0\nlogin_per_minute = 0\n\
              cluster_secret = \"{SECRET}\"\n\
              argon2_memory_kib = 8192\nargon2_iterations = 1\n\
+             access_token_seconds = 14400\n\
              [database]\nurl = {:?}\n",
             self.database
         );
