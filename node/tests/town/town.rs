@@ -142,6 +142,12 @@ where
     made.into_values().collect()
 }
 
+/// What looks like a node's setting in the environment of the tests, such as their own seed: a node
+/// refuses what it does not know.
+pub(crate) fn names_of_settings() -> impl Iterator<Item = String> {
+    std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("PARLANCE_"))
+}
+
 /// Waits until something holds, and says what it was when it does not within a minute.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(60), async {

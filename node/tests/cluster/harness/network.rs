@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Says that a machine without root or namespaces fails the test instead of skipping it.
-const REQUIRED: &str = "PARLANCE_TEST_NAMESPACES";
+const REQUIRED: &str = "TEST_NAMESPACES";
 /// The networks of this process, so that each has its own name.
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 /// What every name of ours begins with: a bridge's may have 15 characters in all.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::network::Host;
+use crate::town::names_of_settings;
 
 /// Each host is a machine of its own, so every node may have the same ports.
 pub(crate) const HTTP_PORT: u16 = 8080;
@@ -53,6 +54,9 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.log_file());
         let log = log.expect("a log file");
         let mut command = Command::from(self.host.command(env!("CARGO_BIN_EXE_parlance")));
+        for name in names_of_settings() {
+            command.env_remove(name);
+        }
         command
             .args(["serve", "--config"])
             .arg(self.folder.join("node.toml"))

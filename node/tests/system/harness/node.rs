@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::town::Front;
+use crate::town::{Front, names_of_settings};
 
 /// How long a start may take on a busy machine, recovery included. The promise is a second; what
 /// is checked here is that it starts at all.
@@ -67,6 +67,9 @@ impl Node {
             .open(self.folder.path().join("log"))
             .expect("a log file in the temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_parlance"));
+        for name in names_of_settings() {
+            command.env_remove(name);
+        }
         command
             .arg("serve")
             .env("PARLANCE_DATA_DIR", self.folder.path().join("data"))
