@@ -223,6 +223,7 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Shard {
     pub(crate) owner: Option<u64>,
+    pub(crate) epoch: u64,
 }
 
 impl Report {

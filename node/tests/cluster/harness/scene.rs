@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::fleet::Fleet;
+use super::node::shard_of;
 use crate::town::{Ack, Chance, Talk, Talker, Town, small_damage_is_found, verdict};
 
 /// Messages that must get their ack after every fault is over.
@@ -118,8 +119,13 @@ impl Scene {
         println!("everything is ready {:?} after the last fault", begun.elapsed());
         self.talk.goes_on(ACKS_HEALED).await;
         self.print_moves().await;
+        let before = owners(&self.fleet, &self.town).await;
         let (run, acks) = self.talk.end(&self.town).await;
         print_recoveries(&self.losses, &acks);
+        println!(
+            "owners at the end of the talk: {before:#?}\nand now: {:#?}",
+            owners(&self.fleet, &self.town).await
+        );
         verdict(&run, ACKS_HEALED);
         let audit = parlance_storage::audit(&self.fleet.database.url()).await;
         let violations = audit.expect("the database can be read");
@@ -163,4 +169,19 @@ fn print_recoveries(losses: &[Loss], acks: &[Ack]) {
             at(100).expect("not empty"),
         );
     }
+}
+
+/// Who has each room, as each node sees it.
+async fn owners(fleet: &Fleet, town: &Town) -> BTreeMap<Uuid, String> {
+    let mut owners: BTreeMap<Uuid, String> = BTreeMap::new();
+    for node in &fleet.nodes {
+        let Some(report) = node.report().await else { continue };
+        for room in &town.rooms {
+            let owner = report.owner_of(*room).unwrap_or("nobody");
+            let epoch = report.shards[usize::from(shard_of(*room))].epoch;
+            let said = format!("{} says {owner} since {epoch}; ", node.name);
+            owners.entry(*room).or_default().push_str(&said);
+        }
+    }
+    owners
 }
