@@ -361,7 +361,13 @@ impl FeedState {
     fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) -> bool {
         let mut is_hole = false;
         if r#gen != self.r#gen {
+            let was_shown = self.last.is_some_and(|last| last > Seq(0));
             self.begin(r#gen);
+            if was_shown && head > Seq(0) {
+                // Nothing that was shown counts any more.
+                self.mark_hole(encoder, room, Seq(1), head);
+                is_hole = true;
+            }
         } else if let Some(last) = self.last {
             if last >= head {
                 return false;

@@ -2,6 +2,7 @@
 
 pub(crate) mod actor;
 pub mod fold;
+mod generation;
 pub(crate) mod permit;
 mod ring;
 pub mod state;

@@ -45,7 +45,7 @@ use openraft::errors::Fatal;
 use openraft::{Raft, ReadPolicy};
 use parking_lot::Mutex;
 use parlance_actors::ports::directory::DirectoryError;
-use parlance_actors::vocab::{Epoch, Gen, NodeId, ShardId};
+use parlance_actors::vocab::NodeId;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ pub use self::members::{LeaseTiming, Member, NodeInfo};
 pub use self::recover::{Recovered, Recovery, recover};
 pub use self::wire::LoadReport;
 
-use self::command::{Bootstrap, Command, Response, SetGen};
+use self::command::{Bootstrap, Command, Response};
 use self::core::{Core, within};
 use self::driver::Driver;
 use self::identity::{DataLock, Identity};
@@ -195,20 +195,6 @@ impl RaftDirectory {
     /// Says who gossip believes to be alive. It never takes a lease from a node that renews.
     pub fn believe(&self, alive: BTreeSet<NodeId>) {
         *self.core.alive.lock() = Some(alive);
-    }
-
-    /// Raises the generation of a shard that this node owns at this epoch: the database lost
-    /// history. Repeating it, or asking for a lower one, does nothing.
-    ///
-    /// # Errors
-    /// [`DirectoryError::Unavailable`]: whether it was done is unknown; repeat it.
-    pub async fn set_gen(
-        &self,
-        shard: ShardId,
-        epoch: Epoch,
-        r#gen: Gen,
-    ) -> Result<(), DirectoryError> {
-        self.do_it(Command::SetGen(SetGen { shard, epoch, r#gen })).await
     }
 
     /// Ends Raft, makes the log durable, closes the files and gives the data directory back.

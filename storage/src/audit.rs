@@ -187,7 +187,7 @@ pub(crate) async fn audit_tenants(
         for (sql, read) in CHECKS {
             let failed = || StorageError::during(format!("auditing the tenant {name}"));
             let args = vec![Arg::Int(limits::AUDIT_FAULTS_MAX)];
-            let rows = db.rows(*tenant, For::Deciding, sql, args).await.map_err(failed())?;
+            let rows = db.rows(*tenant, For::Scanning, sql, args).await.map_err(failed())?;
             for row in rows {
                 let shard = u8::try_from(row.small(0).map_err(failed())?).unwrap_or_default();
                 let fault = read(&row).map_err(failed())?;

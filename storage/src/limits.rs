@@ -26,7 +26,7 @@ pub const FLIGHTS_MAX: usize = 1_024;
 pub const AUDIT_FAULTS_MAX: i64 = 100;
 /// Rooms that `recover` reads at once: some hundred kilobytes.
 pub const PROJECTED_ROOMS_AT_ONCE: i64 = 1_000;
-/// How long a statement of a lane may take until its connection is given up as lost. Above the
+/// How long a statement may take until its connection is given up as lost. Above the
 /// lock timeout, so that the database's own, unambiguous answer comes first.
 pub const STATEMENT_WAIT: Duration = Duration::from_secs(10);
 /// How long a lane waits for a lock, a fence's above all, before it ends the lane that holds it.

@@ -110,7 +110,7 @@ pub async fn key_in_use(config: &StorageConfig, key: i32) -> Result<bool, Storag
     let db = open(config).await?;
     let mut used = false;
     for (tenant, _) in &config.tenants {
-        let rows = db.rows(*tenant, For::Deciding, USES, vec![Arg::Whole(key)]).await;
+        let rows = db.rows(*tenant, For::Scanning, USES, vec![Arg::Whole(key)]).await;
         used |= !rows.map_err(StorageError::during("looking for uses of a key"))?.is_empty();
     }
     close(&db).await;

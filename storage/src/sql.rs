@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Postgres, Row as _, Sqlite};
 use uuid::Uuid;
 
+use crate::limits;
 use crate::postgres::PostgresDb;
 use crate::schema::Schema;
 use crate::sqlite::SqliteDb;
@@ -188,6 +189,8 @@ pub(crate) enum For {
     Deciding,
     /// A change.
     Writing,
+    /// A read through very much, which an operator waits for: it may take its time.
+    Scanning,
 }
 
 impl Db {
@@ -202,8 +205,15 @@ impl Db {
         match self {
             Self::Postgres(db) => {
                 let schema = db.schemas.of(tenant)?;
+                let mut alone = Alone(Some(db.primary.acquire().await?));
+                let connection = alone.0.as_mut().expect("held until it is done");
                 let query = postgres_query(schema, sql, args);
-                let rows = query.fetch_all(&db.primary).await?;
+                let rows = match purpose {
+                    For::Scanning => query.fetch_all(&mut **connection).await?,
+                    _ => in_time(query.fetch_all(&mut **connection)).await?,
+                };
+                // Answered: the connection goes back to its pool.
+                alone.0 = None;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(db) => {
@@ -247,6 +257,32 @@ fn sqlite_query<'q>(schema: &Schema, sql: &str, args: Vec<Arg>) -> LiteQuery<'q>
     args.into_iter().fold(sqlx::query(schema.sql(sql)), |query, arg| arg.bind_sqlite(query))
 }
 
+/// The connection of one statement by itself. Dropped before its answer, it is closed: whatever
+/// comes from it now is nobody's.
+struct Alone(Option<PoolConnection<Postgres>>);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// A statement's answer. A server that is cut off says nothing and closes nothing, and its
+/// connection would be waited for for ever.
+async fn in_time<T>(
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(limits::STATEMENT_WAIT, statement).await {
+        Ok(result) => result,
+        Err(_) => {
+            let why = "no answer from the database in time";
+            Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)))
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Open {
     Postgres(PoolConnection<Postgres>),
@@ -271,7 +307,7 @@ impl Transaction {
                     For::Writing => "BEGIN ISOLATION LEVEL READ COMMITTED",
                     _ => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
                 };
-                sqlx::raw_sql(begin).execute(&mut **connection).await?;
+                in_time(sqlx::raw_sql(begin).execute(&mut **connection)).await?;
             }
             Open::Sqlite(connection) => {
                 let begin = if purpose == For::Writing { "BEGIN IMMEDIATE" } else { "BEGIN" };
@@ -290,7 +326,7 @@ impl Transaction {
         match self.open.as_mut().expect("open until it ends") {
             Open::Postgres(connection) => {
                 let query = postgres_query(&self.schema, sql, args).persistent(false);
-                let rows = query.fetch_all(&mut **connection).await?;
+                let rows = in_time(query.fetch_all(&mut **connection)).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Open::Sqlite(connection) => {
@@ -305,7 +341,7 @@ impl Transaction {
     pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
         match self.open.as_mut().expect("open until it ends") {
             Open::Postgres(connection) => {
-                sqlx::raw_sql("COMMIT").execute(&mut **connection).await?;
+                in_time(sqlx::raw_sql("COMMIT").execute(&mut **connection)).await?;
             }
             Open::Sqlite(connection) => {
                 sqlx::raw_sql("COMMIT").execute(&mut **connection).await?;

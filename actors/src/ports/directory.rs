@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
+use super::history::DatabaseId;
 use crate::vocab::{
     Epoch, Gen, Key, NodeId, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, RoomSettings, ShardId,
     TenantId, Timestamp, Topic, UserId,
@@ -55,6 +56,8 @@ pub struct Ownership {
     /// The owner is giving it to this node: it takes no new requests for it, settles what is in
     /// flight, and then calls [`Directory::release`].
     pub moving_to: Option<NodeId>,
+    /// The database that the shard's history was last found in; `None` before an owner looked.
+    pub database: Option<DatabaseId>,
 }
 
 /// A tenant.
@@ -121,6 +124,17 @@ pub trait Directory: Send + Sync + 'static {
     /// Gives a moving shard away: nothing of it is in flight here any more. Done when the new owner
     /// is in the directory; of a shard that is not this node's at this epoch it does nothing.
     async fn release(&self, shard: ShardId, epoch: Epoch) -> Result<(), DirectoryError>;
+
+    /// The owner of a shard at this epoch found its history in this database, at this generation:
+    /// a higher one than before when history was lost. Of a shard that is not this node's at this
+    /// epoch it changes nothing.
+    async fn found_history(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        database: DatabaseId,
+        r#gen: Gen,
+    ) -> Result<(), DirectoryError>;
 
     /// Every tenant, ascending by id.
     fn tenants(&self) -> Vec<Tenant>;

@@ -90,8 +90,9 @@ async fn mend(world: &Arc<World>, at: RoomRef) {
         if target_gen != r#gen || target.0.saturating_sub(last.0) > limits::REPLAY_EVENTS_MAX {
             break;
         }
-        let page = world.history.log(at, Range::After(last), limits::PAGE_MAX).await;
-        let events = page.map(|page| page.events).unwrap_or_default();
+        let page = world.history.log(at, Range::After(last), limits::PAGE_MAX);
+        let page = tokio::time::timeout(limits::COMMIT_WAIT, page).await;
+        let events = page.ok().and_then(Result::ok).map(|page| page.events).unwrap_or_default();
         let is_empty = events.is_empty();
         for event in events {
             world.hub.publish(at, r#gen, &Arc::new(event));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 
+use super::generation;
 use super::state::{Effect, Effects, Fact, Known, Look, Post, RoomState, Seen};
 use crate::limits;
 use crate::ports::history::{
@@ -54,6 +55,8 @@ pub(crate) enum RoomMsg {
 /// What the opening read.
 pub(crate) struct Opening {
     opened: Opened,
+    /// The generation that the log has in this database.
+    r#gen: Gen,
     /// Events that the followers here have not been told of.
     missed: Vec<Event>,
     /// Who made the room, where they are not its owner yet.
@@ -250,7 +253,7 @@ impl Room {
     fn opened(&mut self, myself: &ActorRef<RoomMsg>, opening: Result<Opening, HistoryError>) {
         let Phase::Opening(waiting) = &mut self.phase else { return };
         let waiting = std::mem::take(waiting);
-        let Opening { opened, missed, creator, changer } = match opening {
+        let Opening { opened, r#gen, missed, creator, changer } = match opening {
             Ok(opening) => opening,
             Err(error) => {
                 if matches!(error, HistoryError::Fenced) {
@@ -265,6 +268,7 @@ impl Room {
                 return;
             }
         };
+        self.args.r#gen = r#gen;
         self.head.opened(&opened);
         let world = &self.args.world;
         for event in missed {
@@ -466,6 +470,7 @@ async fn open(world: &World, meta: &RoomMeta, epoch: Epoch) -> Result<Opening, H
     let has_entry = meta.version > 0;
     let ask = has_entry.then_some((meta.changed_by, key));
     let opened = world.history.open(at, epoch, ask).await?;
+    let r#gen = generation::find(world, at, epoch, &opened).await?;
     // Without members either everybody left, or the creator could not join.
     let is_founded = !has_entry
         || opened.members > 0
@@ -478,11 +483,12 @@ async fn open(world: &World, meta: &RoomMeta, epoch: Epoch) -> Result<Opening, H
         true => Some(sender(world, meta, meta.changed_by).await?),
         false => None,
     };
-    let missed = match world.hub.last(at) {
+    let shown = world.hub.position(at).filter(|(known, _)| *known == r#gen);
+    let missed = match shown.and_then(|(_, last)| last) {
         Some(last) if last < opened.head => missed(world, at, last, opened.head).await?,
         _ => Vec::new(),
     };
-    Ok(Opening { opened, missed, creator, changer })
+    Ok(Opening { opened, r#gen, missed, creator, changer })
 }
 
 async fn sender(world: &World, meta: &RoomMeta, user: UserId) -> Result<Sender, HistoryError> {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
 use crate::ports::directory::{Directory, DirectoryError, NewRoom, Ownership, RoomChange, Tenant};
+use crate::ports::history::DatabaseId;
 use crate::vocab::{
     Epoch, Gen, Key, NodeId, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, SHARD_COUNT, ShardId,
     TenantId, UserId,
@@ -52,7 +53,13 @@ impl MemoryDirectory {
     /// A directory with the tenant `main` and every shard owned by `node` at epoch 1, gen 1.
     #[must_use]
     pub fn new(node: NodeId) -> Self {
-        let owned = Ownership { owner: node, epoch: Epoch(1), r#gen: Gen(1), moving_to: None };
+        let owned = Ownership {
+            owner: node,
+            epoch: Epoch(1),
+            r#gen: Gen(1),
+            moving_to: None,
+            database: None,
+        };
         let shared = Shared {
             rooms: Mutex::default(),
             shards: Mutex::new(vec![Some(owned); SHARD_COUNT]),
@@ -261,6 +268,22 @@ impl Directory for MemoryDirectory {
             let epoch = Epoch(epoch.0 + 1);
             let owned = Ownership { owner: to, epoch, moving_to: None, ..owned };
             self.set_ownership(shard, Some(owned));
+        }
+        Ok(())
+    }
+
+    async fn found_history(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        database: DatabaseId,
+        r#gen: Gen,
+    ) -> Result<(), DirectoryError> {
+        self.reach_leader()?;
+        let is_mine = |owned: &Ownership| owned.owner == self.node && owned.epoch == epoch;
+        if let Some(owned) = self.ownership(shard).filter(is_mine) {
+            let r#gen = owned.r#gen.max(r#gen);
+            self.set_ownership(shard, Some(Ownership { r#gen, database: Some(database), ..owned }));
         }
         Ok(())
     }

@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 pub use self::cluster::Cause;
 pub(crate) use self::cluster::{
-    AdmitNode, Assign, BeginMove, Duty, Pin, Release, RemoveNode, Restore, SetGen, SetNodeState,
+    AdmitNode, Assign, BeginMove, Duty, FindHistory, Pin, Release, RemoveNode, Restore,
+    SetNodeState,
 };
 
 /// A change of the directory.
@@ -48,7 +49,7 @@ pub(crate) enum Command {
     /// Has a node drain, or no longer.
     SetNodeState(SetNodeState),
     /// Raises a shard's generation.
-    SetGen(SetGen),
+    FindHistory(FindHistory),
     /// Puts rooms back into a directory that was made anew.
     Restore(Restore),
 }
@@ -181,7 +182,9 @@ impl fmt::Display for Command {
             Self::Release(release) => write!(f, "release {}", release.shard),
             Self::Pin(pin) => write!(f, "pin {} to {:?}", pin.shard, pin.to),
             Self::SetNodeState(set) => write!(f, "node {} is {:?}", set.node, set.state),
-            Self::SetGen(set) => write!(f, "shard {} has generation {}", set.shard, set.r#gen.0),
+            Self::FindHistory(found) => {
+                write!(f, "shard {} has generation {}", found.shard, found.r#gen.0)
+            }
             Self::Restore(restore) => write!(f, "restore {} rooms", restore.rooms.len()),
         }
     }

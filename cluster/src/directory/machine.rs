@@ -68,7 +68,7 @@ impl View {
             | Command::BeginMove(_)
             | Command::Release(_)
             | Command::Pin(_)
-            | Command::SetGen(_) => self.tell_of_shards(),
+            | Command::FindHistory(_) => self.tell_of_shards(),
             Command::Bootstrap(_)
             | Command::AdmitNode(_)
             | Command::RemoveNode(_)

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use parlance_actors::ports::directory::{
     Directory, DirectoryError, NewRoom, Ownership, RoomChange, Tenant,
 };
+use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{
-    Epoch, NodeId, RoomId, RoomMeta, RoomName, RoomRef, ShardId, TenantId, Timestamp, UserId,
+    Epoch, Gen, NodeId, RoomId, RoomMeta, RoomName, RoomRef, ShardId, TenantId, Timestamp, UserId,
 };
 use tokio::sync::{broadcast, watch};
 
 use super::RaftDirectory;
-use super::command::{Command, Release, Response};
+use super::command::{Command, FindHistory, Release, Response};
 use crate::limits;
 
 impl RaftDirectory {
@@ -78,6 +79,16 @@ impl Directory for RaftDirectory {
             return Ok(());
         }
         self.do_it(Command::Release(Release { shard, epoch, at: Timestamp::now() })).await
+    }
+
+    async fn found_history(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        database: DatabaseId,
+        r#gen: Gen,
+    ) -> Result<(), DirectoryError> {
+        self.do_it(Command::FindHistory(FindHistory { shard, epoch, r#gen, database })).await
     }
 
     fn tenants(&self) -> Vec<Tenant> {

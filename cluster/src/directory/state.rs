@@ -54,7 +54,7 @@ impl State {
             Command::Release(release) => self.release(index, release),
             Command::Pin(pin) => self.pin(pin),
             Command::SetNodeState(set) => self.set_node_state(set),
-            Command::SetGen(set) => self.set_gen(set),
+            Command::FindHistory(found) => self.find_history(found),
             Command::Restore(restore) => self.restore(restore),
         }
     }

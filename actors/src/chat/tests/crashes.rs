@@ -203,3 +203,52 @@ async fn an_idle_room_goes_to_sleep_and_wakes_up_with_its_log() {
     assert_eq!(node.chat.rooms_awake(), 0);
     assert_eq!(node.say(&ann, room, "awake").await.map(|posted| posted.seq), Ok(Seq(3)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_kept_everything_keeps_the_generation() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "r", RoomKind::Public).await;
+    let mut client = node.client(&ann);
+    client.subscribe(1, room, None).await;
+    node.say(&ann, room, "before").await.expect("posted");
+    client.event(3).await;
+    node.history.fail_over();
+    let refused = node.say(&ann, room, "at once").await.expect_err("the room opens again first");
+    assert_eq!(refused.code, Code::Unavailable);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    node.say(&ann, room, "after").await.expect("posted");
+    client.event(4).await;
+    assert_eq!(client.events(), [3, 4]);
+    let (r#gen, _) =
+        node.chat.history(&ann, room, Range::Latest, 1, View::Log).await.expect("a page");
+    assert_eq!(r#gen, Gen(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_lost_history_begins_the_next_generation() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "r", RoomKind::Public).await;
+    let mut client = node.client(&ann);
+    client.subscribe(1, room, None).await;
+    for _ in 0..3 {
+        node.say(&ann, room, "before").await.expect("posted");
+    }
+    client.event(5).await;
+    node.history.fail_over();
+    node.history.forget_after(RoomRef { tenant: TenantId::MAIN, room }, Seq(3));
+    node.say(&ann, room, "at once").await.expect_err("the room opens again first");
+    let gap = client.until(|frame| frame["type"] == "gap").await;
+    assert_eq!((gap["from"].as_u64(), gap["to"].as_u64()), (Some(1), Some(3)));
+    let posted = node.say(&ann, room, "after").await.expect("posted");
+    assert_eq!(posted.seq, Seq(4));
+    let read = node.chat.history(&ann, room, Range::Latest, 1, View::Log).await;
+    assert_eq!(read.expect("a page").0, Gen(2));
+    // A cursor of the former generation says nothing of this one.
+    let mut late = node.client(&ann);
+    let cursor = Some(Cursor { r#gen: Gen(1), seq: Seq(5) });
+    late.ask(1, Command::Subscribe(vec![(room, cursor)]));
+    let gap = late.until(|frame| frame["type"] == "gap").await;
+    assert_eq!((gap["from"].as_u64(), gap["to"].as_u64()), (Some(1), Some(4)));
+}

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{Epoch, Gen, NodeId, ShardId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -68,12 +69,13 @@ pub(crate) struct SetNodeState {
     pub(in crate::directory) state: Duty,
 }
 
-/// The database lost history of a shard: its generation grows.
+/// A shard's owner found its history in this database, at this generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SetGen {
+pub(crate) struct FindHistory {
     pub(in crate::directory) shard: ShardId,
     pub(in crate::directory) epoch: Epoch,
     pub(in crate::directory) r#gen: Gen,
+    pub(in crate::directory) database: DatabaseId,
 }
 
 /// What the projection in the database still knows, put into a directory that was made anew.
@@ -162,8 +164,9 @@ mod tests {
         assert_eq!(hex(&Command::Pin(Pin { shard, to: Some(NodeId(2)) })), "08070102");
         let drain = SetNodeState { node: NodeId(2), state: Duty::Draining };
         assert_eq!(hex(&Command::SetNodeState(drain)), "090201");
-        let set = SetGen { shard, epoch, r#gen: Gen(2) };
-        assert_eq!(hex(&Command::SetGen(set)), "0a07ac0202");
+        let database = DatabaseId { system: 300, timeline: 3 };
+        let found = FindHistory { shard, epoch, r#gen: Gen(2), database };
+        assert_eq!(hex(&Command::FindHistory(found)), "0a07ac0202ac0203");
         let restore = Restore { tenants: vec![(TenantId(1), "m".into())], rooms: Vec::new() };
         assert_eq!(hex(&Command::Restore(restore)), "0b0101016d00");
         let causes = [

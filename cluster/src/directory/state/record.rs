@@ -52,7 +52,8 @@ impl From<FirstStateRecord> for StateRecord {
         let nodes = nodes.into_iter().map(|(id, at)| (id, NodeRecord::unnamed(at))).collect();
         let shards = shards.into_iter().map(|row| {
             let FirstShardRecord { owner, epoch, r#gen, state } = row;
-            ShardRecord { owner, epoch, r#gen, state, moving_to: None, pinned_to: None }
+            let (moving_to, pinned_to, database) = (None, None, None);
+            ShardRecord { owner, epoch, r#gen, state, moving_to, pinned_to, database }
         });
         let (shards, moves) = (shards.collect(), Vec::new());
         Self { cluster, epoch_base, tenants, nodes, highest_node, shards, moves, rooms }

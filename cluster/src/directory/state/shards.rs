@@ -2,11 +2,12 @@
 //! A command that names an epoch does nothing once that epoch is over, so repeating it is safe.
 
 use parlance_actors::ports::directory::Ownership;
+use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{Epoch, Gen, NodeId, ShardId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::directory::command::{Assign, BeginMove, Cause, Pin, Release, Response, SetGen};
+use crate::directory::command::{Assign, BeginMove, Cause, FindHistory, Pin, Release, Response};
 use crate::limits;
 
 /// One row of the shard table. On disk: see the rules of the commands.
@@ -19,6 +20,8 @@ pub(in crate::directory) struct ShardRecord {
     /// Where its owner gives it, and why.
     pub(in crate::directory) moving_to: Option<(NodeId, Cause)>,
     pub(in crate::directory) pinned_to: Option<NodeId>,
+    /// The database that its history was last found in.
+    pub(super) database: Option<DatabaseId>,
 }
 
 /// Whether a shard's owner serves it.
@@ -44,7 +47,7 @@ pub(in crate::directory) struct MoveRecord {
 impl ShardRecord {
     pub(super) fn serving(owner: NodeId, epoch: Epoch, r#gen: Gen) -> Self {
         let state = ShardState::Serving;
-        Self { owner, epoch, r#gen, state, moving_to: None, pinned_to: None }
+        Self { owner, epoch, r#gen, state, moving_to: None, pinned_to: None, database: None }
     }
 
     /// A node is gone: nothing is kept for it. The shards that it owns wait for a takeover.
@@ -120,18 +123,20 @@ impl State {
         Response::Done
     }
 
-    pub(super) fn set_gen(&mut self, set: &SetGen) -> Response {
-        if let Some(row) = self.row_at(set.shard, set.epoch) {
-            row.r#gen = row.r#gen.max(set.r#gen);
+    pub(super) fn find_history(&mut self, found: &FindHistory) -> Response {
+        if let Some(row) = self.row_at(found.shard, found.epoch) {
+            row.r#gen = row.r#gen.max(found.r#gen);
+            row.database = Some(found.database);
         }
         Response::Done
     }
 
     pub(in crate::directory) fn ownership(&self, shard: ShardId) -> Option<Ownership> {
         let row = self.shards.get(usize::from(shard.0))?;
-        let ShardRecord { owner, epoch, r#gen, state, moving_to, .. } = *row;
+        let ShardRecord { owner, epoch, r#gen, state, moving_to, database, .. } = *row;
         let moving_to = moving_to.map(|(to, _)| to);
-        (state == ShardState::Serving).then_some(Ownership { owner, epoch, r#gen, moving_to })
+        let owned = Ownership { owner, epoch, r#gen, moving_to, database };
+        (state == ShardState::Serving).then_some(owned)
     }
 
     /// Every row, ascending by shard; none before the cluster began.

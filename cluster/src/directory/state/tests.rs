@@ -180,8 +180,13 @@ proptest! {
 fn bootstrap_gives_every_shard_an_epoch_above_the_base() {
     let state = bootstrapped();
     for shard in ShardId::all() {
-        let owned =
-            Ownership { owner: NodeId(1), epoch: Epoch(42), r#gen: Gen(1), moving_to: None };
+        let owned = Ownership {
+            owner: NodeId(1),
+            epoch: Epoch(42),
+            r#gen: Gen(1),
+            moving_to: None,
+            database: None,
+        };
         assert_eq!(state.ownership(shard), Some(owned));
     }
     assert_eq!(&*state.tenants()[0].name, "main");
@@ -281,7 +286,7 @@ fn the_bytes_of_a_snapshot_never_change() {
     // Cluster, epoch base, one tenant, one node, 256 shards, one room.
     let cluster = "0110".to_owned() + "00000000000000000000000100000000";
     let first_shard = ["01", "2a", "01", "01"].concat();
-    let shard = first_shard.clone() + "0000";
+    let shard = first_shard.clone() + "000000";
     let room = [
         "01",
         &id("01"),
