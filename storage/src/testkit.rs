@@ -1,6 +1,8 @@
 //! For tests: a throwaway PostgreSQL server on a unix socket in a temporary folder, and PgBouncer
-//! before it. Each is ended by its process id when dropped, also when a test panics. No network.
+//! before it. Each is ended by its process id when dropped, also when a test panics. No network,
+//! but where a test gives a server a place in one of its own.
 
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +23,17 @@ pub struct PostgresServer {
     programs: PathBuf,
     account: Option<Account>,
     durable: bool,
+    place: Option<Place>,
     child: Option<Child>,
+}
+
+/// A network namespace for a server, and its address there. Needs root.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The namespace's file.
+    pub namespace: PathBuf,
+    /// Where the server listens, beside its unix socket. Everybody who reaches it is let in.
+    pub address: IpAddr,
 }
 
 /// An unprivileged account, because PostgreSQL and PgBouncer refuse to run as root.
@@ -37,6 +49,14 @@ impl PostgresServer {
     /// # Panics
     /// When PostgreSQL is not installed or does not start; the message says what is missing.
     pub async fn start(durable: bool) -> Self {
+        Self::start_at(durable, None).await
+    }
+
+    /// The same, at a place in a network.
+    ///
+    /// # Panics
+    /// Like [`Self::start`].
+    pub async fn start_at(durable: bool, place: Option<Place>) -> Self {
         let programs =
             programs().expect("PostgreSQL 15 or later is installed: apt install postgresql");
         let account = unprivileged();
@@ -45,7 +65,7 @@ impl PostgresServer {
             .tempdir_in("/tmp")
             .expect("a temporary folder");
         own(folder.path(), account);
-        let mut server = Self { folder, programs, account, durable, child: None };
+        let mut server = Self { folder, programs, account, durable, place, child: None };
         let made = server
             .command("initdb")
             .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"])
@@ -53,6 +73,10 @@ impl PostgresServer {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        if server.place.is_some() {
+            let anybody = "local all all trust\nhost all all all trust\n";
+            std::fs::write(server.data().join("pg_hba.conf"), anybody).expect("the rules");
+        }
         server.start_again().await;
         server
     }
@@ -61,6 +85,16 @@ impl PostgresServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://postgres@localhost/postgres?host={}", self.folder.path().display())
+    }
+
+    /// Where the server is in its network, for one that has a place there.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn network_url(&self) -> String {
+        let place = self.place.as_ref().expect("this server has a place in a network");
+        format!("postgres://postgres@{}/postgres", place.address)
     }
 
     /// The folder of the socket.
@@ -115,9 +149,8 @@ impl PostgresServer {
             .tempdir_in("/tmp")
             .expect("a temporary folder");
         own(folder.path(), self.account);
-        let programs = self.programs.clone();
-        let mut standby =
-            Self { folder, programs, account: self.account, durable: self.durable, child: None };
+        let (programs, account, durable) = (self.programs.clone(), self.account, self.durable);
+        let mut standby = Self { folder, programs, account, durable, place: None, child: None };
         let made = standby
             .command("pg_basebackup")
             .args(["--no-sync", "-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-h"])
@@ -188,9 +221,26 @@ impl PostgresServer {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        let program = self.programs.join(program);
+        let mut command = match &self.place {
+            None => Command::new(program),
+            Some(place) => self.command_at(place, &program),
+        };
         command.current_dir(self.folder.path()).stdin(Stdio::null());
-        become_account(&mut command, self.account);
+        if self.place.is_none() {
+            become_account(&mut command, self.account);
+        }
+        command
+    }
+
+    /// Enters the namespace as root, and only then becomes the account. The process stays the same.
+    fn command_at(&self, place: &Place, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", place.namespace.display()));
+        if let Some(Account { user, group }) = self.account {
+            command.arg(format!("--setuid={user}")).arg(format!("--setgid={group}"));
+        }
+        command.arg("--").arg(program);
         command
     }
 
@@ -201,13 +251,15 @@ impl PostgresServer {
             .open(self.folder.path().join("log"))
             .expect("a log file");
         let fsync = if self.durable { "fsync=on" } else { "fsync=off" };
+        let address = self.place.as_ref().map(|place| place.address.to_string());
+        let listen = format!("listen_addresses={}", address.unwrap_or_default());
         self.command("postgres")
             .arg("-D")
             .arg(self.data())
             .arg("-k")
             .arg(self.folder.path())
-            .args(["-c", "listen_addresses=", "-c", "shared_buffers=64MB", "-c", fsync])
-            .args(["-c", "max_connections=60", "-c", "log_min_messages=warning"])
+            .args(["-c", &listen, "-c", "shared_buffers=64MB", "-c", fsync])
+            .args(["-c", "max_connections=200", "-c", "log_min_messages=warning"])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

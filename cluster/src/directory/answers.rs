@@ -144,6 +144,10 @@ impl Core {
         if self.leader() != Some(self.identity.node) {
             return Answer::NotLeader(self.known_leader());
         }
+        // The leader of a cluster that is about to begin, for a node that started beside it.
+        if self.view.state.read().cluster().is_none() {
+            return Answer::Failed("the cluster has not begun".into());
+        }
         if let Some(living) = self.would_displace(&node) {
             return Answer::Failed(format!(
                 "node {living} is there and has the name {}; a node that takes its place can join \

@@ -7,8 +7,8 @@ use parlance_client::protocol::{Kind, View};
 use parlance_client::{Http, Server};
 use tokio::time::{Duration, timeout};
 
-use crate::crash::verdict;
-use crate::harness::{Node, Person, Talk, Talker, Town};
+use crate::harness::{Node, PACE};
+use crate::town::{Person, Talk, Talker, Town, verdict};
 
 /// Messages of the simple client in each life of the node.
 const SIMPLE: u64 = 15;
@@ -16,7 +16,7 @@ const SIMPLE: u64 = 15;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_http_and_simple_chat_share_one_order_through_a_crash() {
     let mut node = Node::start(None).await;
-    let town = Town::found(&node.http(), 4, 1).await;
+    let town = Town::found(&node.http(), 4, 1, 4).await;
     let (lobby, room) = (town.rooms[0], town.rooms[1]);
     let manners = [
         (0, lobby, Talker::InTurn),
@@ -25,7 +25,7 @@ async fn sockets_http_and_simple_chat_share_one_order_through_a_crash() {
         (1, room, Talker::InTurn),
         (2, room, Talker::OverHttp),
     ];
-    let talk = Talk::start(&node, &town, manners).await;
+    let talk = Talk::start(node.server(), &town, PACE, manners).await;
     let simple = &town.people[3];
     let before = chat_simply(&node.server(), simple, 1..=SIMPLE).await;
     talk.goes_on(40).await;
@@ -33,10 +33,10 @@ async fn sockets_http_and_simple_chat_share_one_order_through_a_crash() {
     node.start_again().await;
     let after = chat_simply(&node.server(), simple, SIMPLE + 1..=2 * SIMPLE).await;
     talk.goes_on(40).await;
-    let mut run = talk.end(&node, &town).await;
+    let (mut run, _) = talk.end(&town).await;
     // Simple chat has no keys of its client's own, so its messages are looked at here.
     run.exclusive = false;
-    verdict(&run, &node, 80);
+    verdict(&run, 80);
 
     let http = node.http();
     let said = lobby_messages(&http, simple, lobby).await;

@@ -7,3 +7,5 @@ mod crash;
 mod harness;
 mod outage;
 mod shutdown;
+#[path = "../town/town.rs"]
+mod town;

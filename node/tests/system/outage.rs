@@ -6,8 +6,8 @@ use parlance_client::ClientError;
 use parlance_storage::testkit::PostgresServer;
 use uuid::Uuid;
 
-use crate::crash::verdict;
-use crate::harness::{Chance, Node, Talk, Talker, Town};
+use crate::harness::{Node, PACE};
+use crate::town::{Chance, Talk, Talker, Town, verdict};
 
 /// Stops and crashes of the database, in turn. A send without a database waits up to 10 s for its
 /// commit before it is refused, which is most of this test's time.
@@ -20,7 +20,7 @@ async fn a_node_survives_stops_and_crashes_of_its_database_under_load() {
     let mut chance = Chance::seeded(0x5EED_0003);
     let mut database = PostgresServer::start(true).await;
     let node = Node::start(Some(database.url())).await;
-    let town = Town::found(&node.http(), 4, 2).await;
+    let town = Town::found(&node.http(), 4, 2, 4).await;
     let rooms = &town.rooms;
     let manners = [
         (0, rooms[0], Talker::InTurn),
@@ -28,7 +28,7 @@ async fn a_node_survives_stops_and_crashes_of_its_database_under_load() {
         (2, rooms[2], Talker::BesideEachOther),
         (3, rooms[1], Talker::OverHttp),
     ];
-    let talk = Talk::start(&node, &town, manners).await;
+    let talk = Talk::start(node.server(), &town, PACE, manners).await;
     let mut refused = Vec::new();
     for round in 1..=ROUNDS {
         talk.goes_on(ACKS_A_ROUND).await;
@@ -54,7 +54,7 @@ async fn a_node_survives_stops_and_crashes_of_its_database_under_load() {
         database.start_again().await;
     }
     talk.goes_on(ACKS_A_ROUND).await;
-    let mut run = talk.end(&node, &town).await;
+    let (mut run, _) = talk.end(&town).await;
     run.sent.append(&mut refused);
-    verdict(&run, &node, ROUNDS * ACKS_A_ROUND);
+    verdict(&run, ROUNDS * ACKS_A_ROUND);
 }

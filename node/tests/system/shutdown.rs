@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::crash::verdict;
-use crate::harness::{Node, Person, Talk, Talker, Town};
+use crate::harness::{Node, PACE};
+use crate::town::{Person, Talk, Talker, Town, verdict};
 
 /// Sends that each socket has under way all the time: below what a session may.
 const UNDER_WAY: u64 = 40;
@@ -25,7 +25,7 @@ const ANSWERS_BEFORE: usize = 30;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_send_under_way_is_answered_before_the_node_ends() {
     let mut node = Node::start(None).await;
-    let town = Town::found(&node.http(), 4, 2).await;
+    let town = Town::found(&node.http(), 4, 2, 4).await;
     let (begun, mut beginnings) = mpsc::channel(town.people.len());
     let mut senders = JoinSet::new();
     for (number, person) in town.people.iter().enumerate() {
@@ -44,7 +44,7 @@ async fn every_send_under_way_is_answered_before_the_node_ends() {
     node.start_again().await;
     let logs = town.logs(&node.http()).await;
     let run = Run { sent, streams: Vec::new(), logs, exclusive: true };
-    verdict(&run, &node, town.people.len() as u64);
+    verdict(&run, town.people.len() as u64);
 }
 
 /// One socket that always has as many sends under way as it may.
@@ -139,17 +139,17 @@ impl Flood {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_go_on_over_an_orderly_restart() {
     let mut node = Node::start(None).await;
-    let town = Town::found(&node.http(), 3, 1).await;
+    let town = Town::found(&node.http(), 3, 1, 3).await;
     let manners = [
         (0, town.rooms[0], Talker::InTurn),
         (1, town.rooms[1], Talker::BesideEachOther),
         (2, town.rooms[1], Talker::OverHttp),
     ];
-    let talk = Talk::start(&node, &town, manners).await;
+    let talk = Talk::start(node.server(), &town, PACE, manners).await;
     talk.goes_on(60).await;
     assert!(node.terminate().await.success(), "an asked-for end is a success");
     node.start_again().await;
     talk.goes_on(60).await;
-    let run = talk.end(&node, &town).await;
-    verdict(&run, &node, 120);
+    let (run, _) = talk.end(&town).await;
+    verdict(&run, 120);
 }

@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::front::Front;
+use crate::town::{Front, names_of_settings};
 
 /// How long a start may take on a busy machine, recovery included. The promise is a second; what
 /// is checked here is that it starts at all.
@@ -57,7 +57,7 @@ impl Node {
         let reader =
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.running = Some(Running { child, reader });
-        self.front.lead_to(Some(address));
+        self.front.lead_to([address]);
     }
 
     fn command(&self) -> Command {
@@ -67,6 +67,9 @@ impl Node {
             .open(self.folder.path().join("log"))
             .expect("a log file in the temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_parlance"));
+        for name in names_of_settings() {
+            command.env_remove(name);
+        }
         command
             .arg("serve")
             .env("PARLANCE_DATA_DIR", self.folder.path().join("data"))
@@ -91,7 +94,7 @@ impl Node {
 
     /// Ends it as a crash would.
     pub(crate) async fn kill9(&mut self) {
-        self.front.lead_to(None);
+        self.front.lead_to([]);
         let mut running = self.running.take().expect("the node runs");
         running.child.kill().await.expect("a running child can be killed");
         running.reader.abort();
@@ -107,7 +110,7 @@ impl Node {
             .expect("a running child can be signalled");
         let ended = timeout(TERMINATE, running.child.wait()).await;
         running.reader.abort();
-        self.front.lead_to(None);
+        self.front.lead_to([]);
         match ended {
             Ok(status) => status.expect("a child can be waited for"),
             Err(_) => panic!("5 s after SIGTERM it still runs; its log:\n{}", self.log()),
@@ -128,6 +131,14 @@ impl Node {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the node's log:\n{}", self.log());
+        }
     }
 }
 

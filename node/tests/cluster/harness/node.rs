@@ -1,0 +1,247 @@
+//! One node of a fleet: the real binary on a host of its own, with its data directory, through any
+//! number of starts.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use parlance_client::{Http, Server};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::network::Host;
+use crate::town::names_of_settings;
+
+/// Each host is a machine of its own, so every node may have the same ports.
+pub(crate) const HTTP_PORT: u16 = 8080;
+pub(crate) const CONTROL_PORT: u16 = 7701;
+pub(crate) const DATA_PORT: u16 = 7702;
+/// How long an answer of a node may take before it counts as none.
+const ANSWER: Duration = Duration::from_secs(2);
+/// From SIGTERM to the end, with every shard to give away on a busy machine.
+const TERMINATE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) host: Host,
+    folder: PathBuf,
+    environment: Vec<(String, String)>,
+    running: Option<Child>,
+}
+
+impl Node {
+    /// A node that does not run yet; `folder` holds its configuration and data.
+    pub(crate) fn new(name: String, host: Host, folder: PathBuf, config: &str) -> Self {
+        std::fs::create_dir_all(&folder).expect("a folder for the node");
+        std::fs::write(folder.join("node.toml"), config).expect("its configuration");
+        Self { name, host, folder, environment: Vec::new(), running: None }
+    }
+
+    /// Sets something for every start from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_file());
+        let log = log.expect("a log file");
+        let mut command = Command::from(self.host.command(env!("CARGO_BIN_EXE_parlance")));
+        for name in names_of_settings() {
+            command.env_remove(name);
+        }
+        command
+            .args(["serve", "--config"])
+            .arg(self.folder.join("node.toml"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("an open file"))
+            .stderr(log)
+            .kill_on_drop(true);
+        self.running = Some(command.spawn().expect("the node's binary starts"));
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Fails when it ended by itself.
+    pub(crate) fn must_run(&mut self) {
+        let child = self.running.as_mut().expect("the node was started");
+        if let Ok(Some(status)) = child.try_wait() {
+            panic!("{} ended by itself with {status}; its log:\n{}", self.name, self.log(10));
+        }
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) async fn kill9(&mut self) {
+        let mut child = self.running.take().expect("the node runs");
+        child.kill().await.expect("a running child can be killed");
+    }
+
+    /// The whole machine is gone at once: no connection of it is closed, others hear nothing.
+    pub(crate) async fn loses_power(&mut self, others: &[Host]) {
+        for other in others {
+            other.is_deaf_to(&self.host);
+        }
+        self.kill9().await;
+    }
+
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn go_on(&self) {
+        if self.running.is_some() {
+            self.signal(Signal::CONT);
+        }
+    }
+
+    /// Whether its process stands still.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_pid()));
+        // After the name in brackets comes the state.
+        stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let mut child = self.running.take().expect("the node runs");
+        let ended = timeout(TERMINATE, child.wait()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{} does not end after SIGTERM", self.name));
+        ended.expect("a child can be waited for")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a running child can be signalled");
+    }
+
+    fn pid(&self) -> Pid {
+        let child = self.running.as_ref().expect("the node runs");
+        let id = child.id().expect("a child that was not waited for has an id");
+        Pid::from_raw(i32::try_from(id).expect("an id of Linux")).expect("an id is not zero")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (self.host.address, HTTP_PORT).into()
+    }
+
+    /// This node and no other.
+    pub(crate) fn http(&self) -> Http {
+        Http::new(Server::parse(&format!("http://{}", self.address())).expect("a good address"))
+    }
+
+    /// Asks it as an operator on its machine would.
+    pub(crate) async fn ask(&self, what: &Value) -> Result<Value, String> {
+        let asked = timeout(ANSWER, ask(self.data().join("control.sock"), what)).await;
+        let answer = asked.map_err(|_| "no answer in time".to_owned())?;
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        match answer.get_mut("ok") {
+            Some(value) => Ok(value.take()),
+            None => Err(answer.to_string()),
+        }
+    }
+
+    /// How the cluster looks from here.
+    pub(crate) async fn report(&self) -> Option<Report> {
+        // One that was ended may have left its socket.
+        self.running.as_ref()?;
+        let report = self.ask(&json!({"do": "report"})).await.ok()?;
+        Some(serde_json::from_value(report).expect("a report as the node's own command reads it"))
+    }
+
+    /// A new disk: nothing that it knew is there any more.
+    pub(crate) fn wipe(&self) {
+        assert!(self.running.is_none(), "it does not run");
+        std::fs::remove_dir_all(self.data()).expect("the data directory of an ended node");
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log(&self, lines: usize) -> String {
+        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+}
+
+/// A length of four bytes and as many bytes of JSON, each way.
+async fn ask(socket: impl AsRef<Path>, what: &Value) -> std::io::Result<Value> {
+    let mut stream = UnixStream::connect(socket).await?;
+    let text = serde_json::to_vec(what)?;
+    let length = u32::try_from(text.len()).expect("a few words");
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(&text).await?;
+    let mut answer = vec![0; stream.read_u32().await? as usize];
+    stream.read_exact(&mut answer).await?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// What the tests read of a node's report.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Report {
+    /// The node that says it.
+    pub(crate) node: u64,
+    pub(crate) raft: Raft,
+    pub(crate) nodes: Vec<Known>,
+    pub(crate) shards: Vec<Shard>,
+    /// The last ones.
+    pub(crate) moves: Vec<Move>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Move {
+    pub(crate) cause: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Raft {
+    pub(crate) leader: Option<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Shard {
+    pub(crate) owner: Option<u64>,
+    pub(crate) epoch: u64,
+}
+
+impl Report {
+    pub(crate) fn name_of(&self, id: u64) -> Option<&str> {
+        self.nodes.iter().find(|node| node.id == id).map(|node| node.name.as_str())
+    }
+
+    /// Of several lives of a node the last one: ids grow.
+    pub(crate) fn id_of(&self, name: &str) -> Option<u64> {
+        self.nodes.iter().rfind(|node| node.name == name).map(|node| node.id)
+    }
+
+    /// The owner of a room: its shard is the last byte of its id.
+    pub(crate) fn owner_of(&self, room: Uuid) -> Option<&str> {
+        self.name_of(self.shards[usize::from(shard_of(room))].owner?)
+    }
+}
+
+pub(crate) fn shard_of(room: Uuid) -> u8 {
+    room.as_bytes()[15]
+}

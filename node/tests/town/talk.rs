@@ -1,0 +1,213 @@
+//! People talking while the server comes and goes: each hears everything in their rooms over one
+//! connection, and writes in one of several manners. What all of them saw is the verdict's input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parlance_benches::checker::{Logged, Received, Run, Sent, Stream};
+use parlance_client::connection::Sender;
+use parlance_client::protocol::client::Cursor;
+use parlance_client::{Connection, Http, Options, Server, Update};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
+
+use super::writer::Ledger;
+use super::{Person, Talker, Town, Writer};
+
+/// How long everything may take to come to rest in the end. A client that hears nothing more from
+/// a machine that is gone without a word finds out after 75 s.
+const REST: Duration = Duration::from_secs(120);
+/// How long somebody tries to connect in the beginning.
+const OPEN: Duration = Duration::from_secs(60);
+
+/// What a listener waits for before it ends.
+#[derive(Debug)]
+struct End {
+    heads: BTreeMap<Uuid, u64>,
+    /// It ends now even if it did not hear everything.
+    latest: Instant,
+}
+
+type Heads = Option<End>;
+
+/// When a message was first sent, and when its sender had the ack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ack {
+    pub(crate) room: Uuid,
+    pub(crate) begun: std::time::Instant,
+    pub(crate) acked: std::time::Instant,
+}
+
+/// Somebody who hears everything in their rooms.
+struct Listener {
+    sender: Sender,
+    name: String,
+    rooms: Vec<Uuid>,
+    task: JoinHandle<BTreeMap<Uuid, Vec<Received>>>,
+}
+
+impl Listener {
+    /// Connects and follows the rooms from their first event on.
+    async fn start(
+        server: Server,
+        person: Person,
+        gens: BTreeMap<Uuid, u64>,
+        heads: watch::Receiver<Heads>,
+    ) -> Self {
+        let token = person.token.clone();
+        let options = Options { server, token, refresh_token: None };
+        let connection = timeout(OPEN, open(options)).await;
+        let connection = connection.expect("a running node takes a session");
+        for (room, r#gen) in &gens {
+            let from = Some(Cursor { r#gen: *r#gen, seq: 0 });
+            connection.subscribe(*room, from).await.expect("a member can follow the room");
+        }
+        let sender = connection.sender();
+        let rooms: Vec<Uuid> = gens.into_keys().collect();
+        let task = tokio::spawn(listen(connection, rooms.clone(), heads));
+        Self { sender, name: person.name, rooms, task }
+    }
+}
+
+async fn open(options: Options) -> Connection {
+    loop {
+        match Connection::open(options.clone()).await {
+            Ok(connection) => return connection,
+            Err(error) if error.can_repeat() => sleep(Duration::from_millis(100)).await,
+            Err(error) => panic!("a session is refused: {error}"),
+        }
+    }
+}
+
+async fn listen(
+    mut connection: Connection,
+    rooms: Vec<Uuid>,
+    mut heads: watch::Receiver<Heads>,
+) -> BTreeMap<Uuid, Vec<Received>> {
+    let mut heard: BTreeMap<Uuid, Vec<Received>> = BTreeMap::new();
+    loop {
+        let at = |room: &Uuid| heard.get(room).and_then(|r| r.last()).map_or(0, |r| r.seq);
+        let done = heads
+            .borrow()
+            .as_ref()
+            .is_some_and(|end| rooms.iter().all(|room| at(room) >= end.heads[room]));
+        if done {
+            return heard;
+        }
+        let end = heads.borrow().as_ref().map(|end| end.latest);
+        tokio::select! {
+            // The checker says where they stopped.
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return heard,
+            update = connection.next() => match update {
+                Some(Update::Event { room, event, .. }) => {
+                    heard.entry(room).or_default().push(Received::from(&*event));
+                }
+                Some(Update::Reset { room, r#gen, .. }) => {
+                    panic!("the history of {room} was lost: generation {}", r#gen)
+                }
+                Some(Update::Refused { room, why }) => panic!("{room} was refused: {why}"),
+                Some(Update::Ended { why }) => panic!("the connection ended: {why}"),
+                Some(_) => {}
+                None => panic!("the connection ended without a reason"),
+            },
+            changed = heads.changed() => changed.expect("the talk outlives its listeners"),
+        }
+    }
+}
+
+/// A conversation under way.
+pub(crate) struct Talk {
+    server: Server,
+    pace: Duration,
+    listeners: Vec<Listener>,
+    writers: JoinSet<Vec<Sent>>,
+    ledger: Arc<Ledger>,
+    heads: watch::Sender<Heads>,
+}
+
+impl Talk {
+    /// Everybody listens to everything in their rooms; `manners` says who writes where and how,
+    /// with `pace` between two messages of a writer.
+    pub(crate) async fn start(
+        server: Server,
+        town: &Town,
+        pace: Duration,
+        manners: impl IntoIterator<Item = (usize, Uuid, Talker)>,
+    ) -> Self {
+        let http = Http::new(server.clone());
+        let gens = town.gens(&http).await;
+        let (heads, _) = watch::channel(None);
+        let listeners = super::at_once(town.people.len(), |who| {
+            let gens = town.rooms_of(who).map(|room| (room, gens[&room])).collect();
+            Listener::start(server.clone(), town.people[who].clone(), gens, heads.subscribe())
+        });
+        let (listeners, writers, ledger) = (listeners.await, JoinSet::new(), Arc::default());
+        let mut talk = Self { server, pace, listeners, writers, ledger, heads };
+        for (who, room, how) in manners {
+            let sender = talk.listeners[who].sender.clone();
+            let http = http.clone();
+            talk.write(&town.people[who], room, |writer| writer.write(how, sender, http));
+        }
+        talk
+    }
+
+    /// Lets somebody write in a way of their own.
+    pub(crate) fn write<W>(&mut self, who: &Person, room: Uuid, how: impl FnOnce(Writer) -> W)
+    where
+        W: Future<Output = Vec<Sent>> + Send + 'static,
+    {
+        let (person, pace, ledger) = (who.clone(), self.pace, self.ledger.clone());
+        self.writers.spawn(how(Writer { person, room, pace, ledger }));
+    }
+
+    /// How many messages have their ack.
+    pub(crate) fn acked(&self) -> u64 {
+        self.ledger.acks.lock().expect("nothing panics with this lock").len() as u64
+    }
+
+    /// Waits for this many more acks.
+    pub(crate) async fn goes_on(&self, more: u64) {
+        let goal = self.acked() + more;
+        super::until(&format!("{more} more acks"), || self.acked() >= goal).await;
+    }
+
+    /// Ends the talk once everything that was sent has its answer and everybody has heard
+    /// everything, and gives what the checker needs.
+    pub(crate) async fn end(mut self, town: &Town) -> (Run, Vec<Ack>) {
+        self.ledger.over.store(true, Ordering::Relaxed);
+        let mut sent = Vec::new();
+        while let Some(written) = timeout(REST, self.writers.join_next())
+            .await
+            .unwrap_or_else(|_| panic!("{} writers never got an answer", self.writers.len()))
+        {
+            sent.extend(written.expect("a writer does not panic"));
+        }
+        let logs = town.logs(&Http::new(self.server.clone())).await;
+        let head = |log: &Vec<Logged>| log.last().map_or(0, |logged| logged.entry.seq);
+        let heads = logs.iter().map(|(room, log)| (*room, head(log))).collect();
+        self.heads.send_replace(Some(End { heads, latest: Instant::now() + REST }));
+        let mut streams = Vec::new();
+        for listener in self.listeners {
+            let mut heard = listener.task.await.expect("a listener hears to the end");
+            for room in listener.rooms {
+                streams.push(Stream {
+                    client: listener.name.clone(),
+                    room,
+                    after: Some(0),
+                    complete: true,
+                    received: heard.remove(&room).unwrap_or_default(),
+                });
+            }
+        }
+        let acks = std::mem::take(&mut *self.ledger.acks.lock().expect("nobody writes any more"));
+        let longest = acks.iter().max_by_key(|ack| ack.acked - ack.begun);
+        if let Some(Ack { room, begun, acked }) = longest {
+            println!("longest from first send to ack: {:?}, in {room}", *acked - *begun);
+        }
+        (Run { sent, streams, logs, exclusive: true }, acks)
+    }
+}
