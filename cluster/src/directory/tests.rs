@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parlance_actors::ports::directory::{Directory, Ownership, RoomChange};
 use parlance_actors::testkit::directory_suite::{self, new_room};
-use parlance_actors::vocab::{Epoch, Gen, RoomName, SHARD_COUNT};
+use parlance_actors::vocab::{Epoch, Gen, RoomName, SHARD_COUNT, ShardId};
 use tempfile::TempDir;
 
 use super::*;
