@@ -41,6 +41,8 @@ impl Cluster for Operations {
         }
         let nodes = Arc::clone(&self.directory.nodes().borrow());
         report.links = control_links(&nodes, &self.control.links());
+        // A node is among the seeds that it was told of.
+        report.links.retain(|link| link.peer != report.node);
         report.links.extend(self.data.links());
         report
     }

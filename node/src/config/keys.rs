@@ -245,7 +245,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "database.url",
         kind: Kind::DatabaseUrl,
         about: "postgres://user:password@host:5432/database for PostgreSQL 15 or newer, connected to\n\
-                directly and not through a pooler. Without it: SQLite in the data directory.",
+                directly and not through a pooler. Several servers, as libpq has it (a:5432,b:5432), are\n\
+                all asked, and the primary is taken. Without it: SQLite in the data directory.",
         example: Some("\"postgres://parlance:…@localhost:5432/parlance\""),
     },
     Key {

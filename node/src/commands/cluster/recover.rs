@@ -13,6 +13,10 @@ use crate::config;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
 
+/// By how much the version of a recovered room is above the one in the database. A node that stores
+/// no projection for this many changes of one room has had no database for as long.
+const VERSIONS_APART: u64 = 1_000;
+
 /// Flags of `recover`.
 #[derive(Debug, Args)]
 pub(crate) struct Recover {
@@ -47,13 +51,16 @@ async fn with(storage: &Storage, data_dir: &DataDir, arguments: &Recover) -> Res
         let what = "the database belongs to no cluster yet: there is nothing to recover";
         return Err(Failure::new(Cause::Database, what));
     };
-    let rooms = storage.projected_rooms().await.map_err(assemble::storage_failure)?;
+    let mut rooms = storage.projected_rooms().await.map_err(assemble::storage_failure)?;
     let epoch_floor = storage.highest_epoch().await.map_err(assemble::storage_failure)?;
     print(&explained(cluster, rooms.len(), epoch_floor, data_dir))?;
     if !arguments.yes {
         let what = "nothing was changed; say --yes if you mean it";
         return Err(Failure::new(Cause::Other, what));
     }
+    // A projection may be some versions behind, and a version is the key of an event: none of those
+    // that may have been is used again.
+    rooms.iter_mut().for_each(|room| room.version += VERSIONS_APART);
     let recovery = Recovery {
         data_dir: data_dir.path().to_owned(),
         cluster,
