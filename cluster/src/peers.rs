@@ -269,7 +269,7 @@ impl Shared {
         if told == Told::Already {
             return;
         }
-        peer.link(channel).outlet.interrupt();
+        peer.link(channel).interrupt();
         peer.interruptions.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("parlance_link_interruptions_total", "kind" => "data").increment(1);
         self.inbox().interrupted(peer.node, channel);

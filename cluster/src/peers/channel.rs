@@ -7,8 +7,15 @@
 //! that it sees, before any frame of it, and joins that round; what it notices later of the ended
 //! round it passes over. So each end is told once a round, and never after it took frames that the
 //! other sent because of having been told.
+//!
+//! Nothing of a round is taken from the peer before this end has a stream of that round to it. What
+//! the inbox answers then goes on that stream, or the stream breaks, which ends the round, and both
+//! ends are told. An end takes nothing to open its stream, so the two cannot wait for each other. A
+//! peer that can be heard and not reached is not taken from: what it sends waits in its queue, until
+//! that overflows and it is told.
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 use super::outlet::Outlet;
 
@@ -17,6 +24,8 @@ use super::outlet::Outlet;
 pub(super) struct Link {
     pub(super) outlet: Outlet,
     rounds: Mutex<Rounds>,
+    /// What [`may_take`](Self::may_take) waits for may have come.
+    turned: Notify,
 }
 
 /// What decides which frames count. Pure: it says what to tell, and tells nobody.
@@ -108,8 +117,38 @@ impl Link {
         let is_present = rounds.round == round;
         if is_present {
             self.outlet.open();
+            self.turned.notify_waiters();
         }
         is_present
+    }
+
+    /// The round ended, under the lock of the rounds: what waits to be sent is lost.
+    pub(super) fn interrupt(&self) {
+        self.outlet.interrupt();
+        self.turned.notify_waiters();
+    }
+
+    /// Waits until frames of this stream may be taken: until this node has a stream of the same round
+    /// to the peer. `false` once they may never be, because the round is over or another stream is
+    /// in its place.
+    pub(super) async fn may_take(&self, stream: StreamId) -> bool {
+        // The stream that this one replaced waits no longer.
+        self.turned.notify_waiters();
+        loop {
+            // Before the look, so that no turn after it is missed.
+            let turned = self.turned.notified();
+            {
+                let rounds = self.rounds.lock();
+                if !rounds.takes(stream) {
+                    return false;
+                }
+                // It is open in the present round or not at all.
+                if self.outlet.is_open() {
+                    return true;
+                }
+            }
+            turned.await;
+        }
     }
 }
 

@@ -113,6 +113,11 @@ impl Outlet {
         self.queue.lock().phase != Phase::NoWay
     }
 
+    /// Whether it takes frames.
+    pub(super) fn is_open(&self) -> bool {
+        self.queue.lock().phase == Phase::Open
+    }
+
     /// Takes what has gathered, up to what one write should have. Small frames are copied together,
     /// because a piece of its own costs more than its bytes.
     pub(super) fn next(&self) -> Next {

@@ -107,7 +107,13 @@ async fn read(
         let _ = stream.stop(stop_code(round));
         return;
     };
-    if let Err(bad) = take(shared, peer, channel, id, &mut stream).await {
+    // Meanwhile the sender is held back by the stream's window.
+    let may_take = tokio::select! {
+        may_take = link.may_take(id) => may_take,
+        // The sender gave the round up, or the connection is lost.
+        _ = stream.received_reset() => false,
+    };
+    if may_take && let Err(bad) = take(shared, peer, channel, id, &mut stream).await {
         let why = format!("node {}, channel {}: {bad}", peer.node, channel.0);
         shared.endpoint.refused(connection.remote_address(), "malformed", &why);
     }

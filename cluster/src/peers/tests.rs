@@ -1,5 +1,6 @@
 //! The data endpoint over loopback: the port's promises with links that overflow, break and lie.
 
+mod answers;
 mod faults;
 mod strangers;
 

@@ -213,6 +213,9 @@ async fn a_newer_start_of_a_peer_interrupts_the_link_to_its_older_one() {
     let newer = silent(&town, TWO, anywhere(), 2);
     newer.attach();
     newer.knows(&[at(ONE, one.links.local_addr())]);
+    one.ear.until("told", |ear| ear.interruptions(TWO, FIRST) >= 1).await;
+    // Nothing is taken from it before there is a way to it.
+    one.knows(&[at(TWO, newer.links.local_addr())]);
     // The first frames may fall into the round that the newer start ends, and be lost.
     let last_is_newer =
         |ear: &Ear| ear.frames(TWO, FIRST).last().is_some_and(|last| last == "newer");
@@ -223,12 +226,11 @@ async fn a_newer_start_of_a_peer_interrupts_the_link_to_its_older_one() {
         }
     });
     arrived.await.expect("a frame of the newer start");
-    // Before the frame.
-    one.ear.until("told", |ear| ear.interruptions(TWO, FIRST) >= 1).await;
+    // Before the first frame of the newer start.
     let heard = one.ear.of(TWO, FIRST);
-    let frame = heard.iter().rposition(|heard| matches!(heard, Heard::Frame(..))).expect("heard");
+    let newer_frame = Heard::Frame(TWO, FIRST, "newer".into());
+    let frame = heard.iter().position(|heard| *heard == newer_frame).expect("heard");
     assert!(heard[..frame].contains(&Heard::Interrupted(TWO, FIRST)), "{heard:?}");
-    one.knows(&[at(TWO, newer.links.local_addr())]);
     one.send(TWO, FIRST, "to the newer").await;
     newer.ear.until("a frame", |ear| !ear.frames(ONE, FIRST).is_empty()).await;
 }

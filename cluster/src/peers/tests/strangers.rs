@@ -7,15 +7,22 @@ use super::*;
 use crate::link::{Close, LinkEndpoint, Linked, Protocols, Purpose, transport};
 
 /// Node 2 as an endpoint that can say what no node says.
-fn rogue(town: &Town, name: &str, node: Option<NodeId>) -> Arc<LinkEndpoint> {
+pub(super) fn rogue(town: &Town, name: &str, node: Option<NodeId>) -> Arc<LinkEndpoint> {
     let hello = Hello { node, incarnation: 1, ..Hello::default() };
     let options = options(town.identity(name), hello);
     LinkEndpoint::bind(options, &[Purpose::Actor], Protocols::NOW, transport()).expect("bound")
 }
 
-async fn dial(rogue: &LinkEndpoint, to: &Node) -> Linked {
+pub(super) async fn dial(rogue: &LinkEndpoint, to: &Node) -> Linked {
     let address = to.links.local_addr().to_string();
     rogue.dial(&address, None, Purpose::Actor).await.expect("linked")
+}
+
+/// Whoever dials the rogue is let in and not answered.
+pub(super) fn let_in(rogue: &Arc<LinkEndpoint>) {
+    rogue.accept_with(|linked| async move {
+        linked.connection.closed().await;
+    });
 }
 
 async fn closed(linked: &Linked) -> ConnectionError {
@@ -36,7 +43,7 @@ async fn refused(rogue: &LinkEndpoint, by: &Node) -> String {
     }
 }
 
-fn header(round: u64) -> [u8; 9] {
+pub(super) fn header(round: u64) -> [u8; 9] {
     StreamHeader { channel: FIRST, round }.encode()
 }
 
@@ -88,8 +95,9 @@ async fn a_node_whose_disk_was_wiped_is_not_sent_to_under_its_old_id() {
 async fn a_frame_over_the_bound_ends_its_stream_before_it_is_read() {
     let town = Town::new();
     let one = Node::new(&town, ONE);
-    one.knows(&[at(TWO, anywhere())]);
     let rogue = rogue(&town, "n2", Some(TWO));
+    let_in(&rogue);
+    one.knows(&[at(TWO, rogue.local_addr())]);
     let linked = dial(&rogue, &one).await;
     let mut stream = linked.connection.open_uni().await.expect("a stream");
     stream.write_all(&header(0)).await.expect("written");
