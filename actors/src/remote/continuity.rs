@@ -166,9 +166,15 @@ impl World {
         self.rooms.depart_unless(|shard, epoch| {
             !changed.contains_key(&shard) || own(shard).is_some_and(|own| own.epoch == epoch)
         });
-        self.remote
+        let left = self
+            .remote
             .followers
             .forget_rooms(|at| changed.contains_key(&at.shard()) && own(at.shard()).is_none());
+        for (at, node) in left {
+            // One that does not get it hears of an interruption, and follows again as well.
+            let word = Envelope::NotFollowed { room: at };
+            let _ = self.remote.send(node, Channel::of_room(at), &word);
+        }
         for shard in changed.keys().copied() {
             if let Some(own) = own(shard).filter(|own| own.moving_to.is_some()) {
                 let (world, epoch) = (self.clone(), own.epoch);

@@ -63,13 +63,19 @@ impl FollowerNodes {
         }
     }
 
-    /// The room is not this node's any more: its followers follow its next owner.
-    pub(super) fn forget_rooms(&self, is_gone: impl Fn(RoomRef) -> bool) {
+    /// Forgets rooms that are not this node's any more. Gives who followed them, who must be told:
+    /// a node that knew of the next owner before this one did may have followed this one for it.
+    pub(super) fn forget_rooms(&self, is_gone: impl Fn(RoomRef) -> bool) -> Vec<(RoomRef, NodeId)> {
         let gone = self.rooms.iter().map(|room| *room.key()).filter(|at| is_gone(*at));
         let gone: Vec<RoomRef> = gone.collect();
+        let mut followed = Vec::new();
         for at in gone {
-            self.retain_in(at, |_| false);
+            if let Some((_, nodes)) = self.rooms.remove(&at) {
+                self.count.fetch_sub(1, Ordering::AcqRel);
+                followed.extend(nodes.into_iter().map(|known| (at, known.node)));
+            }
         }
+        followed
     }
 
     fn retain_in(&self, at: RoomRef, keep: impl Fn(&FollowerNode) -> bool) {

@@ -25,6 +25,8 @@ pub struct MemoryDirectory {
     shared: Arc<Shared>,
     cut: AtomicBool,
     lease: watch::Sender<bool>,
+    /// What this node believes of the shards while it lags behind.
+    lagging: Mutex<Option<Vec<Option<Ownership>>>>,
 }
 
 struct Shared {
@@ -77,7 +79,8 @@ impl MemoryDirectory {
     }
 
     fn sharing(node: NodeId, shared: Arc<Shared>) -> Self {
-        Self { node, shared, cut: AtomicBool::new(false), lease: watch::Sender::new(true) }
+        let (lease, lagging) = (watch::Sender::new(true), Mutex::default());
+        Self { node, shared, cut: AtomicBool::new(false), lease, lagging }
     }
 
     /// Cuts the way to the leader: look-ups go on, every change, barrier and health check is
@@ -91,6 +94,26 @@ impl MemoryDirectory {
     pub fn heal(&self) {
         self.cut.store(false, Ordering::SeqCst);
         self.lease.send_replace(true);
+    }
+
+    /// This node sees no more changes of shards but those that it is [shown](Self::show).
+    pub fn lag(&self) {
+        let now = self.shared.shards.lock().clone();
+        *self.lagging.lock() = Some(now);
+    }
+
+    /// A node that lags sees one change.
+    pub fn show(&self, shard: ShardId, ownership: Option<Ownership>) {
+        if let Some(believed) = &mut *self.lagging.lock() {
+            believed[usize::from(shard.0)] = ownership;
+        }
+        self.shared.shards_changed.send_modify(|version| *version += 1);
+    }
+
+    /// This node sees everything again.
+    pub fn catch_up(&self) {
+        *self.lagging.lock() = None;
+        self.shared.shards_changed.send_modify(|version| *version += 1);
     }
 
     /// Gives a shard to an owner, or to nobody.
@@ -247,6 +270,9 @@ impl Directory for MemoryDirectory {
     }
 
     fn ownership(&self, shard: ShardId) -> Option<Ownership> {
+        if let Some(believed) = &*self.lagging.lock() {
+            return believed[usize::from(shard.0)];
+        }
         self.shared.shards.lock()[usize::from(shard.0)]
     }
 

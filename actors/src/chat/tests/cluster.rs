@@ -45,11 +45,21 @@ impl Cluster {
 
     /// Gives a room's shard to a node at once, as after the death of its owner.
     pub(super) fn assign(&self, room: RoomId, to: u64) {
-        let shard = room.shard();
-        let owned = self.directory().ownership(shard).expect("owned");
+        self.assign_from(1, room, to);
+    }
+
+    /// The same, going by what a node knows.
+    pub(super) fn assign_from(&self, knows: u64, room: RoomId, to: u64) {
+        let owned = self.view_of(knows, room).expect("owned");
         let epoch = Epoch(owned.epoch.0 + 1);
         let owned = Ownership { owner: NodeId(to), epoch, moving_to: None, ..owned };
-        self.directory().set_ownership(shard, Some(owned));
+        self.directory().set_ownership(room.shard(), Some(owned));
+    }
+
+    /// Who owns a room's shard, as far as a node knows.
+    pub(super) fn view_of(&self, node: u64, room: RoomId) -> Option<Ownership> {
+        let place = usize::try_from(node - 1).expect("small");
+        self.directories[place].ownership(room.shard())
     }
 
     pub(super) fn end(&mut self, number: u64) {

@@ -143,3 +143,31 @@ async fn a_shard_that_comes_back_unseen_shows_what_the_other_owner_committed() {
     cluster.directory().set_ownership(shard, Some(owned));
     client.event(3).await;
 }
+
+/// The node that gets a shard back does not know yet that it had lost it, when the others follow it.
+#[tokio::test(start_paused = true)]
+async fn who_follows_an_owner_that_lags_behind_is_told_to_follow_again() {
+    let cluster = Cluster::start(2).await;
+    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+    let ann = one.user("ann").await;
+    let room = one.room(&ann, "r", RoomKind::Public).await;
+    let mut client = two.client(&ann);
+    client.subscribe(1, room, None).await;
+    cluster.directory().lag();
+    cluster.assign_from(2, room, 2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let at_two = cluster.view_of(2, room);
+    two.say(&ann, room, "at the other node").await.expect("posted");
+    cluster.assign_from(2, room, 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let at_one = cluster.view_of(2, room);
+    // Only now the first node hears of the one, and then of the other.
+    cluster.directory().show(room.shard(), at_two);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.directory().show(room.shard(), at_one);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.directory().catch_up();
+    one.say(&ann, room, "back").await.expect("posted");
+    client.event(4).await;
+    assert_eq!(client.events(), [3, 4]);
+}
