@@ -4,7 +4,9 @@
 //! shared bytes to each follower's outbox. One lock a room: nobody else's room waits for it.
 //! The hub keeps the last seq of each room, drops repeats, and never leaves a hole unmarked.
 
-use std::collections::{HashMap, VecDeque};
+mod followers;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,8 +14,9 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use self::followers::{Followers, Following};
 use crate::limits;
-use crate::outbox::{Outbox, Pushed};
+use crate::outbox::Outbox;
 use crate::ports::Frames;
 use crate::ports::frames::Dialect;
 use crate::session::Output;
@@ -67,49 +70,6 @@ struct Recent {
 }
 
 type EncodedFrames = [Option<Option<Bytes>>; Dialect::COUNT];
-
-struct Following {
-    follower: Follower,
-    /// What it was shown before it joined. The room's owner may be ahead of this hub, which then
-    /// shows those who joined earlier what they still lack.
-    shown: Seq,
-    /// Set while events are not pushed because the outbox was full: the first one missed.
-    cut_from: Option<Seq>,
-}
-
-/// Followers in a dense list, with the place of each session. Only this changes the two.
-#[derive(Default)]
-struct Followers {
-    list: Vec<Following>,
-    places: HashMap<SessionId, usize>,
-}
-
-impl Followers {
-    fn insert(&mut self, following: Following) {
-        let session = following.follower.session;
-        self.remove(session);
-        self.places.insert(session, self.list.len());
-        self.list.push(following);
-    }
-
-    fn remove(&mut self, session: SessionId) -> bool {
-        let Some(place) = self.places.remove(&session) else { return false };
-        self.list.swap_remove(place);
-        if let Some(moved) = self.list.get(place) {
-            self.places.insert(moved.follower.session, place);
-        }
-        true
-    }
-
-    fn get_mut(&mut self, session: SessionId) -> Option<&mut Following> {
-        self.places.get(&session).map(|place| &mut self.list[*place])
-    }
-
-    fn sessions_of(&self, user: UserId) -> Vec<SessionId> {
-        let of_user = self.list.iter().filter(|f| f.follower.user == user);
-        of_user.map(|f| f.follower.session).collect()
-    }
-}
 
 /// A session that is about to follow a room. While it lives, every event that the room publishes
 /// is kept for it (as far as the ring goes).
@@ -489,37 +449,6 @@ impl FeedState {
         let Some(following) = self.followers.get_mut(session) else { return };
         if let (Some(from), Some(to)) = (following.cut_from.take(), last) {
             following.push_gap(encoder, room, from, to);
-        }
-    }
-}
-
-impl Following {
-    fn push(
-        &mut self,
-        frames: &mut EncodedFrames,
-        encoder: &dyn Frames,
-        room: RoomRef,
-        seq: Seq,
-        output: &Output<'_>,
-    ) {
-        if self.cut_from.is_some() || seq <= self.shown {
-            return;
-        }
-        let Some(frame) = encoded(frames, encoder, self, output) else { return };
-        if self.follower.outbox.push_event(room, frame) == Pushed::Cut {
-            metrics::counter!("parlance_feed_cuts_total").increment(1);
-            self.cut_from = Some(seq);
-        }
-    }
-
-    fn push_gap(&self, encoder: &dyn Frames, room: RoomRef, from: Seq, to: Seq) {
-        let from = from.max(self.shown.next());
-        if from > to {
-            return;
-        }
-        let output = Output::Gap { room: room.room, from, to };
-        if let Some(frame) = encoder.encode(self.follower.dialect, &output) {
-            self.follower.outbox.push_answer(frame);
         }
     }
 }

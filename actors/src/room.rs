@@ -3,6 +3,7 @@
 pub(crate) mod actor;
 pub mod fold;
 mod generation;
+mod opening;
 pub(crate) mod permit;
 mod ring;
 pub mod state;

@@ -7,18 +7,16 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 
-use super::generation;
+use super::opening::{Opening, open, read_fact};
 use super::state::{Effect, Effects, Fact, Known, Look, Post, RoomState, Seen};
 use crate::limits;
 use crate::ports::history::{
-    Append, AppendSink, HistoryError, NotTakenWhy, Opened, Outcome, Range, RoomHead, Settled,
+    Append, AppendSink, HistoryError, NotTakenWhy, Outcome, RoomHead, Settled,
 };
 use crate::remote::moved;
 use crate::session::waiter::{Reply, Waiter};
 use crate::supervisor::Load;
-use crate::vocab::{
-    Epoch, Event, Gen, Key, Refusal, RoomMeta, RoomRef, Sender, Seq, Timestamp, UserId,
-};
+use crate::vocab::{Epoch, Gen, Refusal, RoomMeta, RoomRef, Sender, Seq, Timestamp, UserId};
 use crate::world::{Notice, World};
 
 /// What a room is told.
@@ -50,19 +48,6 @@ pub(crate) enum RoomMsg {
     /// Panics, for tests of supervision.
     #[cfg(any(test, feature = "testkit"))]
     Crash,
-}
-
-/// What the opening read.
-pub(crate) struct Opening {
-    opened: Opened,
-    /// The generation that the log has in this database.
-    r#gen: Gen,
-    /// Events that the followers here have not been told of.
-    missed: Vec<Event>,
-    /// Who made the room, where they are not its owner yet.
-    creator: Option<Sender>,
-    /// Who changed the room last, where its log lacks the event for it.
-    changer: Option<Sender>,
 }
 
 /// Where an open room stands.
@@ -465,67 +450,4 @@ pub(crate) fn unavailable(error: &HistoryError) -> Refusal {
             Refusal::internal()
         }
     }
-}
-
-async fn open(world: &World, meta: &RoomMeta, epoch: Epoch) -> Result<Opening, HistoryError> {
-    let at = meta.at();
-    let key = Key::of_room_version(meta.id, meta.version);
-    let has_entry = meta.version > 0;
-    let ask = has_entry.then_some((meta.changed_by, key));
-    let opened = world.history.open(at, epoch, ask).await?;
-    let r#gen = generation::find(world, at, epoch, &opened).await?;
-    // Without members either everybody left, or the creator could not join.
-    let is_founded = !has_entry
-        || opened.members > 0
-        || world.history.key(at, meta.created_by, Key::of_creator(meta.id)).await?.is_some();
-    let creator = match is_founded {
-        true => None,
-        false => Some(sender(world, meta, meta.created_by).await?),
-    };
-    let changer = match has_entry && opened.asked.is_none() {
-        true => Some(sender(world, meta, meta.changed_by).await?),
-        false => None,
-    };
-    let shown = world.hub.position(at).filter(|(known, _)| *known == r#gen);
-    let missed = match shown.and_then(|(_, last)| last) {
-        Some(last) if last < opened.head => missed(world, at, last, opened.head).await?,
-        _ => Vec::new(),
-    };
-    Ok(Opening { opened, r#gen, missed, creator, changer })
-}
-
-async fn sender(world: &World, meta: &RoomMeta, user: UserId) -> Result<Sender, HistoryError> {
-    let found = world.accounts.user(meta.tenant, user).await;
-    let found = found.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
-    let username = found.map_or_else(|| "".into(), |user| user.username.shared());
-    Ok(Sender { id: user, username })
-}
-
-/// What was committed and never published, because the room crashed in between. Of too many only
-/// the last is read: the hub then marks the hole with a gap.
-async fn missed(
-    world: &World,
-    at: RoomRef,
-    last: Seq,
-    head: Seq,
-) -> Result<Vec<Event>, HistoryError> {
-    if head.0 - last.0 > limits::REPLAY_EVENTS_MAX {
-        return Ok(Vec::new());
-    }
-    let page = world.history.log(at, Range::After(last), limits::PAGE_MAX).await?;
-    Ok(page.events.into_iter().filter(|event| event.seq <= head).collect())
-}
-
-async fn read_fact(
-    world: &World,
-    at: RoomRef,
-    asker: UserId,
-    fact: Fact,
-) -> Result<Known, HistoryError> {
-    Ok(match fact {
-        Fact::Role(user) => Known::Role(world.members.role(at, user).await?),
-        Fact::Target(seq) => Known::Target(world.history.event(at, seq).await?),
-        Fact::Key(key) => Known::Key(world.history.key(at, asker, key).await?),
-        Fact::LastMessage => Known::LastMessage(world.history.last_message_at(at, asker).await?),
-    })
 }
