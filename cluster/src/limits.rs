@@ -68,6 +68,9 @@ pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
 pub(crate) const LATE_RENEWAL: Duration = Duration::from_secs(10);
 /// Shards that move at a time, so that most of the cluster never waits for moves.
 pub(crate) const MOVING_MAX: usize = 8;
+/// Shards that move at a time away from a node that drains: it is about to end, and each second that
+/// it takes is one in which the rest may be lost to it.
+pub(crate) const DRAINING_MAX: usize = 64;
 /// The pause between two rounds of rebalancing, so that loads are measured where shards are now.
 pub(crate) const REBALANCE_PAUSE: Duration = Duration::from_secs(10);
 
@@ -188,4 +191,4 @@ const _: () = assert!(STREAM_WINDOW_BYTES * (CHANNELS as u32) < CONNECTION_WINDO
 const _: () = assert!(PACKET_BYTES_MAX * 8 <= DATAGRAMS_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_PIECE_BYTES * 2 < CALL_BYTES_MAX);
 const _: () = assert!(FORWARD_WAIT.as_millis() < CHANGE_WAIT.as_millis());
-const _: () = assert!(MOVING_MAX <= MOVES_KEPT);
+const _: () = assert!(MOVING_MAX <= DRAINING_MAX && DRAINING_MAX <= MOVES_KEPT);

@@ -82,7 +82,7 @@ impl Board {
         let moving = next.shards.values().filter(|shard| shard.moving_to.is_some()).count();
         let room = limits::MOVING_MAX.saturating_sub(moving);
         next.follow_pins(&mut decision, room);
-        next.empty_draining(&mut decision, room);
+        next.empty_draining(&mut decision, limits::DRAINING_MAX.saturating_sub(moving));
         if rebalance && moving == 0 && decision == Decision::default() {
             next.even_out(&mut decision, room);
             next.swap(&mut decision, room);

@@ -238,7 +238,7 @@ impl Storage {
     }
 
     /// Audits the stored history of every tenant; an empty list is the proof of its order. Reads
-    /// all of it. [`audit`] does the same with only a URL.
+    /// all of it. [`audit()`] does the same with only a URL.
     ///
     /// # Errors
     /// [`StorageError::Database`]; then nothing is proven.

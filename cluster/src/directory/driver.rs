@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use openraft::{ChangeMembers, RaftMetrics};
 use parlance_actors::vocab::{Epoch, NodeId, ShardId, Timestamp};
 use tokio::task::JoinSet;
@@ -215,10 +216,13 @@ impl Driver {
             // What is left is about loads, and they must be measured anew.
             self.rebalanced = Some(Instant::now());
         }
-        for command in plan.commands(&decision, &overdue, Timestamp::now()) {
-            if !self.propose(command).await {
-                return;
-            }
+        // Each names its epoch, so that their order does not matter: they share the log's writes.
+        let commands = plan.commands(&decision, &overdue, Timestamp::now());
+        let written = join_all(commands.into_iter().map(|command| self.propose(command))).await;
+        let failed: Vec<String> = written.into_iter().filter_map(Result::err).collect();
+        if let Some(why) = failed.first() {
+            // The next look may decide the same again.
+            tracing::warn!(count = failed.len(), why, "proposals of the leader were not committed");
         }
     }
 
@@ -234,16 +238,12 @@ impl Driver {
         late.map(|((shard, _), _)| *shard).collect()
     }
 
-    /// Whether it was committed. When not, the rest waits for another look at what is so then.
-    async fn propose(&self, command: Command) -> bool {
+    /// Why it was not committed, if it was not.
+    async fn propose(&self, command: Command) -> Result<(), String> {
         let what = command.to_string();
         let written = self.core.raft.client_write(command);
         let committed = within(limits::FORWARD_WAIT, written).await;
-        if let Err(why) = &committed {
-            // Every command names its epoch, so the next tick may decide the same again.
-            tracing::warn!(what, why, "the leader's proposal was not committed");
-        }
-        committed.is_ok()
+        committed.map(drop).map_err(|why| format!("{what}: {why}"))
     }
 
     /// Over a slow way heartbeats are answered too late to count, and entries are not: a leader

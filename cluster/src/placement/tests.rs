@@ -126,7 +126,10 @@ proptest! {
         let moving = board.shards.iter().filter(|(id, shard)| {
             shard.moving_to.is_some() && !cancelled.contains(id) && !taken.contains(id)
         }).count();
-        prop_assert!(decision.moves.is_empty() || moving + decision.moves.len() <= limits::MOVING_MAX);
+        let drains = decision.moves.iter().filter(|(_, _, cause)| *cause == Cause::Drain).count();
+        let others = decision.moves.len() - drains;
+        prop_assert!(others == 0 || moving + others <= limits::MOVING_MAX);
+        prop_assert!(drains == 0 || moving + decision.moves.len() <= limits::DRAINING_MAX);
         for (id, to, cause) in &decision.moves {
             let shard = board.shards[id];
             prop_assert!(board.lives(*to));
