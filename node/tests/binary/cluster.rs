@@ -51,7 +51,7 @@ fn a_node_that_is_alone_shows_itself_and_every_shard() {
 
     for (arguments, why) in [
         (&["move", "7", "2"][..], "there is no node 2: this one, 1, is alone"),
-        (&["pin", "7", "bob"], "there is no node \"bob\"; there are alone"),
+        (&["pin", "7", "bob"], "there is no node \"bob\"; known nodes: alone"),
         (&["drain", "alone"], "there is no other one to give its shards to"),
         (&["remove", "1"], "node 1 is the last voter"),
     ] {

@@ -226,7 +226,7 @@ impl Report {
             }
             (None, _) => {
                 let names = self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>();
-                let what = format!("there is no node {name:?}; there are {}", names.join(", "));
+                let what = format!("there is no node {name:?}; known nodes: {}", names.join(", "));
                 Err(Failure::new(Cause::Other, what))
             }
         }
