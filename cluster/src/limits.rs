@@ -184,6 +184,44 @@ pub(crate) const READ_BYTES_MAX: usize = 256 * 1024;
 /// How long a stream may take to say which channel it is.
 pub(crate) const STREAM_HEADER_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a direct dial may take before a way over another node is tried beside it: longer than
+/// one takes in a data centre, and short enough that both together find a way within a lease.
+pub(crate) const RELAY_AFTER: Duration = Duration::from_millis(300);
+/// How long a way over another node is held at least before a direct one is looked for, because each
+/// change of the way interrupts the channels.
+pub(crate) const RELAY_HOLD: Duration = Duration::from_secs(5);
+/// How long a direct connection must stand before it takes the place of a relayed one: one that died
+/// right after its handshake is known to be dead by then.
+pub(crate) const DIRECT_PROVEN: Duration = Duration::from_millis(2_500);
+/// Relays that one dial asks. Each is connected, so a refusal comes at once.
+pub(crate) const RELAYS_TRIED_MAX: usize = 4;
+/// How long a passage may take to be opened: the relay may have to dial its target.
+pub(crate) const PASSAGE_WAIT: Duration = Duration::from_secs(3);
+/// How long a passage outlives its connection, so that the far end hears of the end.
+pub(crate) const PASSAGE_LINGER: Duration = Duration::from_millis(500);
+/// Passages that one node may have carried by another: three for each node that it does not reach.
+pub(crate) const PASSAGES_PER_ORIGIN_MAX: usize = 16;
+/// Passages that one endpoint carries for others. One more is refused, and the origin asks another
+/// relay.
+pub(crate) const PASSAGES_MAX: usize = 64;
+/// Streams in both directions that a peer may open on one connection of the data endpoint: only
+/// passages are such streams.
+pub(crate) const PASSAGES_PER_CONNECTION_MAX: u32 = 64;
+/// A packet on a passage: what QUIC sends where it knows nothing of the path is 1,200 bytes.
+pub(crate) const PASSAGE_PACKET_BYTES_MAX: usize = 1_452;
+/// Packets that wait at each step of a passage, under a megabyte. One more is dropped, and the
+/// connection on the passage slows down.
+pub(crate) const PASSAGE_PACKETS_MAX: usize = 512;
+/// Packets that one write on a passage takes together.
+pub(crate) const PASSAGE_PACKETS_AT_ONCE: usize = 64;
+/// Packets of all passages that came in and that QUIC has yet to take. One more is dropped.
+pub(crate) const PASSAGES_ARRIVED_MAX: usize = 2_048;
+
+const _: () = assert!(DIRECT_PROVEN.as_millis() > LINK_IDLE.as_millis());
+const _: () = assert!(PASSAGES_PER_ORIGIN_MAX < PASSAGES_MAX);
+// A relay's connection to one target may carry everybody's.
+const _: () = assert!(PASSAGES_MAX <= PASSAGES_PER_CONNECTION_MAX as usize);
+const _: () = assert!(PASSAGES_MAX <= CALLS_PER_CONNECTION_MAX as usize);
 const _: () = assert!(LINK_KEEP_ALIVE.as_millis() * 3 < LINK_IDLE.as_millis());
 const _: () = assert!(FRAME_BYTES_MAX + FRAME_OVERHEAD_BYTES <= CHANNEL_BYTES_MAX);
 // Channels from which nothing is taken yet do not hold up the others.

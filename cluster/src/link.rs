@@ -11,8 +11,11 @@ mod frame;
 mod hello;
 mod identity;
 mod line;
+mod passages;
 mod refusals;
+mod relay;
 mod tls;
+mod way;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,3 +27,4 @@ pub use hello::Hello;
 pub(crate) use hello::Purpose;
 pub use identity::{Identity, IdentityError, IdentityFiles};
 pub(crate) use line::pause;
+pub(crate) use relay::Neighbours;

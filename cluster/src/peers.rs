@@ -8,7 +8,8 @@
 //! lock.
 //!
 //! It does not find peers (it is told of them with [`DataLinks::set_peers`]), and it does not look
-//! into frames. Frames go straight to a peer or not at all: nobody carries them for others.
+//! into frames. Where there is no direct way to a peer, the connection goes over another one, which
+//! changes nothing here but the report: the ends are the same.
 
 mod channel;
 mod outlet;
@@ -23,21 +24,23 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use parlance_actors::ports::cluster::LinkReport;
 use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers};
 use parlance_actors::vocab::NodeId;
-use quinn::Connection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
-    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES,
+    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, PASSAGES_PER_CONNECTION_MAX,
+    STREAM_WINDOW_BYTES,
 };
-use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, socket, transport};
+use crate::link::{
+    BindError, LinkEndpoint, LinkOptions, Linked, Neighbours, Protocols, Purpose, socket, transport,
+};
 use crate::transport::PeerName;
 use channel::{Link, Told};
 
@@ -77,7 +80,7 @@ struct Peer {
     data: Mutex<Arc<str>>,
     channels: [Link; CHANNELS as usize],
     /// The connection that this node sends on.
-    connection: Mutex<Option<Connection>>,
+    linked: Mutex<Option<Linked>>,
     /// The newest start of the peer that was heard of.
     incarnation: watch::Sender<u64>,
     interruptions: AtomicU64,
@@ -106,7 +109,7 @@ impl DataLinks {
         options.hello.node = Some(node);
         let mut transport = transport();
         transport
-            .max_concurrent_bidi_streams(1_u8.into())
+            .max_concurrent_bidi_streams(PASSAGES_PER_CONNECTION_MAX.into())
             .max_concurrent_uni_streams(CHANNEL_STREAMS_MAX.into())
             .stream_receive_window(STREAM_WINDOW_BYTES.into())
             .receive_window(CONNECTION_WINDOW_BYTES.into())
@@ -123,6 +126,7 @@ impl DataLinks {
             inbox: OnceLock::new(),
             attached: CancellationToken::new(),
         });
+        shared.endpoint.set_neighbours(Arc::downgrade(&shared) as Weak<dyn Neighbours>);
         let here = Arc::clone(&shared);
         shared.endpoint.accept_with(move |linked| receive::serve(Arc::clone(&here), linked));
         Ok(Self { shared })
@@ -144,8 +148,10 @@ impl DataLinks {
     /// The links to all peers, ascending by id.
     #[must_use]
     pub fn links(&self) -> Vec<LinkReport> {
-        let mut links: Vec<_> =
-            self.shared.peers.read().values().map(|peer| peer.report()).collect();
+        let peers = self.shared.peers.read();
+        let called =
+            |name: &PeerName| peers.values().find(|peer| peer.name == *name).map(|peer| peer.node);
+        let mut links: Vec<_> = peers.values().map(|peer| peer.report(called)).collect();
         links.sort_by_key(|link| link.peer);
         links
     }
@@ -154,8 +160,8 @@ impl DataLinks {
     #[cfg(test)]
     fn cut(&self, node: NodeId) {
         let peer = self.shared.peers.read().get(&node).cloned();
-        if let Some(connection) = peer.and_then(|peer| peer.connection.lock().clone()) {
-            connection.close(0_u8.into(), b"cut");
+        if let Some(linked) = peer.and_then(|peer| peer.up()) {
+            linked.connection.close(0_u8.into(), b"cut");
         }
     }
 
@@ -205,6 +211,15 @@ impl fmt::Debug for DataLinks {
     }
 }
 
+impl Neighbours for Shared {
+    fn direct(&self) -> Vec<(PeerName, Arc<str>)> {
+        let peers: Vec<_> = self.peers.read().values().cloned().collect();
+        let is_direct = |peer: &&Arc<Peer>| peer.up().is_some_and(|up| up.over.is_none());
+        let direct = peers.iter().filter(is_direct);
+        direct.map(|peer| (peer.name.clone(), Arc::clone(&peer.data.lock()))).collect()
+    }
+}
+
 impl Shared {
     fn set_peers(self: &Arc<Self>, given: Vec<PeerAddress>) {
         let mut live = BTreeSet::from([self.node]);
@@ -242,7 +257,7 @@ impl Shared {
             name,
             data: Mutex::new(Arc::clone(data)),
             channels: Default::default(),
-            connection: Mutex::default(),
+            linked: Mutex::default(),
             incarnation: watch::Sender::new(0),
             interruptions: AtomicU64::new(0),
             ended: self.endpoint.closing.child_token(),
@@ -286,14 +301,19 @@ impl Peer {
         self.channels.iter().map(|link| link.outlet.queued_bytes() as u64).sum()
     }
 
-    fn report(&self) -> LinkReport {
-        let up = self.connection.lock().clone().filter(|up| up.close_reason().is_none());
+    /// The connection that this node sends on, while it lives.
+    fn up(&self) -> Option<Linked> {
+        self.linked.lock().clone().filter(|up| up.connection.close_reason().is_none())
+    }
+
+    fn report(&self, called: impl FnOnce(&PeerName) -> Option<NodeId>) -> LinkReport {
+        let up = self.up();
         LinkReport {
             peer: self.node,
             kind: "data",
             connected: up.is_some(),
-            relayed_by: None,
-            rtt_ms: up.map(|up| up.rtt().as_secs_f64() * 1_000.0),
+            relayed_by: up.as_ref().and_then(|up| called(up.over.as_ref()?)),
+            rtt_ms: up.map(|up| up.connection.rtt().as_secs_f64() * 1_000.0),
             queued_bytes: self.queued_bytes(),
             interruptions: self.interruptions.load(Ordering::Relaxed),
         }

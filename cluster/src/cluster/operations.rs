@@ -85,6 +85,11 @@ fn control_links(nodes: &[NodeInfo], lines: &[ControlLink]) -> Vec<LinkReport> {
         });
         let rtt_ms = line.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0);
         link.connected |= line.connected;
+        // Of several services one may still be on its way back.
+        link.relayed_by = link.relayed_by.or_else(|| {
+            let over = line.over.as_ref()?;
+            nodes.iter().find(|node| node.name == *over).map(|node| node.id)
+        });
         link.rtt_ms = link.rtt_ms.into_iter().chain(rtt_ms).reduce(f64::min);
         link.interruptions += line.interruptions;
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use super::endpoint::{
 use super::frame::{self, FrameError};
 use super::hello::{Hello, Purpose};
 use super::line::Line;
+use super::relay::Neighbours;
 use crate::limits::{
     CALL_BYTES_MAX, CALL_SERVE_WAIT, CALLS_MAX, CALLS_PER_CONNECTION_MAX, DATAGRAMS_BYTES_MAX,
     LINES_MAX, PACKET_BYTES_MAX, PACKETS_QUEUE_MAX, SNAPSHOT_CALLS_MAX,
@@ -40,6 +41,8 @@ pub struct ControlLink {
     pub service: &'static str,
     /// There is a connection.
     pub connected: bool,
+    /// The node that relays it.
+    pub over: Option<PeerName>,
     /// Its round trip.
     pub rtt: Option<Duration>,
     /// How often a connection was lost.
@@ -95,6 +98,7 @@ impl ControlLinks {
             calls: Semaphore::new(CALLS_MAX),
             snapshot_calls: Semaphore::new(SNAPSHOT_CALLS_MAX),
         });
+        shared.endpoint.set_neighbours(Arc::downgrade(&shared) as Weak<dyn Neighbours>);
         let here = Arc::clone(&shared);
         shared.endpoint.accept_with(move |linked| Arc::clone(&here).take(linked));
         Ok((Self { shared }, received))
@@ -135,6 +139,7 @@ impl ControlLinks {
                     name: up.as_ref().map(|up| up.name.clone()).or_else(|| line.expected.clone()),
                     service: line.purpose.name(),
                     connected: up.is_some(),
+                    over: up.as_ref().and_then(|up| up.over.clone()),
                     rtt: up.map(|up| up.connection.rtt()),
                     interruptions: line.interruptions(),
                 }
@@ -248,6 +253,16 @@ async fn ask(line: &Line, request: Bytes, asked: &mut bool) -> Result<Bytes, Fai
     frame::read(&mut recv).await.map_err(|error| lost(&error))
 }
 
+impl Neighbours for Shared {
+    fn direct(&self) -> Vec<(PeerName, Arc<str>)> {
+        let lines: Vec<_> = self.lines.lock().values().cloned().collect();
+        let up = lines.iter().filter_map(|line| Some((line.up()?, line)));
+        up.filter(|(up, _)| up.over.is_none())
+            .map(|(up, line)| (up.name, Arc::clone(&line.address)))
+            .collect()
+    }
+}
+
 impl Shared {
     /// The line to a place. Fails when too many are in use.
     fn line(
@@ -283,7 +298,8 @@ impl Shared {
             Purpose::Gossip => self.receive(&linked).await,
             Purpose::Raft => self.answer(&linked, Service::Raft).await,
             Purpose::Snapshot => self.answer(&linked, Service::Snapshot).await,
-            Purpose::Actor => {
+            // The endpoint itself serves those who want a relay.
+            Purpose::Actor | Purpose::Relay => {
                 linked
                     .connection
                     .close(Close::Refused.code(), b"actors' frames go to the data endpoint");

@@ -12,8 +12,8 @@ use parking_lot::RwLock;
 use parlance_actors::vocab::NodeId;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{
-    Connection, ConnectionError, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    AsyncUdpSocket, Connection, ConnectionError, EndpointConfig, Incoming, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
@@ -24,7 +24,9 @@ use tokio_util::task::TaskTracker;
 
 use super::hello::{self, Hello, Purpose};
 use super::identity::Identity;
+use super::passages::{Passage, Passages};
 use super::refusals::Refusals;
+use super::relay::Relay;
 use super::tls;
 use crate::limits::{
     CLOSE_WAIT, CONNECTIONS_MAX, DIAL_ADDRESSES_MAX, HANDSHAKE_WAIT, HANDSHAKES_UNPROVEN_MAX,
@@ -110,6 +112,15 @@ pub(crate) struct Linked {
     pub(crate) purpose: Purpose,
     pub(crate) name: PeerName,
     pub(crate) hello: Hello,
+    /// The node that relays it; `None` for a direct one.
+    pub(crate) over: Option<PeerName>,
+}
+
+/// How packets travel.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Direct,
+    Relayed,
 }
 
 /// The versions of each protocol that a node speaks, the preferred one first.
@@ -118,6 +129,7 @@ pub(crate) struct Protocols {
     pub(crate) gossip: &'static [&'static str],
     pub(crate) raft: &'static [&'static str],
     pub(crate) actor: &'static [&'static str],
+    pub(crate) relay: &'static [&'static str],
 }
 
 impl Protocols {
@@ -125,6 +137,7 @@ impl Protocols {
         gossip: &["parlance-gossip/1"],
         raft: &["parlance-raft/1"],
         actor: &["parlance-actor/1"],
+        relay: &["parlance-relay/1"],
     };
 
     fn of(&self, purpose: Purpose) -> &'static [&'static str] {
@@ -132,6 +145,7 @@ impl Protocols {
             Purpose::Gossip => self.gossip,
             Purpose::Raft | Purpose::Snapshot => self.raft,
             Purpose::Actor => self.actor,
+            Purpose::Relay => self.relay,
         }
     }
 }
@@ -153,6 +167,10 @@ pub(crate) fn socket(listen: SocketAddr) -> Result<UdpSocket, BindError> {
 /// One endpoint.
 pub(crate) struct LinkEndpoint {
     quinn: quinn::Endpoint,
+    /// Of connections that go over other nodes.
+    relayed: quinn::Endpoint,
+    pub(super) passages: Arc<Passages>,
+    pub(super) relay: Relay,
     transport: Arc<TransportConfig>,
     identity: Arc<Identity>,
     protocols: Protocols,
@@ -195,17 +213,34 @@ impl LinkEndpoint {
             accepts.iter().flat_map(|purpose| protocols.of(*purpose)).copied().collect();
         accepted.dedup();
         let transport = Arc::new(transport);
-        let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity, &accepted)?));
-        server.transport_config(Arc::clone(&transport)).max_incoming(CONNECTIONS_MAX);
+        let server = |accepted: &[&str]| -> Result<ServerConfig, BindError> {
+            let tls = tls::server(&identity, accepted)?;
+            let mut server = ServerConfig::with_crypto(Arc::new(tls));
+            server.transport_config(Arc::clone(&transport)).max_incoming(CONNECTIONS_MAX);
+            Ok(server)
+        };
+        // Not on a relayed connection: there is no second hop.
+        let passages = Passages::new();
+        let relayed = quinn::Endpoint::new_with_abstract_socket(
+            EndpointConfig::default(),
+            Some(server(&accepted)?),
+            Arc::clone(&passages) as Arc<dyn AsyncUdpSocket>,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(failed)?;
+        accepted.extend(protocols.of(Purpose::Relay));
         let quinn = quinn::Endpoint::new(
             EndpointConfig::default(),
-            Some(server),
+            Some(server(&accepted)?),
             socket,
             Arc::new(TokioRuntime),
         )
         .map_err(failed)?;
         let endpoint = Arc::new(Self {
             quinn,
+            relayed,
+            passages,
+            relay: Relay::default(),
             transport,
             identity,
             protocols,
@@ -238,6 +273,11 @@ impl LinkEndpoint {
         self.quinn.open_connections()
     }
 
+    /// This node's own name.
+    pub(super) fn name(&self) -> PeerName {
+        self.identity.name()
+    }
+
     pub(crate) fn hello(&self) -> Hello {
         *self.hello.read()
     }
@@ -258,28 +298,60 @@ impl LinkEndpoint {
         F: Fn(Linked) -> T + Clone + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
-        let endpoint = Arc::clone(self);
-        self.spawn(async move {
-            while let Some(incoming) = endpoint.incoming().await {
-                if let Some((incoming, permit)) = endpoint.admit(incoming) {
-                    let (here, take) = (Arc::clone(&endpoint), take.clone());
-                    endpoint.spawn(async move {
-                        let closing = here.closing.clone();
-                        let served = async {
-                            if let Some(linked) = here.welcome(incoming).await {
-                                take(linked).await;
-                            }
-                        };
-                        closing.run_until_cancelled(served).await;
-                        drop(permit);
-                    });
+        for way in [Way::Direct, Way::Relayed] {
+            let (endpoint, take) = (Arc::clone(self), take.clone());
+            self.spawn(async move {
+                while let Some(incoming) = endpoint.incoming(way).await {
+                    if let Some((incoming, permit)) = endpoint.admit(incoming) {
+                        let (here, take) = (Arc::clone(&endpoint), take.clone());
+                        endpoint.spawn(async move {
+                            let closing = here.closing.clone();
+                            closing.run_until_cancelled(here.serve(way, incoming, take)).await;
+                            drop(permit);
+                        });
+                    }
                 }
-            }
-        });
+            });
+        }
     }
 
-    async fn incoming(&self) -> Option<Incoming> {
-        self.closing.run_until_cancelled(self.quinn.accept()).await.flatten()
+    async fn incoming(&self, way: Way) -> Option<Incoming> {
+        self.closing.run_until_cancelled(self.of(way).accept()).await.flatten()
+    }
+
+    fn of(&self, way: Way) -> &quinn::Endpoint {
+        match way {
+            Way::Direct => &self.quinn,
+            Way::Relayed => &self.relayed,
+        }
+    }
+
+    /// Serves a new connection until it ends.
+    async fn serve<F, T>(self: Arc<Self>, way: Way, incoming: Incoming, take: F)
+    where
+        F: Fn(Linked) -> T,
+        T: Future<Output = ()>,
+    {
+        let passage = match way {
+            Way::Direct => None,
+            Way::Relayed => self.passages.at(incoming.remote_address()),
+        };
+        let Some(mut linked) = self.welcome(incoming).await else { return };
+        linked.over = passage.as_ref().map(|passage| passage.relay.clone());
+        if linked.purpose == Purpose::Relay {
+            return self.relay_for(linked).await;
+        }
+        let connection = linked.connection.clone();
+        let ends_with_its_passage = async {
+            let Some(passage) = passage else { return };
+            tokio::select! {
+                () = passage.ended.cancelled() => {
+                    connection.close(Close::Done.code(), b"the relay is gone");
+                }
+                _ = connection.closed() => {}
+            }
+        };
+        tokio::join!(take(linked), ends_with_its_passage);
     }
 
     /// Refuses what is too much, and lets addresses prove themselves when many knock.
@@ -339,7 +411,7 @@ impl LinkEndpoint {
         hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
         // A stream that is stopped already is as good as ended.
         let _ = send.finish();
-        Ok(Linked { connection, purpose, name, hello })
+        Ok(Linked { connection, purpose, name, hello, over: None })
     }
 
     /// Dials `host:port`, every address that the name has, one after the other.
@@ -356,7 +428,8 @@ impl LinkEndpoint {
             .map_err(|error| unreachable(format!("the name is not known: {error}")))?;
         let mut failed: Option<DialError> = None;
         for address in found.take(DIAL_ADDRESSES_MAX) {
-            let tried = timeout(HANDSHAKE_WAIT, self.reach(address, expected, purpose)).await;
+            let tried =
+                timeout(HANDSHAKE_WAIT, self.reach(&self.quinn, address, expected, purpose)).await;
             let error = match tried {
                 Ok(Ok(linked)) => return Ok(linked),
                 Ok(Err(error)) => error,
@@ -376,8 +449,22 @@ impl LinkEndpoint {
         Err(failed.unwrap_or_else(|| unreachable("the name has no address".to_owned())))
     }
 
+    /// Dials a node on a passage.
+    pub(super) async fn reach_over(
+        &self,
+        passage: &Passage,
+        expected: &PeerName,
+        purpose: Purpose,
+    ) -> Result<Linked, DialError> {
+        let mut linked =
+            self.reach(&self.relayed, passage.address, Some(expected), purpose).await?;
+        linked.over = Some(passage.relay.clone());
+        Ok(linked)
+    }
+
     async fn reach(
         &self,
+        endpoint: &quinn::Endpoint,
         address: SocketAddr,
         expected: Option<&PeerName>,
         purpose: Purpose,
@@ -387,8 +474,7 @@ impl LinkEndpoint {
             .map_err(|error| DialError::Unreachable(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(Arc::clone(&self.transport));
-        let connection = self
-            .quinn
+        let connection = endpoint
             .connect_with(config, address, ANY_NODE)
             .map_err(|error| DialError::Unreachable(format!("{address}: {error}")))?
             .await
@@ -415,7 +501,7 @@ impl LinkEndpoint {
             Err(_) => return Err(broken()),
         };
         self.check(&connection, &name, &hello)?;
-        Ok(Linked { connection, purpose, name, hello })
+        Ok(Linked { connection, purpose, name, hello, over: None })
     }
 
     fn peer_name(&self, connection: &Connection) -> Result<PeerName, DialError> {
@@ -489,9 +575,14 @@ impl LinkEndpoint {
             )),
             (NO_PROTOCOL, None) => DialError::WrongPeer(format!(
                 "it speaks no version of a protocol that this node speaks here ({})",
-                [self.protocols.gossip, self.protocols.raft, self.protocols.actor]
-                    .concat()
-                    .join(", ")
+                [
+                    self.protocols.gossip,
+                    self.protocols.raft,
+                    self.protocols.actor,
+                    self.protocols.relay
+                ]
+                .concat()
+                .join(", ")
             )),
             // All other alerts of TLS: certificates that are not accepted, on this side or there.
             (0x100..=0x1ff, _) => DialError::WrongPeer(format!("TLS: {error}")),
@@ -501,9 +592,13 @@ impl LinkEndpoint {
 
     /// Counts a refusal, and logs it once a minute for an address and kind.
     pub(crate) fn refused(&self, address: SocketAddr, kind: &'static str, why: &str) {
+        // The address of a passage means nothing to anybody else.
+        let over = self.passages.at(address);
+        let address = over.as_ref().map_or(address, |passage| passage.relay_at);
+        let over = over.map(|passage| tracing::field::display(passage.relay));
         metrics::counter!("parlance_link_refusals_total", "kind" => kind).increment(1);
         if self.refusals.say(address.ip(), kind, Instant::now()) {
-            tracing::warn!(%address, kind, why, "a link was refused");
+            tracing::warn!(%address, over, kind, why, "a link was refused");
         }
     }
 
@@ -512,13 +607,16 @@ impl LinkEndpoint {
         self.end();
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = timeout(CLOSE_WAIT, self.quinn.wait_idle()).await;
+        let idle = async { tokio::join!(self.relayed.wait_idle(), self.quinn.wait_idle()) };
+        let _ = timeout(CLOSE_WAIT, idle).await;
     }
 
     /// Begins the end without waiting for it.
     pub(crate) fn end(&self) {
         self.closing.cancel();
-        self.quinn.close(Close::Done.code(), b"the node ends");
+        for endpoint in [&self.relayed, &self.quinn] {
+            endpoint.close(Close::Done.code(), b"the node ends");
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Raft,
     Snapshot,
     Actor,
+    /// Passages over this node to others.
+    Relay,
 }
 
 impl Purpose {
@@ -41,6 +43,7 @@ impl Purpose {
             Self::Raft => "raft",
             Self::Snapshot => "snapshot",
             Self::Actor => "actor",
+            Self::Relay => "relay",
         }
     }
 
@@ -50,11 +53,12 @@ impl Purpose {
             Self::Raft => 1,
             Self::Snapshot => 2,
             Self::Actor => 3,
+            Self::Relay => 4,
         }
     }
 
     fn of_code(code: u8) -> Option<Self> {
-        [Self::Gossip, Self::Raft, Self::Snapshot, Self::Actor]
+        [Self::Gossip, Self::Raft, Self::Snapshot, Self::Actor, Self::Relay]
             .into_iter()
             .find(|purpose| purpose.code() == code)
     }

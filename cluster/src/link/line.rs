@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::endpoint::{DialError, LinkEndpoint, Linked};
+use super::endpoint::{Close, DialError, LinkEndpoint, Linked};
 use super::hello::Purpose;
 use crate::limits::{DIAL_PAUSE_MAX, DIAL_PAUSE_MIN};
 use crate::transport::PeerName;
@@ -59,6 +59,9 @@ impl Line {
         let (task, here) = (Arc::clone(&line), Arc::clone(endpoint));
         endpoint.spawn(async move {
             task.ended.run_until_cancelled(task.serve(&here)).await;
+            if let Some(up) = task.up() {
+                up.connection.close(Close::Done.code(), b"no longer needed");
+            }
             task.status.send_replace(Status::Failed(DialError::Unreachable(
                 "this node closes its links".to_owned(),
             )));
@@ -120,16 +123,14 @@ impl Line {
         self.ended.cancel();
     }
 
-    async fn serve(&self, endpoint: &LinkEndpoint) {
+    async fn serve(&self, endpoint: &Arc<LinkEndpoint>) {
         let mut failures = 0;
         loop {
             self.wanted.notified().await;
-            match endpoint.dial(&self.address, self.expected.as_ref(), self.purpose).await {
+            match self.dial(endpoint).await {
                 Ok(linked) => {
                     failures = 0;
-                    let connection = linked.connection.clone();
-                    self.status.send_replace(Status::Up(linked));
-                    connection.closed().await;
+                    self.keep(endpoint, linked).await;
                     self.interruptions.fetch_add(1, Ordering::Relaxed);
                     metrics::counter!("parlance_link_interruptions_total", "kind" => "control")
                         .increment(1);
@@ -142,6 +143,43 @@ impl Line {
                     tokio::time::sleep(pause(failures)).await;
                     failures = failures.saturating_add(1);
                     self.status.send_replace(Status::Idle);
+                }
+            }
+        }
+    }
+
+    async fn dial(&self, endpoint: &Arc<LinkEndpoint>) -> Result<Linked, DialError> {
+        match &self.expected {
+            Some(expected) if self.may_be_relayed() => {
+                endpoint.find_way(&self.address, expected, self.purpose).await
+            }
+            expected => endpoint.dial(&self.address, expected.as_ref(), self.purpose).await,
+        }
+    }
+
+    /// Gossip finds its own way around, and relays are reached directly.
+    const fn may_be_relayed(&self) -> bool {
+        matches!(self.purpose, Purpose::Raft | Purpose::Snapshot)
+    }
+
+    /// Keeps a connection until it is lost. A direct one takes the place of a relayed one; calls that
+    /// are under way end on the one on which they began.
+    async fn keep(&self, endpoint: &LinkEndpoint, mut linked: Linked) {
+        loop {
+            let connection = linked.connection.clone();
+            let over = linked.over.take();
+            self.status.send_replace(Status::Up(Linked { over: over.clone(), ..linked }));
+            let (Some(over), Some(expected)) = (over, &self.expected) else {
+                connection.closed().await;
+                return;
+            };
+            tracing::info!(name = %expected, purpose = self.purpose.name(), %over, "a relayed line");
+            let address = || Arc::clone(&self.address);
+            tokio::select! {
+                _ = connection.closed() => return,
+                direct = endpoint.direct_again(address, expected, self.purpose) => {
+                    endpoint.retire(connection);
+                    linked = direct;
                 }
             }
         }

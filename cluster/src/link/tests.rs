@@ -2,6 +2,7 @@
 
 mod admission;
 mod calls;
+mod relay;
 mod rotation;
 
 use std::fs;

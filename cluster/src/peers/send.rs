@@ -27,11 +27,19 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
     let kept = async {
         shared.attached.cancelled().await;
         let mut failures = 0;
+        let mut better = None;
         loop {
-            match dial(&shared, &peer).await {
+            let dialled = match better.take() {
+                Some(linked) => Ok(linked),
+                None => dial(&shared, &peer).await,
+            };
+            match dialled {
                 Ok(linked) => {
                     let linked_at = Instant::now();
-                    use_connection(&shared, &peer, &linked).await;
+                    better = use_connection(&shared, &peer, &linked).await;
+                    if better.is_some() {
+                        continue;
+                    }
                     // One that sends this node away at once is not to be asked again at once.
                     if linked_at.elapsed() > LASTING {
                         failures = 0;
@@ -48,11 +56,11 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
         }
     };
     peer.ended.run_until_cancelled(kept).await;
-    let connection = peer.connection.lock().take();
-    if let Some(connection) = connection {
-        connection.close(Close::Done.code(), b"no longer a peer");
+    let linked = peer.linked.lock().take();
+    if let Some(linked) = linked {
+        linked.connection.close(Close::Done.code(), b"no longer a peer");
     }
-    up(&peer, false);
+    up(&peer, None);
     for channel in Channel::all() {
         let link = peer.link(channel);
         if link.outlet.has_way() {
@@ -65,7 +73,13 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
 
 async fn dial(shared: &Shared, peer: &Peer) -> Result<Linked, DialError> {
     let address = Arc::clone(&peer.data.lock());
-    let linked = shared.endpoint.dial(&address, Some(&peer.name), Purpose::Actor).await?;
+    let linked = shared.endpoint.find_way(&address, &peer.name, Purpose::Actor).await?;
+    check(peer, &linked)?;
+    Ok(linked)
+}
+
+/// Whether who is there is the peer, and in its newest start.
+fn check(peer: &Peer, linked: &Linked) -> Result<(), DialError> {
     if linked.hello.node != Some(peer.node) {
         let why = format!("node {} of another id is there", peer.name);
         linked.connection.close(Close::Refused.code(), why.as_bytes());
@@ -76,20 +90,32 @@ async fn dial(shared: &Shared, peer: &Peer) -> Result<Linked, DialError> {
         linked.connection.close(Close::NotYet.code(), why.as_bytes());
         return Err(DialError::Unreachable(why));
     }
-    Ok(linked)
+    Ok(())
 }
 
-/// Sends on a connection until it is lost, or the peer is heard of in a newer start.
-async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
+/// Sends on a connection until it is lost, or the peer is heard of in a newer start, or a direct one
+/// can take the place of a relayed one: that one is returned.
+async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Option<Linked> {
     let connection = &linked.connection;
-    *peer.connection.lock() = Some(connection.clone());
-    up(peer, true);
+    *peer.linked.lock() = Some(linked.clone());
+    up(peer, Some(linked));
+    if let Some(relay) = &linked.over {
+        tracing::info!(peer = %peer.node, name = %peer.name, %relay, "a relayed way");
+    }
     let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, connection)));
     let watch = async {
         let mut newest = peer.incarnation.subscribe();
         let newer = newest.wait_for(|newest| *newest > linked.hello.incarnation).await.is_ok();
         if newer {
             connection.close(Close::Done.code(), b"this node started again");
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut better = None;
+    let direct = async {
+        if linked.over.is_some() {
+            better = Some(direct_again(shared, peer).await);
+            connection.close(Close::Done.code(), b"there is a direct way");
         }
         std::future::pending::<()>().await;
     };
@@ -102,13 +128,26 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
     tokio::select! {
         _ = writers => {}
         () = watch => {}
+        () = direct => {}
         () = measure => {}
     }
     // Whatever the writers ended of.
     connection.close(Close::Done.code(), b"");
-    *peer.connection.lock() = None;
-    up(peer, false);
+    *peer.linked.lock() = None;
+    up(peer, None);
     measure_none(peer);
+    better
+}
+
+/// Waits for a direct connection to the peer in its newest start.
+async fn direct_again(shared: &Shared, peer: &Peer) -> Linked {
+    let address = || Arc::clone(&peer.data.lock());
+    loop {
+        let linked = shared.endpoint.direct_again(address, &peer.name, Purpose::Actor).await;
+        if check(peer, &linked).is_ok() {
+            return linked;
+        }
+    }
 }
 
 /// Writes a channel's frames, on one stream after the other, until the connection is lost.
@@ -184,9 +223,13 @@ pub(super) fn count(direction: &'static str, frames: u64, bytes: u64) {
     metrics::counter!("parlance_link_bytes_total", "direction" => direction).increment(bytes);
 }
 
-fn up(peer: &Peer, up: bool) {
-    metrics::gauge!("parlance_link_up", "kind" => "data", "peer" => peer.node.to_string())
-        .set(if up { 1.0 } else { 0.0 });
+fn up(peer: &Peer, up: Option<&Linked>) {
+    let relayed = up.is_some_and(|up| up.over.is_some());
+    let label = peer.node.to_string();
+    metrics::gauge!("parlance_link_up", "kind" => "data", "peer" => label.clone())
+        .set(f64::from(u8::from(up.is_some())));
+    metrics::gauge!("parlance_link_relayed", "kind" => "data", "peer" => label)
+        .set(f64::from(u8::from(relayed)));
 }
 
 fn measure(peer: &Peer) {

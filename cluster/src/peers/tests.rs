@@ -2,6 +2,7 @@
 
 mod answers;
 mod faults;
+mod relay;
 mod strangers;
 
 use std::net::SocketAddr;
