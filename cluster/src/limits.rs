@@ -218,6 +218,7 @@ pub(crate) const PASSAGE_PACKETS_AT_ONCE: usize = 64;
 pub(crate) const PASSAGES_ARRIVED_MAX: usize = 2_048;
 
 const _: () = assert!(DIRECT_PROVEN.as_millis() > LINK_IDLE.as_millis());
+const _: () = assert!(HANDSHAKE_WAIT.as_millis() < PASSAGE_WAIT.as_millis());
 const _: () = assert!(PASSAGES_PER_ORIGIN_MAX < PASSAGES_MAX);
 // A relay's connection to one target may carry everybody's.
 const _: () = assert!(PASSAGES_MAX <= PASSAGES_PER_CONNECTION_MAX as usize);

@@ -5,6 +5,7 @@
 //! of the same parts: an [`Identity`] from files that may change while it is in use, a hello after
 //! each handshake, and one dial at a time to a place. A link knows nothing of what it carries.
 
+mod accept;
 mod control;
 mod endpoint;
 mod frame;

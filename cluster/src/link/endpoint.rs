@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ use parking_lot::RwLock;
 use parlance_actors::vocab::NodeId;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{
-    AsyncUdpSocket, Connection, ConnectionError, EndpointConfig, Incoming, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, Connection, ConnectionError, EndpointConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,8 +29,8 @@ use super::refusals::Refusals;
 use super::relay::Relay;
 use super::tls;
 use crate::limits::{
-    CLOSE_WAIT, CONNECTIONS_MAX, DIAL_ADDRESSES_MAX, HANDSHAKE_WAIT, HANDSHAKES_UNPROVEN_MAX,
-    IDENTITY_POLL, LINK_IDLE, LINK_KEEP_ALIVE, LOOKUP_WAIT,
+    CLOSE_WAIT, CONNECTIONS_MAX, DIAL_ADDRESSES_MAX, HANDSHAKE_WAIT, IDENTITY_POLL, LINK_IDLE,
+    LINK_KEEP_ALIVE, LOOKUP_WAIT,
 };
 use crate::transport::PeerName;
 
@@ -116,13 +116,6 @@ pub(crate) struct Linked {
     pub(crate) over: Option<PeerName>,
 }
 
-/// How packets travel.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    Direct,
-    Relayed,
-}
-
 /// The versions of each protocol that a node speaks, the preferred one first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Protocols {
@@ -166,9 +159,9 @@ pub(crate) fn socket(listen: SocketAddr) -> Result<UdpSocket, BindError> {
 
 /// One endpoint.
 pub(crate) struct LinkEndpoint {
-    quinn: quinn::Endpoint,
+    pub(super) quinn: quinn::Endpoint,
     /// Of connections that go over other nodes.
-    relayed: quinn::Endpoint,
+    pub(super) relayed: quinn::Endpoint,
     pub(super) passages: Arc<Passages>,
     pub(super) relay: Relay,
     transport: Arc<TransportConfig>,
@@ -177,8 +170,8 @@ pub(crate) struct LinkEndpoint {
     hello: RwLock<Hello>,
     names: OnceLock<Arc<dyn Names>>,
     refusals: Refusals,
-    connections: Arc<Semaphore>,
-    handshakes: AtomicUsize,
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) handshakes: AtomicUsize,
     runtime: Handle,
     /// Every task of this endpoint and of what uses it.
     pub(crate) tasks: TaskTracker,
@@ -291,129 +284,6 @@ impl LinkEndpoint {
         let _ = self.names.set(names);
     }
 
-    /// Takes connections until the end, and gives each one that passed every check to `take`, in a
-    /// task of its own.
-    pub(crate) fn accept_with<F, T>(self: &Arc<Self>, take: F)
-    where
-        F: Fn(Linked) -> T + Clone + Send + Sync + 'static,
-        T: Future<Output = ()> + Send + 'static,
-    {
-        for way in [Way::Direct, Way::Relayed] {
-            let (endpoint, take) = (Arc::clone(self), take.clone());
-            self.spawn(async move {
-                while let Some(incoming) = endpoint.incoming(way).await {
-                    if let Some((incoming, permit)) = endpoint.admit(incoming) {
-                        let (here, take) = (Arc::clone(&endpoint), take.clone());
-                        endpoint.spawn(async move {
-                            let closing = here.closing.clone();
-                            closing.run_until_cancelled(here.serve(way, incoming, take)).await;
-                            drop(permit);
-                        });
-                    }
-                }
-            });
-        }
-    }
-
-    async fn incoming(&self, way: Way) -> Option<Incoming> {
-        self.closing.run_until_cancelled(self.of(way).accept()).await.flatten()
-    }
-
-    fn of(&self, way: Way) -> &quinn::Endpoint {
-        match way {
-            Way::Direct => &self.quinn,
-            Way::Relayed => &self.relayed,
-        }
-    }
-
-    /// Serves a new connection until it ends.
-    async fn serve<F, T>(self: Arc<Self>, way: Way, incoming: Incoming, take: F)
-    where
-        F: Fn(Linked) -> T,
-        T: Future<Output = ()>,
-    {
-        let passage = match way {
-            Way::Direct => None,
-            Way::Relayed => self.passages.at(incoming.remote_address()),
-        };
-        let Some(mut linked) = self.welcome(incoming).await else { return };
-        linked.over = passage.as_ref().map(|passage| passage.relay.clone());
-        if linked.purpose == Purpose::Relay {
-            return self.relay_for(linked).await;
-        }
-        let connection = linked.connection.clone();
-        let ends_with_its_passage = async {
-            let Some(passage) = passage else { return };
-            tokio::select! {
-                () = passage.ended.cancelled() => {
-                    connection.close(Close::Done.code(), b"the relay is gone");
-                }
-                _ = connection.closed() => {}
-            }
-        };
-        tokio::join!(take(linked), ends_with_its_passage);
-    }
-
-    /// Refuses what is too much, and lets addresses prove themselves when many knock.
-    fn admit(&self, incoming: Incoming) -> Option<(Incoming, OwnedSemaphorePermit)> {
-        let busy = self.handshakes.load(Ordering::Relaxed) >= HANDSHAKES_UNPROVEN_MAX;
-        if busy && incoming.may_retry() {
-            // Fails only for addresses that have proven themselves, which `may_retry` excludes.
-            let _ = incoming.retry();
-            return None;
-        }
-        match Arc::clone(&self.connections).try_acquire_owned() {
-            Ok(permit) => Some((incoming, permit)),
-            Err(_) => {
-                self.refused(incoming.remote_address(), "full", "too many connections");
-                incoming.refuse();
-                None
-            }
-        }
-    }
-
-    /// The accepting side of a new connection: handshake, the dialer's hello, the answer.
-    async fn welcome(&self, incoming: Incoming) -> Option<Linked> {
-        let address = incoming.remote_address();
-        self.handshakes.fetch_add(1, Ordering::Relaxed);
-        let welcomed = timeout(HANDSHAKE_WAIT, self.greet(incoming)).await;
-        self.handshakes.fetch_sub(1, Ordering::Relaxed);
-        match welcomed {
-            Ok(Ok(linked)) => Some(linked),
-            Ok(Err(DialError::WrongPeer(why))) => {
-                self.refused(address, "wrong peer", &why);
-                None
-            }
-            Ok(Err(DialError::Unreachable(why))) => {
-                self.refused(address, "broken", &why);
-                None
-            }
-            Err(_) => {
-                self.refused(address, "slow", "the handshake took too long");
-                None
-            }
-        }
-    }
-
-    async fn greet(&self, incoming: Incoming) -> Result<Linked, DialError> {
-        let lost = |error: ConnectionError| self.explain(&error, None);
-        let connection = incoming.accept().map_err(lost)?.await.map_err(lost)?;
-        let name = self.peer_name(&connection)?;
-        let (mut send, mut recv) = connection.accept_bi().await.map_err(lost)?;
-        let broken = || lost(connection.close_reason().unwrap_or(ConnectionError::TimedOut));
-        let (purpose, hello) = match hello::read(&mut recv).await {
-            Ok(Some(hello)) => hello,
-            Ok(None) => return Err(refuse(&connection, "it sent no hello that is one".to_owned())),
-            Err(_) => return Err(broken()),
-        };
-        self.check_protocol(&connection, purpose)?;
-        self.check(&connection, &name, &hello)?;
-        hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
-        // A stream that is stopped already is as good as ended.
-        let _ = send.finish();
-        Ok(Linked { connection, purpose, name, hello, over: None })
-    }
-
     /// Dials `host:port`, every address that the name has, one after the other.
     pub(crate) async fn dial(
         &self,
@@ -504,7 +374,7 @@ impl LinkEndpoint {
         Ok(Linked { connection, purpose, name, hello, over: None })
     }
 
-    fn peer_name(&self, connection: &Connection) -> Result<PeerName, DialError> {
+    pub(super) fn peer_name(&self, connection: &Connection) -> Result<PeerName, DialError> {
         let chain = connection
             .peer_identity()
             .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
@@ -515,7 +385,11 @@ impl LinkEndpoint {
         named.map_err(|why| refuse(connection, why))
     }
 
-    fn check_protocol(&self, connection: &Connection, purpose: Purpose) -> Result<(), DialError> {
+    pub(super) fn check_protocol(
+        &self,
+        connection: &Connection,
+        purpose: Purpose,
+    ) -> Result<(), DialError> {
         let spoken = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -532,7 +406,7 @@ impl LinkEndpoint {
     }
 
     /// Compares what a hello claims with what is known.
-    fn check(
+    pub(super) fn check(
         &self,
         connection: &Connection,
         name: &PeerName,
@@ -556,7 +430,7 @@ impl LinkEndpoint {
     }
 
     /// What the end of a connection in its beginning means. `dialed` is what this side asked for.
-    fn explain(&self, error: &ConnectionError, dialed: Option<Purpose>) -> DialError {
+    pub(super) fn explain(&self, error: &ConnectionError, dialed: Option<Purpose>) -> DialError {
         let code = match error {
             ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
             ConnectionError::TransportError(error) => u64::from(error.code),
@@ -627,7 +501,7 @@ impl fmt::Debug for LinkEndpoint {
 }
 
 /// Closes a connection with a reason that the other side reads.
-fn refuse(connection: &Connection, why: String) -> DialError {
+pub(super) fn refuse(connection: &Connection, why: String) -> DialError {
     connection.close(Close::Refused.code(), why.as_bytes());
     DialError::WrongPeer(why)
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use quinn::ConnectionError;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Close, DialError, LinkEndpoint, Linked};
 use super::hello::Purpose;
-use crate::limits::{DIAL_PAUSE_MAX, DIAL_PAUSE_MIN};
+use crate::limits::{DIAL_PAUSE_MAX, DIAL_PAUSE_MIN, LINK_IDLE};
 use crate::transport::PeerName;
 
 /// How a line stands.
@@ -124,20 +125,26 @@ impl Line {
     }
 
     async fn serve(&self, endpoint: &Arc<LinkEndpoint>) {
+        let kind = if self.purpose == Purpose::Relay { "relay" } else { "control" };
         let mut failures = 0;
+        let mut silent = false;
         loop {
             self.wanted.notified().await;
-            match self.dial(endpoint).await {
+            match self.dial(endpoint, std::mem::take(&mut silent)).await {
                 Ok(linked) => {
                     failures = 0;
-                    self.keep(endpoint, linked).await;
+                    silent = self.keep(endpoint, linked).await == ConnectionError::TimedOut;
                     self.interruptions.fetch_add(1, Ordering::Relaxed);
-                    metrics::counter!("parlance_link_interruptions_total", "kind" => "control")
+                    metrics::counter!("parlance_link_interruptions_total", "kind" => kind)
                         .increment(1);
                     self.status.send_replace(Status::Idle);
+                    // Whoever used it will again, and a lease does not wait long.
+                    if self.used().elapsed() < LINK_IDLE {
+                        self.wanted.notify_one();
+                    }
                 }
                 Err(error) => {
-                    metrics::counter!("parlance_link_dial_failures_total", "kind" => "control")
+                    metrics::counter!("parlance_link_dial_failures_total", "kind" => kind)
                         .increment(1);
                     self.status.send_replace(Status::Failed(error));
                     tokio::time::sleep(pause(failures)).await;
@@ -148,10 +155,10 @@ impl Line {
         }
     }
 
-    async fn dial(&self, endpoint: &Arc<LinkEndpoint>) -> Result<Linked, DialError> {
+    async fn dial(&self, endpoint: &Arc<LinkEndpoint>, silent: bool) -> Result<Linked, DialError> {
         match &self.expected {
             Some(expected) if self.may_be_relayed() => {
-                endpoint.find_way(&self.address, expected, self.purpose).await
+                endpoint.find_way(&self.address, expected, self.purpose, silent).await
             }
             expected => endpoint.dial(&self.address, expected.as_ref(), self.purpose).await,
         }
@@ -162,21 +169,20 @@ impl Line {
         matches!(self.purpose, Purpose::Raft | Purpose::Snapshot)
     }
 
-    /// Keeps a connection until it is lost. A direct one takes the place of a relayed one; calls that
-    /// are under way end on the one on which they began.
-    async fn keep(&self, endpoint: &LinkEndpoint, mut linked: Linked) {
+    /// Keeps a connection until it is lost, and says by what. A direct one takes the place of a
+    /// relayed one; calls that are under way end on the one on which they began.
+    async fn keep(&self, endpoint: &LinkEndpoint, mut linked: Linked) -> ConnectionError {
         loop {
             let connection = linked.connection.clone();
             let over = linked.over.take();
             self.status.send_replace(Status::Up(Linked { over: over.clone(), ..linked }));
             let (Some(over), Some(expected)) = (over, &self.expected) else {
-                connection.closed().await;
-                return;
+                return connection.closed().await;
             };
             tracing::info!(name = %expected, purpose = self.purpose.name(), %over, "a relayed line");
             let address = || Arc::clone(&self.address);
             tokio::select! {
-                _ = connection.closed() => return,
+                lost = connection.closed() => return lost,
                 direct = endpoint.direct_again(address, expected, self.purpose) => {
                     endpoint.retire(connection);
                     linked = direct;

@@ -258,7 +258,8 @@ impl LinkEndpoint {
         recv: &mut RecvStream,
     ) -> Result<(), Refusal> {
         let _carried = self.relay.admit(origin).ok_or(Refusal::Full)?;
-        let onward = timeout(PASSAGE_WAIT, self.lead_on(origin, target)).await;
+        // Less than the origin waits.
+        let onward = timeout(HANDSHAKE_WAIT, self.lead_on(origin, target)).await;
         let (mut far_send, mut far_recv) =
             onward.map_err(|_| Refusal::NoWay)?.map_err(|error| {
                 tracing::debug!(%origin, %target, %error, "a passage is refused");

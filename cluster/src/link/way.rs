@@ -2,6 +2,7 @@
 //! one once it works again and goes on working.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::Connection;
 use tokio::time::{sleep, timeout};
@@ -14,16 +15,19 @@ use crate::transport::PeerName;
 
 impl LinkEndpoint {
     /// Dials a node, and over another node as well when that does not succeed soon: the first
-    /// connection wins. One that is not who it should be is not looked for elsewhere.
+    /// connection wins. One that is not who it should be is not looked for elsewhere. After a
+    /// connection that fell `silent` both are dialled at once.
     pub(crate) async fn find_way(
         self: &Arc<Self>,
         address: &str,
         expected: &PeerName,
         purpose: Purpose,
+        silent: bool,
     ) -> Result<Linked, DialError> {
+        let alone = if silent { Duration::ZERO } else { RELAY_AFTER };
         let direct = self.dial(address, Some(expected), purpose);
         tokio::pin!(direct);
-        let early = timeout(RELAY_AFTER, &mut direct).await;
+        let early = timeout(alone, &mut direct).await;
         if let Ok(found @ (Ok(_) | Err(DialError::WrongPeer(_)))) = early {
             return found;
         }

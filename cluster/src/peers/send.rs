@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use parlance_actors::ports::peers::Channel;
-use quinn::{Connection, SendStream, StoppedError, VarInt, WriteError};
+use quinn::{Connection, ConnectionError, SendStream, StoppedError, VarInt, WriteError};
 use tokio::time::Instant;
 
 use super::outlet::{Next, Outlet};
@@ -22,23 +22,35 @@ const LASTING: Duration = Duration::from_secs(1);
 /// Streams in a row that may end at once before the next one waits.
 const STREAMS_FREE: u32 = 3;
 
+/// How the use of a connection ended.
+enum Ended {
+    Lost {
+        in_silence: bool,
+    },
+    /// A direct one takes the place of a relayed one.
+    Replaced(Linked),
+}
+
 /// Keeps a connection to a peer until it is no peer any more.
 pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
     let kept = async {
         shared.attached.cancelled().await;
         let mut failures = 0;
-        let mut better = None;
+        let (mut better, mut silent) = (None, false);
         loop {
             let dialled = match better.take() {
                 Some(linked) => Ok(linked),
-                None => dial(&shared, &peer).await,
+                None => dial(&shared, &peer, std::mem::take(&mut silent)).await,
             };
             match dialled {
                 Ok(linked) => {
                     let linked_at = Instant::now();
-                    better = use_connection(&shared, &peer, &linked).await;
-                    if better.is_some() {
-                        continue;
+                    match use_connection(&shared, &peer, &linked).await {
+                        Ended::Replaced(by) => {
+                            better = Some(by);
+                            continue;
+                        }
+                        Ended::Lost { in_silence } => silent = in_silence,
                     }
                     // One that sends this node away at once is not to be asked again at once.
                     if linked_at.elapsed() > LASTING {
@@ -71,9 +83,10 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
     }
 }
 
-async fn dial(shared: &Shared, peer: &Peer) -> Result<Linked, DialError> {
+async fn dial(shared: &Shared, peer: &Peer, silent: bool) -> Result<Linked, DialError> {
     let address = Arc::clone(&peer.data.lock());
-    let linked = shared.endpoint.find_way(&address, &peer.name, Purpose::Actor).await?;
+    let endpoint = &shared.endpoint;
+    let linked = endpoint.find_way(&address, &peer.name, Purpose::Actor, silent).await?;
     check(peer, &linked)?;
     Ok(linked)
 }
@@ -94,8 +107,8 @@ fn check(peer: &Peer, linked: &Linked) -> Result<(), DialError> {
 }
 
 /// Sends on a connection until it is lost, or the peer is heard of in a newer start, or a direct one
-/// can take the place of a relayed one: that one is returned.
-async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Option<Linked> {
+/// can take the place of a relayed one.
+async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Ended {
     let connection = &linked.connection;
     *peer.linked.lock() = Some(linked.clone());
     up(peer, Some(linked));
@@ -131,12 +144,13 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Option
         () = direct => {}
         () = measure => {}
     }
+    let in_silence = connection.close_reason() == Some(ConnectionError::TimedOut);
     // Whatever the writers ended of.
     connection.close(Close::Done.code(), b"");
     *peer.linked.lock() = None;
     up(peer, None);
     measure_none(peer);
-    better
+    better.map_or(Ended::Lost { in_silence }, Ended::Replaced)
 }
 
 /// Waits for a direct connection to the peer in its newest start.

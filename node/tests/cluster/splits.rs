@@ -1,10 +1,18 @@
 //! Networks that fall apart: whole sides, single links, one direction of a link, the way to the
 //! other nodes or to the database alone.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
 use crate::harness::network::Host;
 use crate::harness::node::CONTROL_PORT;
 use crate::harness::scene::{LARGE, SMALL, Scene, Shape};
+use crate::town::{Ack, until};
 
+/// How long nodes may take to find a way, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a fault lasts: long enough for leases to end and shards to be taken over.
 const SECONDS: u64 = 8;
 
@@ -91,15 +99,91 @@ async fn links_may_work_in_one_direction_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make soak"]
 async fn two_nodes_that_reach_each_other_only_over_a_third_go_on() {
-    let Some(scene) = Scene::open(SMALL, 0x5EED_0146).await else { return };
-    let leader = scene.fleet.leader().await;
+    let Some(mut scene) = Scene::open(SMALL, 0x5EED_0146).await else { return };
+    let local = locals(&mut scene);
     // The leader in the middle, then the leader at one end.
-    for (one, other) in [(leader + 1, leader + 2), (leader, leader + 1)] {
-        let place = |number: usize| &scene.fleet.nodes[number % SMALL.nodes].host;
-        place(one).cut(place(other));
+    for ends in [[1, 2], [0, 1]] {
+        let leader = scene.fleet.leader().await;
+        let [one, other] = ends.map(|number| (leader + number) % SMALL.nodes);
+        scene.fleet.nodes[one].host.cut(&scene.fleet.nodes[other].host);
+        let mut reached = 0;
+        for (from, to) in [(one, other), (other, one)] {
+            is_relayed(&scene, from, to, "data").await;
+            reached += rooms_are_reached(&scene, from, to, &local[from]).await;
+        }
+        assert!(reached > 0, "neither end has kept a room of those that were looked at");
+        if [one, other].contains(&leader) && scene.fleet.leader().await == leader {
+            let follower = if one == leader { other } else { one };
+            is_relayed(&scene, follower, leader, "control").await;
+        }
+        scene.talk.goes_on(50).await;
         passes(&scene).await;
     }
     scene.end().await;
+}
+
+/// Who writes in which room at one node and nowhere else.
+type Local = Vec<(Uuid, Uuid)>;
+
+/// For each node, writers in some rooms who know only this node.
+fn locals(scene: &mut Scene) -> Vec<Local> {
+    let mut all = Vec::new();
+    for (nth, node) in scene.fleet.nodes.iter().enumerate() {
+        let mut local = Local::new();
+        let rooms = scene.town.rooms.iter().zip(&scene.town.members).enumerate();
+        for (number, (room, members)) in rooms.skip(1).step_by(2) {
+            // Two others write there already.
+            let who = &scene.town.people[members[(number + 2 + nth) % members.len()]];
+            let places = vec![node.http()];
+            scene.talk.write(who, *room, |writer| writer.over_http(places));
+            local.push((who.id, *room));
+        }
+        all.push(local);
+    }
+    all
+}
+
+/// Waits until a node says that its way to another one leads over the third.
+async fn is_relayed(scene: &Scene, from: usize, to: usize, kind: &str) {
+    let [from, to] = [from, to].map(|place| &scene.fleet.nodes[place]);
+    let relayed = timeout(PATIENCE, async {
+        loop {
+            if let Some(report) = from.report().await
+                && let Some(relay) = report.relay_to(&to.name, kind)
+            {
+                return relay.to_owned();
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let relay = relayed.await.unwrap_or_else(|_| panic!("{} finds no way", from.name));
+    println!("{} reaches {} over {relay} ({kind})", from.name, to.name);
+    assert!(relay != from.name && relay != to.name);
+}
+
+/// Rooms that one end has are written to at the other end while the two do not reach each other.
+/// Returns how many kept their owner meanwhile.
+async fn rooms_are_reached(scene: &Scene, from: usize, to: usize, local: &Local) -> usize {
+    let [here, there] = [from, to].map(|place| &scene.fleet.nodes[place]);
+    let before = there.report().await.expect("the node runs");
+    let since = Instant::now();
+    let owned = |room: &Uuid| before.owner_of(*room) == Some(there.name.as_str());
+    let rooms: Local = local.iter().filter(|(_, room)| owned(room)).copied().collect();
+    for (who, room) in &rooms {
+        let what = format!("an ack at {} in {room}, which {} has", here.name, there.name);
+        let is_later = |ack: &Ack| ack.sender == *who && ack.room == *room && ack.begun >= since;
+        until(&what, || scene.talk.acked_of(is_later) > 0).await;
+    }
+    let after = there.report().await.expect("the node runs");
+    let kept = rooms.iter().filter(|(_, room)| before.epoch_of(*room) == after.epoch_of(*room));
+    let kept = kept.count();
+    println!(
+        "{kept} of {} rooms of {} kept it and took from {}",
+        rooms.len(),
+        there.name,
+        here.name
+    );
+    kept
 }
 
 /// The host of some room's owner, and those of the other nodes.

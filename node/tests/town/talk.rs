@@ -38,6 +38,8 @@ type Heads = Option<End>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ack {
     pub(crate) room: Uuid,
+    /// The user's id.
+    pub(crate) sender: Uuid,
     pub(crate) begun: std::time::Instant,
     pub(crate) acked: std::time::Instant,
 }
@@ -166,7 +168,13 @@ impl Talk {
 
     /// How many messages have their ack.
     pub(crate) fn acked(&self) -> u64 {
-        self.ledger.acks.lock().expect("nothing panics with this lock").len() as u64
+        self.acked_of(|_| true)
+    }
+
+    /// How many of these have.
+    pub(crate) fn acked_of(&self, these: impl Fn(&Ack) -> bool) -> u64 {
+        let acks = self.ledger.acks.lock().expect("nothing panics with this lock");
+        acks.iter().filter(|ack| these(ack)).count() as u64
     }
 
     /// Waits for this many more acks.
@@ -205,8 +213,9 @@ impl Talk {
         }
         let acks = std::mem::take(&mut *self.ledger.acks.lock().expect("nobody writes any more"));
         let longest = acks.iter().max_by_key(|ack| ack.acked - ack.begun);
-        if let Some(Ack { room, begun, acked }) = longest {
-            println!("longest from first send to ack: {:?}, in {room}", *acked - *begun);
+        if let Some(Ack { room, sender, begun, acked }) = longest {
+            let wait = *acked - *begun;
+            println!("longest from first send to ack: {wait:?}, in {room} by {sender}");
         }
         (Run { sent, streams, logs, exclusive: true }, acks)
     }

@@ -76,7 +76,7 @@ impl Node {
     async fn find(&self, to: NodeId, address: SocketAddr) -> Result<Linked, DialError> {
         let name = PeerName(name(to).into());
         let endpoint = &self.links.shared.endpoint;
-        endpoint.find_way(&address.to_string(), &name, Purpose::Actor).await
+        endpoint.find_way(&address.to_string(), &name, Purpose::Actor, false).await
     }
 }
 
@@ -242,7 +242,7 @@ async fn there_is_never_a_second_hop() {
     // Not even by asking on a relayed connection: nobody there speaks of relays.
     let one = &map.of(1).links.shared.endpoint;
     let name = PeerName("n3".into());
-    let asked = one.find_way(&map.nowhere.to_string(), &name, Purpose::Relay).await;
+    let asked = one.find_way(&map.nowhere.to_string(), &name, Purpose::Relay, false).await;
     let error = asked.expect_err("refused").to_string();
     assert!(error.contains("it speaks no version of the protocol"), "{error}");
     assert_eq!(map.of(1).links.send(FOUR, FIRST, "lost".into()), Err(NotSent::NoWay));

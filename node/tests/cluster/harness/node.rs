@@ -202,6 +202,15 @@ pub(crate) struct Report {
     pub(crate) shards: Vec<Shard>,
     /// The last ones.
     pub(crate) moves: Vec<Move>,
+    pub(crate) links: Vec<Link>,
+}
+
+/// A way from the node that says it to another one.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) peer: u64,
+    pub(crate) kind: String,
+    pub(crate) relayed_by: Option<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -234,6 +243,18 @@ impl Report {
     /// Of several lives of a node the last one: ids grow.
     pub(crate) fn id_of(&self, name: &str) -> Option<u64> {
         self.nodes.iter().rfind(|node| node.name == name).map(|node| node.id)
+    }
+
+    /// The node over which links of this kind to another one go.
+    pub(crate) fn relay_to(&self, name: &str, kind: &str) -> Option<&str> {
+        let peer = self.id_of(name)?;
+        let link = self.links.iter().find(|link| link.peer == peer && link.kind == kind)?;
+        self.name_of(link.relayed_by?)
+    }
+
+    /// The epoch of a room's owner.
+    pub(crate) fn epoch_of(&self, room: Uuid) -> u64 {
+        self.shards[usize::from(shard_of(room))].epoch
     }
 
     /// The owner of a room: its shard is the last byte of its id.
