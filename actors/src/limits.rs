@@ -108,6 +108,8 @@ pub const PEER_ANSWER_WAIT: Duration = Duration::from_secs(12);
 pub const FOLLOW_ANSWER_WAIT: Duration = Duration::from_secs(3);
 /// Requests of one node that wait while their shards move. One more is refused with `busy`.
 pub const HELD_REQUESTS_MAX: usize = 16_384;
+/// Bytes of bodies in them: many short messages, or some hundred of the longest.
+pub const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a request waits while its shard moves before its client is told to repeat it.
 pub const HELD_MAX: Duration = Duration::from_secs(2);
 /// `retry_after` of a request that came while its room was moving.
