@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use parlance_client::protocol::View;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::fleet::Fleet;
+use crate::harness::node::{Node, Report};
 use crate::town::Town;
 
 const ROOMS: usize = 10_000;
@@ -39,6 +40,7 @@ async fn what_ten_thousand_rooms_take() {
         let begun = Instant::now();
         fleet.start().await;
         joins.push(begun.elapsed());
+        all_vote(&fleet).await;
     }
     print("from the start of a node with an empty disk until all are ready", joins);
 
@@ -53,6 +55,7 @@ async fn what_ten_thousand_rooms_take() {
         }
         elections.push(begun.elapsed());
         fleet.start().await;
+        all_vote(&fleet).await;
     }
     print("from the kill of the Raft leader until there is another", elections);
 
@@ -65,6 +68,21 @@ async fn what_ten_thousand_rooms_take() {
     }
 }
 
+/// Waits until no life of a node votes but the present ones: without a majority nobody is elected.
+async fn all_vote(fleet: &Fleet) {
+    let waited = timeout(Duration::from_secs(120), async {
+        let vote = |view: &Report| {
+            let ids = fleet.nodes.iter().map(|node| view.id_of(&node.name));
+            view.raft.voters.len() == ids.len()
+                && ids.flatten().all(|id| view.raft.voters.contains(&id))
+        };
+        while !fleet.view().await.is_some_and(|view| vote(&view)) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "not every node votes: {:?}", fleet.view().await);
+}
+
 async fn restart(fleet: &mut Fleet) {
     for node in &mut fleet.nodes {
         node.kill9().await;
@@ -73,7 +91,7 @@ async fn restart(fleet: &mut Fleet) {
 }
 
 fn memory(fleet: &Fleet) -> Vec<u64> {
-    fleet.nodes.iter().map(crate::harness::node::Node::memory_kib).collect()
+    fleet.nodes.iter().map(Node::memory_kib).collect()
 }
 
 fn print(what: &str, mut times: Vec<Duration>) {

@@ -221,6 +221,7 @@ pub(crate) struct Move {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Raft {
     pub(crate) leader: Option<u64>,
+    pub(crate) voters: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
