@@ -55,7 +55,8 @@ impl Writer {
     fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
         let fate = fate(answer);
         if matches!(fate, Fate::Acked(_)) {
-            let ack = Ack { room: self.room, begun: message.begun, acked: Instant::now() };
+            let (room, key, begun) = (self.room, message.key, message.begun);
+            let ack = Ack { room, key, begun, acked: Instant::now() };
             self.ledger.acks.lock().expect("nothing panics with this lock").push(ack);
         }
         fate
