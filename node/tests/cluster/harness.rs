@@ -2,6 +2,7 @@
 
 pub(crate) mod databases;
 pub(crate) mod fleet;
+pub(crate) mod holds;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod scene;

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use tokio::time::sleep;
 
 use crate::harness::fleet::POSTGRES_PORT;
+use crate::harness::holds::Holder;
 use crate::harness::scene::{SMALL, Scene};
 
 const POLL: Duration = Duration::from_millis(5);
@@ -63,56 +64,29 @@ async fn connections_to_the_database_may_be_reset_at_any_time() {
     scene.end().await;
 }
 
-/// Inserts of the connections that are named in `held` wait for a lock that the test has.
-const HOLDING: &str = "CREATE TABLE public.held (name text);
-    CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-      IF EXISTS (SELECT FROM public.held WHERE name = current_setting('application_name')) THEN
-        PERFORM pg_advisory_xact_lock_shared(4242);
-      END IF;
-      RETURN NEW;
-    END $$;
-    CREATE TRIGGER hold BEFORE INSERT ON main.event FOR EACH ROW EXECUTE FUNCTION public.hold()";
-const LOCK: &str = "SELECT pg_advisory_lock(4242)";
-const UNLOCK: &str = "TRUNCATE public.held; SELECT pg_advisory_unlock_all()";
-/// The lanes of a node's present life, and of no later one.
-const HOLD: &str = "WITH held AS (INSERT INTO public.held SELECT application_name
-      FROM pg_stat_activity WHERE application_name LIKE 'parlance/' || $1 || '/lane%' RETURNING 1)
-    SELECT count(*) FROM held";
-const HELD: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-
 /// The old insert is let go at any time: before the next owner asks for it, while one waits for it,
 /// or after one has ended it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make soak"]
 async fn a_node_may_start_again_while_an_insert_of_its_last_life_is_held() {
     let Some(mut scene) = Scene::open(SMALL, 0x5EED_0192).await else { return };
-    let mut operator = scene.fleet.database.operator().await;
-    execute(&mut operator, HOLDING).await;
+    let mut holder = Holder::prepare(&scene.fleet.database).await;
     let (mut seen, mut ended) = (0, 0);
     for _ in 0..6 {
         let place = owner_of_some_room(&mut scene).await;
-        execute(&mut operator, LOCK).await;
-        let lanes: i64 = sqlx::query_scalar(HOLD)
-            .bind(&scene.fleet.nodes[place].name)
-            .fetch_one(&mut operator)
-            .await
-            .expect(HOLD);
-        assert!(lanes > 0, "the lanes of a node have its name");
-        while number(&mut operator, HELD).await == 0 {
-            sleep(POLL).await;
-        }
-        let before = number(&mut operator, HELD).await;
+        holder.hold(&scene.fleet.nodes[place].name, 1).await;
+        let before = holder.held().await;
         scene.kill9(place).await;
         scene.fleet.nodes[place].start();
         sleep(scene.chance.millis_below(6_000)).await;
-        let after = number(&mut operator, HELD).await;
+        let after = holder.held().await;
         println!("{before} inserts were held when the node was killed, and {after} are let go");
         if after > 0 {
             seen += 1;
         } else {
             ended += 1;
         }
-        execute(&mut operator, UNLOCK).await;
+        holder.let_go().await;
         scene.talk.goes_on(50).await;
         scene.fleet.is_ready().await;
     }
@@ -191,8 +165,4 @@ async fn owner_of_some_room(scene: &mut Scene) -> usize {
 
 async fn number(connection: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(connection).await.expect(sql)
-}
-
-async fn execute(connection: &mut PgConnection, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(connection).await.expect(sql);
 }
