@@ -162,13 +162,22 @@ pub(crate) fn storage_config(
             .map_err(|error| Failure::new(Cause::Configuration, error.to_string()))?,
         None => Crypt::off(),
     };
+    let defaults = StorageConfig::new(url);
     Ok(StorageConfig {
         read_url: config.database.read_url.as_ref().map(|url| url.reveal().to_owned()),
         lanes: Some(config.database.lanes as usize),
         read_connections: config.database.pool_size,
         crypt,
-        ..StorageConfig::new(url)
+        node: node_name(config).unwrap_or_else(|| defaults.node.clone()),
+        ..defaults
     })
+}
+
+/// The name in the node's certificate, which the database shows with each of its connections. What
+/// is wrong with a certificate is said where the cluster is joined.
+fn node_name(config: &Config) -> Option<String> {
+    let certificate = std::fs::read_to_string(config.cluster.cert.as_ref()?).ok()?;
+    parlance_cluster::cert::describe(&certificate, None).ok()?.node
 }
 
 /// What a password hash costs.

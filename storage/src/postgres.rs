@@ -46,11 +46,20 @@ impl PostgresDb {
                 .acquire_timeout(limits::ACQUIRE_WAIT)
         };
         let name = application_name(&config.node, "read");
-        // Of several servers one may come back as a standby.
+        let seen = servers.seen();
+        let to_primary = pool().before_acquire(move |_, connection| {
+            let is_present = seen.is_present(connection.age);
+            Box::pin(async move { Ok(is_present) })
+        });
+        // Of several servers one may come back as a standby, or as the primary that it was.
         let to_primary = if servers.are_several() {
-            pool().after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+            let seen = servers.seen();
+            to_primary.after_connect(move |connection, _| {
+                let seen = seen.clone();
+                Box::pin(async move { seen.admit(connection).await })
+            })
         } else {
-            pool()
+            to_primary
         };
         let primary = to_primary.connect_lazy_with(servers.options().application_name(&name));
         servers.lead(primary.clone());
@@ -92,15 +101,6 @@ async fn check_server(config: &StorageConfig, servers: &Servers) -> Result<(), S
         return Err(unreachable(format!(
             "the server is PostgreSQL {major}; 15 or later is needed"
         )));
-    }
-    Ok(())
-}
-
-async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let sql = "SELECT pg_is_in_recovery()";
-    let standby: bool = sqlx::query_scalar(sql).fetch_one(connection).await?;
-    if standby {
-        return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
     }
     Ok(())
 }

@@ -36,6 +36,15 @@ pub struct Place {
     pub address: IpAddr,
 }
 
+/// Whether a primary waits for its standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replication {
+    /// Nothing is committed that the standby has not flushed.
+    Synchronous,
+    /// The standby follows as it can.
+    Asynchronous,
+}
+
 /// An unprivileged account, because PostgreSQL and PgBouncer refuse to run as root.
 #[derive(Debug, Clone, Copy)]
 struct Account {
@@ -74,7 +83,8 @@ impl PostgresServer {
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         if server.place.is_some() {
-            let anybody = "local all all trust\nhost all all all trust\n";
+            let anybody = "local all all trust\nhost all all all trust\n\
+                local replication all trust\nhost replication all all trust\n";
             std::fs::write(server.data().join("pg_hba.conf"), anybody).expect("the rules");
         }
         server.start_again().await;
@@ -144,17 +154,30 @@ impl PostgresServer {
     /// # Panics
     /// When the standby cannot be made or does not catch up in time.
     pub async fn standby(&self) -> Self {
+        self.standby_at(None, Replication::Synchronous).await
+    }
+
+    /// Makes and starts a standby at a place in a network. It reaches this server over the network
+    /// if both have one.
+    ///
+    /// # Panics
+    /// Like [`Self::standby`].
+    pub async fn standby_at(&self, place: Option<Place>, how: Replication) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("parlance-pg-")
             .tempdir_in("/tmp")
             .expect("a temporary folder");
         own(folder.path(), self.account);
         let (programs, account, durable) = (self.programs.clone(), self.account, self.durable);
-        let mut standby = Self { folder, programs, account, durable, place: None, child: None };
+        let primary = match (&self.place, &place) {
+            (Some(primary), Some(_)) => primary.address.to_string(),
+            _ => self.folder.path().display().to_string(),
+        };
+        let mut standby = Self { folder, programs, account, durable, place, child: None };
         let made = standby
             .command("pg_basebackup")
             .args(["--no-sync", "-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-h"])
-            .arg(self.folder.path())
+            .arg(primary)
             .arg("-D")
             .arg(standby.data())
             .output()
@@ -162,12 +185,24 @@ impl PostgresServer {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         standby.start_again().await;
         let mut primary = PgConnection::connect(&self.url()).await.expect("the server answers");
-        for sql in ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"] {
+        let names = match how {
+            Replication::Synchronous => "ALTER SYSTEM SET synchronous_standby_names = '*'",
+            Replication::Asynchronous => "ALTER SYSTEM RESET synchronous_standby_names",
+        };
+        for sql in [names, "SELECT pg_reload_conf()"] {
             sqlx::raw_sql(sql).execute(&mut primary).await.expect(sql);
         }
         let begun = Instant::now();
         loop {
-            let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            let sql = match how {
+                Replication::Synchronous => {
+                    "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+                }
+                Replication::Asynchronous => {
+                    "SELECT count(*) FROM pg_stat_replication
+                     WHERE sync_state = 'async' AND state = 'streaming'"
+                }
+            };
             let standbys: i64 =
                 sqlx::query_scalar(sql).fetch_one(&mut primary).await.expect("answered");
             if standbys > 0 {
@@ -176,6 +211,14 @@ impl PostgresServer {
             assert!(begun.elapsed() < PATIENCE, "no standby:\n{}", standby.log());
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// A connection to it as its superuser.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn operator(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.expect("the server answers")
     }
 
     /// Makes a standby a primary on a timeline of its own, and waits until it takes writes.

@@ -2,9 +2,11 @@
 //! checked against the promises. The machines are network namespaces, so these tests need root.
 
 mod alone;
+mod failovers;
 mod figures;
 mod harness;
 mod kills;
+mod lanes;
 mod moves;
 mod outages;
 mod repeats;

@@ -25,7 +25,7 @@ async fn sockets_http_and_simple_chat_share_one_order_through_a_crash() {
         (1, room, Talker::InTurn),
         (2, room, Talker::OverHttp),
     ];
-    let talk = Talk::start(node.server(), &town, PACE, manners).await;
+    let mut talk = Talk::start(node.server(), &town, PACE, manners).await;
     let simple = &town.people[3];
     let before = chat_simply(&node.server(), simple, 1..=SIMPLE).await;
     talk.goes_on(40).await;
@@ -33,7 +33,7 @@ async fn sockets_http_and_simple_chat_share_one_order_through_a_crash() {
     node.start_again().await;
     let after = chat_simply(&node.server(), simple, SIMPLE + 1..=2 * SIMPLE).await;
     talk.goes_on(40).await;
-    let (mut run, _) = talk.end(&town).await;
+    let (mut run, _) = talk.end(&town).await.kept();
     // Simple chat has no keys of its client's own, so its messages are looked at here.
     run.exclusive = false;
     verdict(&run, 80);

@@ -35,7 +35,7 @@ async fn rounds(database: Option<String>, seed: u64) {
         (4, rooms[3], Talker::OverHttp),
         (4, rooms[0], Talker::OverHttp),
     ];
-    let talk = Talk::start(node.server(), &town, PACE, manners).await;
+    let mut talk = Talk::start(node.server(), &town, PACE, manners).await;
     for round in 1..=ROUNDS {
         talk.goes_on(ACKS_A_ROUND).await;
         // Somewhere in the middle of whatever is under way.
@@ -45,7 +45,7 @@ async fn rounds(database: Option<String>, seed: u64) {
         node.start_again().await;
     }
     talk.goes_on(ACKS_A_ROUND).await;
-    let (run, _) = talk.end(&town).await;
+    let (run, _) = talk.end(&town).await.kept();
     verdict(&run, ROUNDS * ACKS_A_ROUND);
     small_damage_is_found(run, &mut chance);
 }

@@ -145,11 +145,11 @@ async fn clients_go_on_over_an_orderly_restart() {
         (1, town.rooms[1], Talker::BesideEachOther),
         (2, town.rooms[1], Talker::OverHttp),
     ];
-    let talk = Talk::start(node.server(), &town, PACE, manners).await;
+    let mut talk = Talk::start(node.server(), &town, PACE, manners).await;
     talk.goes_on(60).await;
     assert!(node.terminate().await.success(), "an asked-for end is a success");
     node.start_again().await;
     talk.goes_on(60).await;
-    let (run, _) = talk.end(&town).await;
+    let (run, _) = talk.end(&town).await.kept();
     verdict(&run, 120);
 }

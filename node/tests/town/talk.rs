@@ -40,8 +40,63 @@ pub(crate) struct Ack {
     pub(crate) room: Uuid,
     /// The user's id.
     pub(crate) sender: Uuid,
+    pub(crate) key: Uuid,
     pub(crate) begun: std::time::Instant,
     pub(crate) acked: std::time::Instant,
+}
+
+/// What somebody heard of a room.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Where they began.
+    after: u64,
+    received: Vec<Received>,
+    /// The generations of the room that they were told of in the middle, and what they had heard
+    /// of it until then.
+    before: Vec<(u64, Box<Heard>)>,
+}
+
+impl Heard {
+    fn last(&self) -> u64 {
+        self.received.last().map_or(self.after, |last| last.seq)
+    }
+
+    /// The room has another history now; this one goes on after its head.
+    fn is_reset(&mut self, r#gen: u64, head: u64) {
+        let mut old = std::mem::replace(self, Self { after: head, ..Self::default() });
+        self.before = std::mem::take(&mut old.before);
+        self.before.push((r#gen, Box::new(old)));
+    }
+
+    fn stream(self, client: &str, room: Uuid, complete: bool) -> Stream {
+        let Self { after, received, .. } = self;
+        Stream { client: client.to_owned(), room, after: Some(after), complete, received }
+    }
+}
+
+/// Somebody was told that a room's history is another one from now on.
+#[derive(Debug)]
+pub(crate) struct Reset {
+    pub(crate) r#gen: u64,
+    /// What they had heard of it until then.
+    pub(crate) before: Stream,
+}
+
+/// What became of a talk.
+pub(crate) struct Ended {
+    pub(crate) run: Run,
+    pub(crate) acks: Vec<Ack>,
+    pub(crate) resets: Vec<Reset>,
+}
+
+impl Ended {
+    /// Where no history may have been lost.
+    pub(crate) fn kept(self) -> (Run, Vec<Ack>) {
+        if let Some(Reset { r#gen, before: Stream { client, room, .. } }) = self.resets.first() {
+            panic!("{client} was told that {room} lost its history: generation {}", r#gen);
+        }
+        (self.run, self.acks)
+    }
 }
 
 /// Somebody who hears everything in their rooms.
@@ -49,7 +104,7 @@ struct Listener {
     sender: Sender,
     name: String,
     rooms: Vec<Uuid>,
-    task: JoinHandle<BTreeMap<Uuid, Vec<Received>>>,
+    task: JoinHandle<BTreeMap<Uuid, Heard>>,
 }
 
 impl Listener {
@@ -89,10 +144,10 @@ async fn listen(
     mut connection: Connection,
     rooms: Vec<Uuid>,
     mut heads: watch::Receiver<Heads>,
-) -> BTreeMap<Uuid, Vec<Received>> {
-    let mut heard: BTreeMap<Uuid, Vec<Received>> = BTreeMap::new();
+) -> BTreeMap<Uuid, Heard> {
+    let mut heard: BTreeMap<Uuid, Heard> = BTreeMap::new();
     loop {
-        let at = |room: &Uuid| heard.get(room).and_then(|r| r.last()).map_or(0, |r| r.seq);
+        let at = |room: &Uuid| heard.get(room).map_or(0, Heard::last);
         let done = heads
             .borrow()
             .as_ref()
@@ -106,10 +161,10 @@ async fn listen(
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return heard,
             update = connection.next() => match update {
                 Some(Update::Event { room, event, .. }) => {
-                    heard.entry(room).or_default().push(Received::from(&*event));
+                    heard.entry(room).or_default().received.push(Received::from(&*event));
                 }
-                Some(Update::Reset { room, r#gen, .. }) => {
-                    panic!("the history of {room} was lost: generation {}", r#gen)
+                Some(Update::Reset { room, r#gen, head }) => {
+                    heard.entry(room).or_default().is_reset(r#gen, head);
                 }
                 Some(Update::Refused { room, why }) => panic!("{room} was refused: {why}"),
                 Some(Update::Ended { why }) => panic!("the connection ended: {why}"),
@@ -185,7 +240,7 @@ impl Talk {
 
     /// Ends the talk once everything that was sent has its answer and everybody has heard
     /// everything, and gives what the checker needs.
-    pub(crate) async fn end(mut self, town: &Town) -> (Run, Vec<Ack>) {
+    pub(crate) async fn end(&mut self, town: &Town) -> Ended {
         self.ledger.over.store(true, Ordering::Relaxed);
         let mut sent = Vec::new();
         while let Some(written) = timeout(REST, self.writers.join_next())
@@ -198,25 +253,25 @@ impl Talk {
         let head = |log: &Vec<Logged>| log.last().map_or(0, |logged| logged.entry.seq);
         let heads = logs.iter().map(|(room, log)| (*room, head(log))).collect();
         self.heads.send_replace(Some(End { heads, latest: Instant::now() + REST }));
-        let mut streams = Vec::new();
-        for listener in self.listeners {
-            let mut heard = listener.task.await.expect("a listener hears to the end");
-            for room in listener.rooms {
-                streams.push(Stream {
-                    client: listener.name.clone(),
-                    room,
-                    after: Some(0),
-                    complete: true,
-                    received: heard.remove(&room).unwrap_or_default(),
-                });
+        let (mut streams, mut resets) = (Vec::new(), Vec::new());
+        for Listener { task, rooms, name, .. } in self.listeners.drain(..) {
+            let mut heard = task.await.expect("a listener hears to the end");
+            for room in rooms {
+                let mut heard = heard.remove(&room).unwrap_or_default();
+                for (r#gen, old) in std::mem::take(&mut heard.before) {
+                    resets.push(Reset { r#gen, before: old.stream(&name, room, false) });
+                }
+                streams.push(heard.stream(&name, room, true));
             }
         }
         let acks = std::mem::take(&mut *self.ledger.acks.lock().expect("nobody writes any more"));
         let longest = acks.iter().max_by_key(|ack| ack.acked - ack.begun);
-        if let Some(Ack { room, sender, begun, acked }) = longest {
-            let wait = *acked - *begun;
-            println!("longest from first send to ack: {wait:?}, in {room} by {sender}");
+        if let Some(Ack { room, sender, key, begun, acked }) = longest {
+            let (took, of) = (*acked - *begun, acks.len());
+            println!(
+                "longest from first send to ack: {took:?} of {of}, {key} in {room} by {sender}"
+            );
         }
-        (Run { sent, streams, logs, exclusive: true }, acks)
+        Ended { run: Run { sent, streams, logs, exclusive: true }, acks, resets }
     }
 }

@@ -3,7 +3,7 @@
 
 mod chance;
 mod front;
-mod talk;
+pub(crate) mod talk;
 mod verdict;
 mod writer;
 

@@ -55,8 +55,9 @@ impl Writer {
     fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
         let fate = fate(answer);
         if matches!(fate, Fate::Acked(_)) {
-            let (room, sender, begun) = (self.room, self.person.id, message.begun);
-            let ack = Ack { room, sender, begun, acked: Instant::now() };
+            let Self { room, person, .. } = self;
+            let (room, sender, key) = (*room, person.id, message.key);
+            let ack = Ack { room, sender, key, begun: message.begun, acked: Instant::now() };
             self.ledger.acks.lock().expect("nothing panics with this lock").push(ack);
         }
         fate

@@ -4,10 +4,12 @@
 //! not know it yet loses against its successor.
 
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
 use parlance_actors::ports::history::DatabaseId;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
@@ -29,10 +31,24 @@ pub(crate) struct Servers {
     servers: Vec<PgConnectOptions>,
     /// Which of them was the primary last.
     primary: AtomicUsize,
-    /// Whether the role may read the system's identifier.
-    knows_system: AtomicBool,
+    seen: Arc<Seen>,
     /// Connects to the primary of the moment.
     pool: OnceLock<PgPool>,
+}
+
+/// What the servers were seen to be. Apart from them because the pool, which they hold, asks too.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Whether the role may read the system's identifier.
+    knows_system: AtomicBool,
+    latest: Mutex<Latest>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    database: Option<DatabaseId>,
+    /// When it took the place of another one.
+    since: Option<Instant>,
 }
 
 /// A connection to the primary, and what it is.
@@ -56,9 +72,13 @@ impl Servers {
         Ok(Self {
             servers: servers?,
             primary: AtomicUsize::new(0),
-            knows_system: AtomicBool::new(true),
+            seen: Arc::new(Seen { knows_system: AtomicBool::new(true), latest: Mutex::default() }),
             pool: OnceLock::new(),
         })
+    }
+
+    pub(crate) fn seen(&self) -> Arc<Seen> {
+        self.seen.clone()
     }
 
     /// How to reach the primary of the moment, as far as is known.
@@ -78,8 +98,7 @@ impl Servers {
 
     /// Two expressions, the system and the timeline, for a statement on the primary.
     pub(crate) fn identity(&self) -> String {
-        let system = if self.knows_system.load(Ordering::Acquire) { SYSTEM } else { "0::bigint" };
-        format!("{system}, {TIMELINE}")
+        self.seen.identity()
     }
 
     /// A connection to the primary, its options completed by `dress`.
@@ -96,6 +115,9 @@ impl Servers {
         let (mut best, mut why) = (None::<(usize, Primary)>, Vec::new());
         loop {
             match tokio::time::timeout_at(deadline, asked.next()).await {
+                Ok(Some((_, Ok(found)))) if self.seen.is_former(found.database) => {
+                    why.push(former(found.database));
+                }
                 Ok(Some((place, Ok(found)))) => {
                     deadline = deadline.min(Instant::now() + limits::OTHER_PRIMARY_WAIT);
                     let timeline = best.as_ref().map(|(_, best)| best.database.timeline);
@@ -114,12 +136,13 @@ impl Servers {
         let Some((place, found)) = best else {
             return Err(sqlx::Error::Protocol(why.join("; ")));
         };
-        self.found(place, found.knows_system);
+        self.seen.knows_system.store(found.knows_system, Ordering::Release);
+        self.lead_to(place);
+        self.seen.found(found.database);
         Ok(found)
     }
 
-    fn found(&self, place: usize, knows_system: bool) {
-        self.knows_system.store(knows_system, Ordering::Release);
+    fn lead_to(&self, place: usize) {
         if self.primary.swap(place, Ordering::AcqRel) != place
             && let Some(pool) = self.pool.get()
         {
@@ -131,6 +154,64 @@ impl Servers {
             });
         }
     }
+}
+
+impl Seen {
+    fn identity(&self) -> String {
+        let system = if self.knows_system.load(Ordering::Acquire) { SYSTEM } else { "0::bigint" };
+        format!("{system}, {TIMELINE}")
+    }
+
+    /// A primary whose standby was promoted while it could not be reached goes on taking writes if
+    /// nobody stops it, and alone among the servers it would be believed.
+    fn is_former(&self, database: DatabaseId) -> bool {
+        let latest = self.latest.lock().database;
+        latest.is_some_and(|latest| {
+            latest.system == database.system && latest.timeline > database.timeline
+        })
+    }
+
+    fn found(&self, database: DatabaseId) {
+        let mut latest = self.latest.lock();
+        let is_slow = latest.database.is_some_and(|known| {
+            known.system == database.system && known.timeline > database.timeline
+        });
+        if latest.database.is_some_and(|known| known != database) && !is_slow {
+            latest.since = Some(Instant::now());
+        }
+        if !is_slow {
+            latest.database = Some(database);
+        }
+    }
+
+    /// Whether a connection of this age was made to the primary of the moment: the former one may
+    /// live on, and answer what is no longer true.
+    pub(crate) fn is_present(&self, age: Duration) -> bool {
+        self.latest.lock().since.is_none_or(|since| age < since.elapsed())
+    }
+
+    /// Refuses a connection to a standby or to a former primary.
+    pub(crate) async fn admit(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let sql = "SELECT pg_is_in_recovery()";
+        let standby: bool = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
+        if standby {
+            return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
+        }
+        let sql = sqlx::AssertSqlSafe(format!("SELECT {}", self.identity()));
+        let (system, timeline): (i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
+        let database = database_id(system, timeline);
+        if self.is_former(database) {
+            return Err(sqlx::Error::Protocol(former(database)));
+        }
+        Ok(())
+    }
+}
+
+fn former(DatabaseId { timeline, .. }: DatabaseId) -> String {
+    format!(
+        "the server is a former primary: it is on timeline {timeline}, and a later one was seen; \
+         if it was put back on purpose, start the node again"
+    )
 }
 
 /// A connection to this server if it is a primary.

@@ -88,6 +88,39 @@ async fn a_failover_under_load_loses_and_repeats_nothing() {
     town.ends_well(&standby.url()).await;
 }
 
+/// Connections to a server until now that have ended.
+async fn sessions(server: &PostgresServer) -> i64 {
+    let sql = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+    sqlx::query_scalar(sql).fetch_one(&mut operator(&server.url()).await).await.expect(sql)
+}
+
+/// Nobody stopped it, and its connections are as good as they were: reads of rooms that open again
+/// must not go there, and lanes neither, also when its successor is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_primary_that_lives_on_is_left_alone() {
+    let primary = PostgresServer::start(true).await;
+    let mut standby = primary.standby().await;
+    let url = PostgresServer::url_of(&[&primary, &standby]);
+    let mut town = Town::new(&url, 2, 6).await;
+    town.acked_more(200).await;
+    standby.promote().await;
+    town.acked_more(200).await;
+    // It waits for no standby any more, and would take everything.
+    let mut former = operator(&primary.url()).await;
+    execute(&mut former, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    execute(&mut former, "SELECT pg_reload_conf()").await;
+    standby.stop_immediate().await;
+    let before = sessions(&primary).await;
+    while sessions(&primary).await < before + 40 {
+        tokio::time::sleep(POLL).await;
+    }
+    let acks = town.acks();
+    standby.start_again().await;
+    town.acked_more(200).await;
+    println!("{acks} messages were acked before the new primary came back");
+    town.ends_well(&standby.url()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_forgot_a_fence_is_not_written_to() {
     let server = PostgresServer::start(false).await;

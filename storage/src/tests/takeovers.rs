@@ -134,6 +134,49 @@ async fn a_build_with_for_key_share_is_caught() {
     assert!(caught.as_ref().is_err_and(|why| why.starts_with("opened at 1")), "{caught:?}");
 }
 
+/// A new owner writes while an insert of the former one is held, which then goes on, with the second
+/// barrier, the unique places, taken away. Gives what the new owner was told, and the audit.
+async fn write_over_a_held_insert(sabotage: Sabotage) -> (Outcome, Vec<Fault>) {
+    let server = PostgresServer::start(false).await;
+    let mut config = StorageConfig::new(server.url());
+    (config.lanes, config.sabotage, config.lock_wait) = (Some(1), sabotage, LONG);
+    let old = Process::open(&config).await;
+    let mut room =
+        TestRoom::open(&old.storage.history(), new_room(), Epoch(1)).await.expect("opens");
+    let user = UserId::generate();
+    room.settle(draft(user, message("first"))).await;
+    let mut holder = operator(&server.url()).await;
+    let no_barrier = "ALTER TABLE main.event DROP CONSTRAINT event_pkey; DROP INDEX main.event_pos";
+    execute(&mut holder, no_barrier).await;
+    execute(&mut holder, HOLD).await;
+    room.post(draft(user, message("held"))).expect("taken");
+    until(&mut holder, HELD, true).await;
+    old.storage.kill();
+
+    config.lock_wait = SHORT;
+    let new = Process::open(&config).await;
+    let mut room = TestRoom::open(&new.storage.history(), room.at, Epoch(2)).await.expect("opens");
+    let outcome = room.settle(draft(user, message("new"))).await;
+    execute(&mut holder, "SELECT pg_advisory_unlock_all()").await;
+    until(&mut holder, APPENDING, false).await;
+    new.storage.close().await;
+    (outcome, audit(&server.url()).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_finds_two_owners_that_a_weaker_lock_let_write() {
+    let second = Outcome::Committed { seq: Seq(2) };
+    let (good, faults) = write_over_a_held_insert(Sabotage::None).await;
+    assert_eq!((good, faults), (second.clone(), vec![]));
+    for sabotage in [Sabotage::NoFence, Sabotage::KeyShare] {
+        let (outcome, faults) = write_over_a_held_insert(sabotage).await;
+        assert_eq!(outcome, second, "{sabotage:?}");
+        let is_twice =
+            |fault: &Fault| matches!(fault, Fault::HoleInLog { seq: Seq(2), before: Seq(2), .. });
+        assert!(faults.iter().any(is_twice), "{sabotage:?}: {faults:?}");
+    }
+}
+
 /// The same key in two batches, with the second barrier, the unique constraint, taken away.
 async fn repeat_without_the_constraint(sabotage: Sabotage) -> (Outcome, Vec<Fault>) {
     let server = PostgresServer::start(false).await;

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_client::{Http, Server};
-use parlance_storage::testkit::{Place, PostgresServer};
+use parlance_storage::testkit::{PostgresServer, Replication};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::databases::{self, Second};
 use super::network::{Host, Network};
 use super::node::{CONTROL_PORT, DATA_PORT, HTTP_PORT, Node, Report, shard_of};
 use super::weather::StreamProxy;
 use crate::town::Front;
 
-const POSTGRES_PORT: u16 = 5432;
+pub(crate) const POSTGRES_PORT: u16 = 5432;
 
 /// Between two looks of the balancer at its nodes, and how long one may take.
 const CHECK: Duration = Duration::from_millis(500);
@@ -35,6 +36,7 @@ pub(crate) struct Fleet {
     pub(crate) database_proxy: Option<StreamProxy>,
     pub(crate) database: PostgresServer,
     pub(crate) database_host: Host,
+    pub(crate) second: Option<Second>,
     pub(crate) network: Network,
     _folder: TempDir,
 }
@@ -50,27 +52,40 @@ impl Fleet {
 
     /// The same, but no node runs yet.
     pub(crate) async fn lay_out(nodes: usize) -> Option<Self> {
-        Self::lay_out_with(nodes, false).await
+        Self::lay_out_with(nodes, Way::Straight).await
     }
 
     /// The same, and the nodes reach the database through a proxy.
     pub(crate) async fn lay_out_behind_proxy(nodes: usize) -> Option<Self> {
-        Self::lay_out_with(nodes, true).await
+        Self::lay_out_with(nodes, Way::Proxied).await
     }
 
-    async fn lay_out_with(nodes: usize, proxied: bool) -> Option<Self> {
+    /// The same, and the database has a standby that the nodes know of.
+    pub(crate) async fn lay_out_with_standby(nodes: usize, how: Replication) -> Option<Self> {
+        Self::lay_out_with(nodes, Way::Either(how)).await
+    }
+
+    async fn lay_out_with(nodes: usize, way: Way) -> Option<Self> {
         let mut network = Network::open()?;
         let database_host = network.host();
-        let place =
-            Place { namespace: database_host.path(), address: database_host.address.into() };
+        let place = databases::place(&database_host);
         let database = PostgresServer::start_at(true, Some(place)).await;
         let mut url = database.network_url();
-        let mut database_proxy = None;
-        if proxied {
-            let to = (database_host.address, POSTGRES_PORT).into();
-            let proxy = StreamProxy::open(network.gateway().into(), to).await;
-            url = format!("postgres://postgres@{}/postgres", proxy.address);
-            database_proxy = Some(proxy);
+        let (mut database_proxy, mut second) = (None, None);
+        match way {
+            Way::Straight => {}
+            Way::Proxied => {
+                let to = (database_host.address, POSTGRES_PORT).into();
+                let proxy = StreamProxy::open(network.gateway().into(), to).await;
+                url = format!("postgres://postgres@{}/postgres", proxy.address);
+                database_proxy = Some(proxy);
+            }
+            Way::Either(how) => {
+                let host = network.host();
+                url = databases::url(&[database_host.address, host.address]);
+                let server = database.standby_at(Some(databases::place(&host)), how).await;
+                second = Some(Second { server, host });
+            }
         }
         let folder = tempfile::Builder::new().prefix("parlance-fleet-").tempdir();
         let folder = folder.expect("a temporary folder");
@@ -95,6 +110,7 @@ impl Fleet {
             database_proxy,
             database,
             database_host,
+            second,
             network,
             _folder,
         })
@@ -238,6 +254,14 @@ impl Drop for Fleet {
             self.keep_logs();
         }
     }
+}
+
+/// How the nodes reach the database.
+enum Way {
+    Straight,
+    Proxied,
+    /// It has a standby beside it, and the URL names both.
+    Either(Replication),
 }
 
 fn name(number: usize) -> String {

@@ -154,6 +154,23 @@ impl Host {
         self.iptables(&["-A", FAULTS, "-s", &from, "-p", "udp", "--sport", &port, "-j", "DROP"]);
     }
 
+    /// Whatever comes in here for a TCP port is answered with a reset: the sender's connection is
+    /// gone, and this end does not know.
+    pub(crate) fn resets_streams_of(&self, other: &Self, port: u16) {
+        self.resets(other, "--dport", port);
+    }
+
+    /// Whatever a TCP port of another host answers is reset before it arrives here.
+    pub(crate) fn resets_answers_of(&self, other: &Self, port: u16) {
+        self.resets(other, "--sport", port);
+    }
+
+    fn resets(&self, other: &Self, which: &str, port: u16) {
+        let (from, port) = (other.address.to_string(), port.to_string());
+        let rule = ["-A", FAULTS, "-s", &from, "-p", "tcp", which, &port];
+        self.iptables(&[&rule[..], &["-j", "REJECT", "--reject-with", "tcp-reset"]].concat());
+    }
+
     /// Sending to this one fails at once here; what it sends still arrives.
     pub(crate) fn has_no_way_to(&self, other: &Self) {
         let to = format!("{}/32", other.address);

@@ -1,13 +1,15 @@
 //! A fleet under load: what every fault test begins with, and the end that all of them share.
 //! Faults are taken away, the cluster must heal, and then everything is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use parlance_benches::checker::{Fate, Run};
 use uuid::Uuid;
 
 use super::fleet::Fleet;
 use super::node::shard_of;
+use crate::town::talk::{Ended, Reset};
 use crate::town::{Ack, Chance, Talk, Talker, Town, small_damage_is_found, verdict};
 
 /// Messages that must get their ack after every fault is over.
@@ -114,18 +116,66 @@ impl Scene {
 
     /// Faults are over; everything heals, and every promise is checked.
     pub(crate) async fn end(mut self) {
+        let (run, _) = self.comes_to_rest().await.kept();
+        self.judge(run).await;
+    }
+
+    /// The same after failovers that lost nothing. A room of which nobody could tell may have another
+    /// generation; all that was heard of it is still there.
+    pub(crate) async fn end_with_resets(mut self) {
+        let Ended { mut run, resets, .. } = self.comes_to_rest().await;
+        print_resets(&resets);
+        run.streams.extend(resets.into_iter().map(|reset| reset.before));
+        self.judge(run).await;
+    }
+
+    /// The same after a failover, which ended at that moment, to a database that lacks something
+    /// that was acknowledged before. Everybody in a room that lost something was told, and nothing
+    /// else is missing.
+    pub(crate) async fn end_after_loss(mut self, failed_over: Instant) {
+        let Ended { mut run, acks, resets } = self.comes_to_rest().await;
+        print_resets(&resets);
+        let acked: BTreeMap<Uuid, Instant> = acks.iter().map(|ack| (ack.key, ack.acked)).collect();
+        let logged: BTreeSet<Uuid> =
+            run.logs.values().flatten().map(|logged| logged.entry.key).collect();
+        let told: BTreeSet<(&str, Uuid)> =
+            resets.iter().map(|reset| (&*reset.before.client, reset.before.room)).collect();
+        let is_lost = |key: &Uuid| acked[key] < failed_over && !logged.contains(key);
+        let mut lost: BTreeMap<Uuid, usize> = BTreeMap::new();
+        run.sent.retain(|sent| {
+            let is_kept = !(matches!(sent.fate, Fate::Acked(_)) && is_lost(&sent.key));
+            *lost.entry(sent.room).or_default() += usize::from(!is_kept);
+            is_kept
+        });
+        lost.retain(|_, count| *count > 0);
+        println!("acknowledged and lost, by room: {lost:#?}");
+        assert!(!lost.is_empty(), "nothing was lost, so nothing was shown");
+        for stream in run.streams.iter().filter(|stream| lost.contains_key(&stream.room)) {
+            let (client, room) = (&*stream.client, stream.room);
+            assert!(told.contains(&(client, room)), "{client} does not know what {room} lost");
+        }
+        self.judge(run).await;
+    }
+
+    /// Faults are over, everything heals, and everybody has heard everything.
+    async fn comes_to_rest(&mut self) -> Ended {
         let begun = Instant::now();
         self.fleet.heal().await;
         println!("everything is ready {:?} after the last fault", begun.elapsed());
         self.talk.goes_on(ACKS_HEALED).await;
         self.print_moves().await;
         let before = owners(&self.fleet, &self.town).await;
-        let (run, acks) = self.talk.end(&self.town).await;
-        print_recoveries(&self.losses, &acks);
+        let ended = self.talk.end(&self.town).await;
+        print_recoveries(&self.losses, &ended.acks);
         println!(
             "owners at the end of the talk: {before:#?}\nand now: {:#?}",
             owners(&self.fleet, &self.town).await
         );
+        ended
+    }
+
+    /// The checker on what everybody saw, and the audit on what the database holds.
+    async fn judge(mut self, run: Run) {
         verdict(&run, ACKS_HEALED);
         let audit = parlance_storage::audit(&self.fleet.database.url()).await;
         let violations = audit.expect("the database can be read");
@@ -133,6 +183,14 @@ impl Scene {
         assert!(violations.is_empty(), "the audit: {}", violations.join("\n"));
         small_damage_is_found(run, &mut self.chance);
     }
+}
+
+fn print_resets(resets: &[Reset]) {
+    let mut rooms: BTreeMap<Uuid, BTreeMap<u64, usize>> = BTreeMap::new();
+    for Reset { r#gen, before } in resets {
+        *rooms.entry(before.room).or_default().entry(*r#gen).or_default() += 1;
+    }
+    println!("rooms with another generation, and how many were told of it: {rooms:#?}");
 }
 
 /// Two writers a room, in every manner.
