@@ -113,7 +113,10 @@ impl RaftDirectory {
             return Err(OpenError::Unusable("a node with peers needs links to them".into()));
         }
         let folder = options.data_dir.join(FOLDER);
-        let prepared = prepared(&options, &folder).await?;
+        let prepared = prepared(&options, &folder).await.map_err(|error| match options.member {
+            Some(_) => error.of_member(&options.data_dir),
+            None => error,
+        })?;
         let Prepared { lock, identity, log, thread, snapshots, restored } = prepared;
 
         let machine = Machine::new(snapshots, restored);
@@ -185,6 +188,13 @@ impl RaftDirectory {
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         self.core.leader()
+    }
+
+    /// Waits until the directory can go on no more although nobody closed it, and says why: its disk
+    /// refused a write, for one. It has no lease from then on, changes are `Unavailable`, and look-ups
+    /// give the last state. Only closing it and opening it again helps.
+    pub async fn failed(&self) -> String {
+        self.core.failed().await
     }
 
     /// Says what this node does; its lease carries it to the leader.

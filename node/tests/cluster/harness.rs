@@ -1,5 +1,6 @@
 //! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load.
 
+pub(crate) mod disk;
 pub(crate) mod fleet;
 pub(crate) mod network;
 pub(crate) mod node;

@@ -2,6 +2,8 @@
 //! checked against the promises. The machines are network namespaces, so these tests need root.
 
 mod alone;
+mod damage;
+mod disks;
 mod harness;
 mod kills;
 mod moves;

@@ -45,6 +45,7 @@ struct Head {
 
 /// The open files, and what the last commit said.
 pub(super) struct Disk {
+    folder: PathBuf,
     db: Database,
     mark: Mark,
     head: Head,
@@ -103,7 +104,7 @@ impl Disk {
             return Err(OpenError::damaged(&path, why));
         }
         mark.set(head.commits).map_err(OpenError::io("write", &folder.join(MARK_FILE)))?;
-        Ok((Self { db, mark, head, broken: None }, tail))
+        Ok((Self { folder: folder.to_owned(), db, mark, head, broken: None }, tail))
     }
 
     /// Takes writes until the last one.
@@ -142,8 +143,11 @@ impl Disk {
         }
         let started = std::time::Instant::now();
         let mut next = self.head.clone();
-        commit(&self.db, &mut next, batch).map_err(io::Error::other)?;
-        self.mark.set(next.commits)?;
+        let failed = |file: &str, error: &dyn std::fmt::Display| {
+            io::Error::other(format!("cannot write {}: {error}", self.folder.join(file).display()))
+        };
+        commit(&self.db, &mut next, batch).map_err(|error| failed(LOG_FILE, &error))?;
+        self.mark.set(next.commits).map_err(|error| failed(MARK_FILE, &error))?;
         self.head = next;
         metrics::histogram!("parlance_raft_log_commit_seconds").record(started.elapsed());
         Ok(())

@@ -28,6 +28,8 @@ pub(crate) const DATA_PORT: u16 = 7702;
 const ANSWER: Duration = Duration::from_secs(2);
 /// From SIGTERM to the end, with every shard to give away on a busy machine.
 const TERMINATE: Duration = Duration::from_secs(60);
+/// From what makes a node end by itself to its end, on a busy machine.
+const BY_ITSELF: Duration = Duration::from_secs(60);
 
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -77,6 +79,26 @@ impl Node {
         let child = self.running.as_mut().expect("the node was started");
         if let Ok(Some(status)) = child.try_wait() {
             panic!("{} ended by itself with {status}; its log:\n{}", self.name, self.log(10));
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        let mut child = self.running.take().expect("the node was started");
+        let ended = timeout(BY_ITSELF, child.wait()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{} goes on; {}", self.name, self.log(10)));
+        ended.expect("a child can be waited for")
+    }
+
+    /// Whether it still runs; one that ended by itself counts as ended from now on.
+    pub(crate) fn still_runs(&mut self) -> Result<(), ExitStatus> {
+        let Some(child) = self.running.as_mut() else { return Ok(()) };
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                self.running = None;
+                Err(status)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -175,6 +197,11 @@ impl Node {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// The files of its directory's Raft.
+    pub(crate) fn raft(&self) -> PathBuf {
+        self.data().join("directory")
+    }
+
     pub(crate) fn log_file(&self) -> PathBuf {
         self.folder.join("log")
     }
@@ -212,6 +239,10 @@ pub(crate) struct Move {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Raft {
     pub(crate) leader: Option<u64>,
+    /// The last entry in this node's log.
+    pub(crate) last_log: u64,
+    pub(crate) voters: Vec<u64>,
+    pub(crate) learners: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
