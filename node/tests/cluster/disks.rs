@@ -33,9 +33,11 @@ async fn ends_by_itself(scene: &mut Scene, place: usize, words: &str) {
     let status = scene.write_entries_until_one_ends(place).await;
     assert_eq!(status.code(), Some(DATA_DIRECTORY), "{status}");
     is_told(scene, place, words);
-    scene.until("its shards are taken over", other, |report| {
-        report.shards.iter().all(|shard| shard.owner.is_some() && shard.owner != id)
-    });
+    scene
+        .until("its shards are taken over", other, |report| {
+            report.shards.iter().all(|shard| shard.owner.is_some() && shard.owner != id)
+        })
+        .await;
     scene.talk.goes_on(50).await;
 }
 

@@ -15,3 +15,4 @@ mod storms;
 mod tools;
 #[path = "../town/town.rs"]
 mod town;
+mod voters;

@@ -138,7 +138,9 @@ impl Fleet {
             }
             Ok(())
         });
-        waited.await.unwrap_or_else(|_| panic!("{} neither serves nor ends", self.nodes[place].name))
+        waited
+            .await
+            .unwrap_or_else(|_| panic!("{} neither serves nor ends", self.nodes[place].name))
     }
 
     /// Every fault is over, and everything that was ended or stopped runs again.

@@ -28,8 +28,6 @@ pub(crate) const DATA_PORT: u16 = 7702;
 const ANSWER: Duration = Duration::from_secs(2);
 /// From SIGTERM to the end, with every shard to give away on a busy machine.
 const TERMINATE: Duration = Duration::from_secs(60);
-/// From what makes a node end by itself to its end, on a busy machine.
-const BY_ITSELF: Duration = Duration::from_secs(60);
 
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -80,14 +78,6 @@ impl Node {
         if let Ok(Some(status)) = child.try_wait() {
             panic!("{} ended by itself with {status}; its log:\n{}", self.name, self.log(10));
         }
-    }
-
-    /// Waits until it has ended by itself.
-    pub(crate) async fn ends(&mut self) -> ExitStatus {
-        let mut child = self.running.take().expect("the node was started");
-        let ended = timeout(BY_ITSELF, child.wait()).await;
-        let ended = ended.unwrap_or_else(|_| panic!("{} goes on; {}", self.name, self.log(10)));
-        ended.expect("a child can be waited for")
     }
 
     /// Whether it still runs; one that ended by itself counts as ended from now on.

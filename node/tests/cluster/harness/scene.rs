@@ -147,7 +147,7 @@ impl Scene {
         let Some(view) = self.fleet.view().await else { return };
         let asks = self.fleet.nodes.iter().filter(|node| node.is_running()).flat_map(|node| {
             let shards = view.shards.iter().enumerate().take(ASKS);
-            shards.map(|(shard, now)| async move {
+            shards.map(move |(shard, now)| async move {
                 // Whether it was done does not matter: there is another round.
                 let _ = node.ask(&json!({"do": "pin", "shard": shard, "to": now.owner})).await;
                 let _ = node.ask(&json!({"do": "pin", "shard": shard, "to": null})).await;
