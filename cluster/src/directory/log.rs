@@ -17,15 +17,17 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::{OneshotReceiverOf, OneshotSenderOf};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use self::disk::Disk;
+use super::command::Command;
 use super::error::OpenError;
 use super::identity::Identity;
 use super::types::{Entry, LogId, Types, Vote};
 use crate::limits;
+use crate::transport::PeerName;
 
 /// The names of the log's files in the directory's folder.
 pub(super) const LOG_FILE: &str = "log.redb";
@@ -120,6 +122,18 @@ impl Log {
 
     pub(super) fn purged_index(&self) -> Option<u64> {
         self.tail.lock().purged.map(|purged| purged.index)
+    }
+
+    /// Name and control endpoint of every node that the log says was admitted, the latest last.
+    pub(super) fn admitted(&self) -> Vec<(PeerName, Arc<str>)> {
+        let tail = self.tail.lock();
+        let admitted = tail.entries.values().filter_map(|entry| match &entry.payload {
+            EntryPayload::Normal(Command::AdmitNode(node)) => {
+                Some((PeerName(node.name.clone()), node.control.clone()))
+            }
+            _ => None,
+        });
+        admitted.collect()
     }
 
     /// What the log holds now, for tests to compare.

@@ -3,6 +3,7 @@
 //! wait is for a condition.
 
 mod disks;
+mod returns;
 
 use std::collections::BTreeMap;
 use std::future::Future;
