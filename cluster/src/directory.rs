@@ -202,7 +202,8 @@ impl RaftDirectory {
     /// refused a write, for one. It has no lease from then on, changes are `Unavailable`, and look-ups
     /// give the last state. Only closing it and opening it again helps.
     pub async fn failed(&self) -> String {
-        self.core.failed().await
+        let why = self.core.failed().await;
+        self.log.broken().map_or(why, str::to_owned)
     }
 
     /// Says what this node does; its lease carries it to the leader.

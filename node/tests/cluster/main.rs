@@ -4,6 +4,7 @@
 mod alone;
 mod damage;
 mod disks;
+mod figures;
 mod harness;
 mod kills;
 mod moves;
