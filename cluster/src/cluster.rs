@@ -106,7 +106,10 @@ impl ClusterNode {
         on: &Runtimes,
     ) -> Result<Self, StartError> {
         let data_dir = options.data_dir.clone();
-        let counted = tokio::task::spawn_blocking(move || next_incarnation(&data_dir)).await;
+        let counted = tokio::task::spawn_blocking(move || {
+            next_incarnation(&data_dir).map_err(|error| error.of_member(&data_dir))
+        });
+        let counted = counted.await;
         let incarnation = counted.map_err(|error| OpenError::NotReady(error.to_string()))??;
         let answers = DirectoryAnswers::new();
         let ends = Ends::bind(&membership, &answers, incarnation, on)?;
@@ -258,13 +261,26 @@ impl ClusterNode {
         let _ = self.loads.set(loads);
     }
 
+    /// Waits until this node can go on no more although nobody ended it, and says why; see
+    /// [`RaftDirectory::failed`]. It is to be ended and started again.
+    pub async fn failed(&self) -> String {
+        self.directory.failed().await
+    }
+
     /// Gives this node's shards to others by planned moves: takes no new ones, and waits until it
     /// has none, nobody takes them, or the time is over. Returns how many it still has. The domain
     /// must go on releasing what moves. The next start puts the node into service again.
     pub async fn drain_shards(&self, within: Duration) -> usize {
         if let Some(together) = &self.together {
+            let giving = async {
+                tokio::select! {
+                    () = self.give_away(together) => {}
+                    // It would not hear of any move.
+                    _ = self.failed() => {}
+                }
+            };
             // What was not done by then is told by what is left.
-            let _ = tokio::time::timeout(within, self.give_away(together)).await;
+            let _ = tokio::time::timeout(within, giving).await;
         }
         self.owned()
     }

@@ -28,6 +28,7 @@ mod prepare;
 mod recover;
 mod renewal;
 mod report;
+mod returns;
 mod rooms;
 mod seal;
 mod snapshot;
@@ -70,6 +71,7 @@ use self::log::{Log, LogThread};
 use self::machine::{Machine, View};
 use self::network::Network;
 use self::prepare::{Claimed, Prepared};
+use self::returns::Returning;
 use self::types::{Peer, Types};
 use crate::limits;
 use crate::transport::PeerName;
@@ -113,7 +115,10 @@ impl RaftDirectory {
             return Err(OpenError::Unusable("a node with peers needs links to them".into()));
         }
         let folder = options.data_dir.join(FOLDER);
-        let prepared = prepared(&options, &folder).await?;
+        let prepared = prepared(&options, &folder).await.map_err(|error| match options.member {
+            Some(_) => error.of_member(&options.data_dir),
+            None => error,
+        })?;
         let Prepared { lock, identity, log, thread, snapshots, restored } = prepared;
 
         let machine = Machine::new(snapshots, restored);
@@ -121,7 +126,13 @@ impl RaftDirectory {
         config.cluster_name = identity.cluster.to_string();
         let transport = options.member.as_ref().map(|member| member.transport.clone());
         let append_wait = options.timing.election_min * 3 / 4;
-        let network = Network { identity, view: view.clone(), transport, append_wait };
+        let network = Network::new(identity, view.clone(), transport, append_wait);
+        if let Err(error) = may_come_back(&options, &network, &log).await {
+            drop(log);
+            // The next attempt must find the files closed.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            return Err(error);
+        }
         let raft =
             Raft::new(identity.node.0, Arc::new(config), network.clone(), log.clone(), machine);
         let raft = match raft.await {
@@ -185,6 +196,14 @@ impl RaftDirectory {
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         self.core.leader()
+    }
+
+    /// Waits until the directory can go on no more although nobody closed it, and says why: its disk
+    /// refused a write, for one. It has no lease from then on, changes are `Unavailable`, and look-ups
+    /// give the last state. Only closing it and opening it again helps.
+    pub async fn failed(&self) -> String {
+        let why = self.core.failed().await;
+        self.log.broken().map_or(why, str::to_owned)
     }
 
     /// Says what this node does; its lease carries it to the leader.
@@ -355,6 +374,9 @@ impl RaftDirectory {
     }
 
     async fn announce_here(&self, node: &command::AdmitNode) -> Result<(), NotAdmitted> {
+        if let Some(why) = self.core.forgot(node) {
+            return Err(NotAdmitted::Refused(why));
+        }
         let command = Command::AdmitNode(node.clone());
         match self.core.change(command, limits::FORWARD_WAIT).await {
             Ok(Response::Admitted(_)) => Ok(()),
@@ -432,6 +454,26 @@ async fn prepared(options: &DirectoryOptions, folder: &Path) -> Result<Prepared,
     }
     let prepare = move |options: &_, folder: &_| Claimed::prepare(claimed, options, folder);
     off_the_runtime(options, folder, prepare).await
+}
+
+/// Whether the others know this node as its files have it.
+async fn may_come_back(
+    options: &DirectoryOptions,
+    network: &Network,
+    log: &Log,
+) -> Result<(), OpenError> {
+    let Some(member) = options.member.as_ref().filter(|_| network.identity.finished) else {
+        return Ok(());
+    };
+    let seeds = match &options.start {
+        Start::Join { seeds } => &seeds[..],
+        _ => &[],
+    };
+    let places = returns::places(network, log.admitted(), seeds, &member.name);
+    let last = log.last_index().unwrap_or_default();
+    let returning = Returning { incarnation: member.incarnation, last };
+    let refusal = returns::refusal(network, member, &places, returning).await;
+    refusal.map_or(Ok(()), |why| Err(OpenError::NotAdmitted(why)))
 }
 
 async fn off_the_runtime<T: Send + 'static>(

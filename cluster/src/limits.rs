@@ -58,6 +58,9 @@ pub(crate) const SEED_PAUSE: Duration = Duration::from_millis(250);
 /// How long a joining node tries its seeds. Longer than a lease: the former life of a node whose
 /// disk was wiped must be over before it joins again.
 pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(60);
+/// How long a node that comes back waits for the word of those that it knows. The leader answers in
+/// milliseconds; where nobody does, this is what a start loses.
+pub(crate) const RETURN_WAIT: Duration = Duration::from_secs(1);
 /// How often the leader looks at nodes and shards.
 pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
 /// How long an owner may take to release a moving shard before it is moved without it. Senders are

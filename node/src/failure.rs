@@ -12,7 +12,8 @@ Exit codes:
   0   done; for serve: ended in order after SIGTERM or SIGINT
   1   the configuration is wrong; every fault is named
   2   the command line is wrong
-  3   the data directory cannot be used: locked, damaged, or its permissions are wrong
+  3   the data directory cannot be used: locked, damaged, its disk full or broken, or its
+      permissions are wrong
   4   the address cannot be listened on
   5   the database cannot be used: not reachable, refused, or of another cluster
   6   anything else; the message says what

@@ -72,7 +72,13 @@ impl Core {
             Ask::Change(command) => self.change_here(command, limits::FORWARD_WAIT).await,
             Ask::ReadIndex => self.read_index().await,
             Ask::Renew(renewal) => self.renew(from, renewal),
-            Ask::Admit(node) => self.admit(node).await,
+            Ask::Admit(node) => {
+                if let Some(claimed) = node.claims {
+                    self.network.hear(claimed, &node.name, node.incarnation, &node.control);
+                }
+                self.admit(node).await
+            }
+            Ask::Return(returning) => self.may_return(from, returning),
         }
     }
 
@@ -94,7 +100,9 @@ impl Core {
                 format!("the certificate of {name} is not that of a node named {}", node.name)
             });
         }
-        if cluster.is_none() || to != own.node {
+        // One that comes back asks whom it knows by an address only.
+        let meant = to == own.node || matches!(ask, Ask::Return(_));
+        if cluster.is_none() || !meant {
             return Err(format!("this is node {} of cluster {}, not {to}", own.node, own.cluster));
         }
         let state = self.view.state.read();
@@ -147,6 +155,9 @@ impl Core {
         // The leader of a cluster that is about to begin, for a node that started beside it.
         if self.view.state.read().cluster().is_none() {
             return Answer::Failed("the cluster has not begun".into());
+        }
+        if let Some(why) = self.forgot(&node) {
+            return Answer::Refused(why);
         }
         if let Some(living) = self.would_displace(&node) {
             return Answer::Failed(format!(

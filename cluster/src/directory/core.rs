@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::{Instant as _, Raft, RaftMetrics, ReadPolicy, ServerState};
 use parking_lot::Mutex;
 use parlance_actors::ports::directory::DirectoryError;
@@ -67,6 +67,25 @@ impl Core {
 
     pub(super) fn metrics(&self) -> RaftMetrics<Types> {
         self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Waits until Raft has ended without being asked to, and says why: most often its disk refused,
+    /// and then nothing of it goes on, because a later write must not become durable without an
+    /// earlier one. Only another start of the node brings it back.
+    pub(super) async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let ended = metrics.borrow_watched().running_state.clone().err();
+            match ended {
+                // It was asked to.
+                Some(Fatal::Stopped) => std::future::pending().await,
+                Some(fatal) => return fatal.to_string(),
+                None => {}
+            }
+            if metrics.changed().await.is_err() {
+                return "its Raft task is gone".to_owned();
+            }
+        }
     }
 
     /// Whether this node leads and a quorum has answered it within `age`.

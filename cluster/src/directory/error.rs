@@ -31,6 +31,24 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
+    /// The same on a node of a cluster of several, where a backup would be wrong: it would have this
+    /// node forget votes that it gave and entries that it acknowledged. Trying again does not help.
+    #[error(
+        "{} is damaged: {why}. The node does not start, because it would forget what it has promised \
+         to the others, who have everything that it had. Move the whole data directory {} away and \
+         start the node with an empty one: it joins as a new node, and its former id is forgotten. \
+         Do not put a backup in its place. (Where no majority of the voters is left: `parlance \
+         cluster recover`)",
+        path.display(), data_dir.display()
+    )]
+    DamagedMember {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// The data directory.
+        data_dir: PathBuf,
+    },
     /// A file was written by another version of the server. That version, or a later one, opens it.
     #[error(
         "{} has format {found}, and this version knows {known}; start the version that wrote it",
@@ -74,7 +92,8 @@ pub enum OpenError {
     /// cluster were in another data directory. Trying again does not help.
     #[error(
         "{} is empty, but the database belongs to cluster {expected}; \
-         start with the data directory of that cluster, or put it back from a backup",
+         start with the data directory of that cluster, or put it back from a backup; where other \
+         nodes of the cluster run, join them as a new node instead of beginning anew",
         path.display()
     )]
     DirectoryLost {
@@ -108,6 +127,16 @@ pub enum OpenError {
 impl OpenError {
     pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), why: why.into() }
+    }
+
+    /// The same error as it is told to a node of several.
+    pub(crate) fn of_member(self, data_dir: &Path) -> Self {
+        match self {
+            Self::Damaged { path, why } => {
+                Self::DamagedMember { path, why, data_dir: data_dir.to_owned() }
+            }
+            error => error,
+        }
     }
 
     /// For `map_err`: the disk refused to do `what` with `path`.

@@ -10,22 +10,24 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::{OneshotReceiverOf, OneshotSenderOf};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use self::disk::Disk;
+use super::command::Command;
 use super::error::OpenError;
 use super::identity::Identity;
 use super::types::{Entry, LogId, Types, Vote};
 use crate::limits;
+use crate::transport::PeerName;
 
 /// The names of the log's files in the directory's folder.
 pub(super) const LOG_FILE: &str = "log.redb";
@@ -36,6 +38,7 @@ pub(super) const MARK_FILE: &str = "log.mark";
 pub(crate) struct Log {
     tail: Arc<Mutex<Tail>>,
     writes: mpsc::Sender<Write>,
+    broken: Arc<OnceLock<String>>,
 }
 
 /// What the log holds: everything after what was purged.
@@ -90,7 +93,7 @@ impl Log {
             match open_on_this_thread(&folder, identity) {
                 Ok((disk, tail)) => {
                     // The opener waits for exactly this.
-                    let _ = opened.send(Ok(tail));
+                    let _ = opened.send(Ok((tail, disk.broken.clone())));
                     disk.run(queue);
                 }
                 Err(error) => {
@@ -100,17 +103,22 @@ impl Log {
         });
         let handle = handle.map_err(OpenError::io("start the thread of", &path))?;
         let tail = result.recv();
-        let tail = tail.map_err(|_| OpenError::damaged(&path, "reading it failed"))??;
+        let (tail, broken) = tail.map_err(|_| OpenError::damaged(&path, "reading it failed"))??;
         let term = tail.vote.map_or(0, |vote| vote.leader_id.term);
         metrics::gauge!("parlance_raft_term").set(term as f64);
         metrics::gauge!("parlance_raft_log_entries").set(tail.entries.len() as f64);
-        let log = Self { tail: Arc::new(Mutex::new(tail)), writes };
+        let log = Self { tail: Arc::new(Mutex::new(tail)), writes, broken };
         Ok((log, LogThread { handle }))
     }
 
     /// Makes everything durable and ends the thread. Later writes fail.
     pub(super) async fn close(&self) -> io::Result<()> {
         self.write(Write::Close).await
+    }
+
+    /// Why nothing can be written any more, where that is so.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
     }
 
     /// The index of the last entry, purged ones included.
@@ -120,6 +128,18 @@ impl Log {
 
     pub(super) fn purged_index(&self) -> Option<u64> {
         self.tail.lock().purged.map(|purged| purged.index)
+    }
+
+    /// Name and control endpoint of every node that the log says was admitted, the latest last.
+    pub(super) fn admitted(&self) -> Vec<(PeerName, Arc<str>)> {
+        let tail = self.tail.lock();
+        let admitted = tail.entries.values().filter_map(|entry| match &entry.payload {
+            EntryPayload::Normal(Command::AdmitNode(node)) => {
+                Some((PeerName(node.name.clone()), node.control.clone()))
+            }
+            _ => None,
+        });
+        admitted.collect()
     }
 
     /// What the log holds now, for tests to compare.

@@ -2,6 +2,7 @@
 //! applied state, which hears of changed addresses, and before that from the group's own
 //! configuration. A node that is alone has no transport, and every attempt says so.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
+use parking_lot::Mutex;
 use parlance_actors::vocab::NodeId;
 
 use super::identity::Identity;
@@ -34,6 +36,16 @@ pub(super) struct Network {
     /// How long entries may take to be answered: below an election. Raft itself gives heartbeats
     /// only their own interval, which a slow way exceeds.
     pub(super) append_wait: Duration,
+    heard: Arc<Mutex<BTreeMap<NodeId, Heard>>>,
+}
+
+/// What this node heard of another one since it started; one for each node of the state at most.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Where it said that it is now, and in which life. It counts until the state knows of that life.
+    announced: Option<(u64, Arc<str>)>,
+    /// Up to which entry it has acknowledged the log, and to which leader.
+    acknowledged: Option<(Vote, u64)>,
 }
 
 /// The way to one node.
@@ -45,12 +57,60 @@ pub(super) struct Way {
 }
 
 impl Network {
-    /// Where a node is, as the applied state says.
+    pub(super) fn new(
+        identity: Identity,
+        view: Arc<View>,
+        transport: Option<Arc<dyn Transport>>,
+        append_wait: Duration,
+    ) -> Self {
+        Self { identity, view, transport, append_wait, heard: Arc::default() }
+    }
+
+    /// Where a node is: as the applied state says, or as the node itself said later.
     pub(super) fn place(&self, node: NodeId) -> Option<Place> {
+        let announced = self.heard.lock().get(&node).and_then(|heard| heard.announced.clone());
         let state = self.view.state.read();
         let record = state.node(node).filter(|record| !record.control.is_empty())?;
-        let name = PeerName(record.name.clone());
-        Some(Place { address: record.control.clone(), name: Some(name) })
+        let newer = announced.filter(|(incarnation, _)| *incarnation > record.incarnation);
+        let address = newer.map_or_else(|| record.control.clone(), |(_, address)| address);
+        Some(Place { address, name: Some(PeerName(record.name.clone())) })
+    }
+
+    /// Every node of the applied state that is somewhere.
+    pub(super) fn known(&self) -> Vec<(PeerName, Arc<str>)> {
+        let state = self.view.state.read();
+        let somewhere = state.nodes().filter(|(_, record)| !record.control.is_empty());
+        somewhere
+            .map(|(_, record)| (PeerName(record.name.clone()), record.control.clone()))
+            .collect()
+    }
+
+    /// A node that has proven its name says where it is now. Of exactly two voters neither may get
+    /// further than this: to write it down takes a leader, and to elect one takes both.
+    pub(super) fn hear(&self, node: NodeId, name: &str, incarnation: u64, control: &Arc<str>) {
+        let known = self.view.state.read().node(node).is_some_and(|record| *record.name == *name);
+        if known {
+            let mut heard = self.heard.lock();
+            let announced = &mut heard.entry(node).or_default().announced;
+            if announced.as_ref().is_none_or(|(former, _)| *former <= incarnation) {
+                *announced = Some((incarnation, control.clone()));
+            }
+        }
+    }
+
+    /// Notes what a node acknowledged to this leader.
+    fn acknowledges(&self, node: NodeId, vote: Vote, index: u64) {
+        let mut heard = self.heard.lock();
+        let acknowledged = &mut heard.entry(node).or_default().acknowledged;
+        let former = acknowledged.filter(|(leader, _)| *leader == vote);
+        *acknowledged = Some((vote, former.map_or(index, |(_, former)| former.max(index))));
+    }
+
+    /// Whether a node has acknowledged an entry to this leader.
+    fn has_acknowledged(&self, node: NodeId, vote: Vote, index: u64) -> bool {
+        let heard = self.heard.lock();
+        let acknowledged = heard.get(&node).and_then(|heard| heard.acknowledged);
+        acknowledged.is_some_and(|(leader, upto)| leader == vote && index <= upto)
     }
 
     /// Asks one node.
@@ -106,6 +166,28 @@ impl Way {
         }
     }
 
+    fn acknowledged(&self, vote: Vote, upto: Option<u64>) {
+        if let Some(index) = upto {
+            self.network.acknowledges(self.target, vote, index);
+        }
+    }
+
+    /// A log that lacks what it acknowledged is no log of Raft any more: openraft's leader would
+    /// count on it, and stumble over it. It is told apart here, and gets nothing.
+    fn check_conflict(&self, vote: Vote, before: Option<u64>) -> Result<(), RPCError<Types>> {
+        let Some(index) = before else { return Ok(()) };
+        if !self.network.has_acknowledged(self.target, vote, index) {
+            return Ok(());
+        }
+        let why = format!(
+            "node {} lacks entry {index}, which it has acknowledged: its data directory is from an \
+             old backup. It gets nothing; move that directory away, and let it join as a new node",
+            self.target
+        );
+        tracing::error!(why, "a node forgot a part of the log");
+        Err(RPCError::Unreachable(Unreachable::from_string(why)))
+    }
+
     fn other_answer(&self) -> RPCError<Types> {
         let why = format!("node {} answered something else", self.target);
         RPCError::Network(NetworkError::from_string(why))
@@ -149,8 +231,20 @@ impl RaftNetworkV2<Types> for Way {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let (vote, before) = (rpc.vote, rpc.prev_log_id.map(|before| before.index));
+        let last = rpc.entries.last().map(|entry| entry.log_id.index).or(before);
         match self.ask(Ask::Append(rpc), self.network.append_wait).await? {
-            Answer::Append(response) => Ok(response),
+            Answer::Append(response) => {
+                match &response {
+                    AppendEntriesResponse::Success => self.acknowledged(vote, last),
+                    AppendEntriesResponse::PartialSuccess(upto) => {
+                        self.acknowledged(vote, upto.map(|upto| upto.index));
+                    }
+                    AppendEntriesResponse::Conflict => self.check_conflict(vote, before)?,
+                    AppendEntriesResponse::HigherVote(_) => {}
+                }
+                Ok(response)
+            }
             _ => Err(self.other_answer()),
         }
     }
@@ -215,7 +309,7 @@ mod tests {
         let peer = Peer { address: "10.0.0.9:7".into() };
         let identity = Identity { node: NodeId(1), cluster: ClusterId::generate(), finished: true };
         let (view, append_wait) = (Arc::new(View::new()), Duration::from_secs(1));
-        let mut network = Network { identity, view, transport: None, append_wait };
+        let mut network = Network::new(identity, view, None, append_wait);
         let mut way = network.new_client(9, &peer).await;
         let rpc = VoteRequest::new(Vote::new(1, 1), None);
         let option = RPCOption::new(Duration::from_secs(1));

@@ -1,6 +1,7 @@
 //! The task by which a node keeps its lease: it tells the leader that it is there, and knows by
 //! the answers whether it still has a lease. It decides about nobody else.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use parlance_actors::vocab::NodeId;
@@ -11,35 +12,40 @@ use super::core::Core;
 use super::members::Member;
 use super::wire::{Answer, Ask, Renewal};
 
-/// Renews until it is cancelled.
+/// Renews until it is cancelled, or until Raft has ended: the leader would go on believing in a node
+/// that learns of nothing any more.
 pub(super) async fn run(core: Arc<Core>, member: Member, cancel: CancellationToken) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        _ = core.failed() => hold(&core, false),
+        never = renew_again_and_again(&core, &member) => match never {},
+    }
+}
+
+async fn renew_again_and_again(core: &Core, member: &Member) -> Infallible {
     let mut ticks = tokio::time::interval(member.leases.renew);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed: Option<Instant> = None;
     loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+        ticks.tick().await;
         // The lease counts from the question, not from the answer: the leader counts from between.
         let asked = Instant::now();
-        let asking = renew(&core, &member);
+        let asking = renew(core, member);
         tokio::pin!(asking);
         let answered = loop {
             let ends = renewed.map(|renewed| renewed + member.leases.lease);
             tokio::select! {
-                () = cancel.cancelled() => return,
                 answered = &mut asking => break answered,
                 () = tokio::time::sleep_until(ends.unwrap_or(asked)), if ends.is_some() => {
                     renewed = None;
-                    hold(&core, false);
+                    hold(core, false);
                 }
             }
         };
         if answered {
             renewed = Some(asked);
         }
-        hold(&core, renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease));
+        hold(core, renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease));
     }
 }
 

@@ -129,7 +129,10 @@ impl Snapshots {
         let _writing = self.writing.lock();
         let index = meta.last_log_id.as_ref().map_or(0, |last| last.index);
         let path = self.folder.join(format!("{PREFIX}{index:020}.{ENDING}"));
-        files::replace(&path, &encode(meta, state)?)?;
+        let failed = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+        };
+        files::replace(&path, &encode(meta, state)?).map_err(failed)?;
         let file = SnapshotFile::open(&path)?;
         if let Some(older) = self.supersede(meta, &path) {
             fs::remove_file(older)?;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{AdmitNode, Command, Response};
 use super::identity::ClusterId;
+use super::returns::Returning;
 use super::types::{Types, Vote};
 
 /// The version of the layout.
@@ -44,6 +45,8 @@ pub(super) enum Ask {
     Renew(Renewal),
     /// Admit this node, new or come back.
     Admit(AdmitNode),
+    /// May this node come back as it is?
+    Return(Returning),
 }
 
 /// A piece of a snapshot's file. One without bytes asks how much of it is there already.
@@ -123,6 +126,10 @@ pub(super) enum Answer {
     Failed(String),
     /// No. Nothing was done, and trying again does not help.
     Refused(String),
+    /// As far as this node knows, which is much when it leads.
+    MayReturn {
+        leads: bool,
+    },
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Bytes {
@@ -209,6 +216,8 @@ mod tests {
         assert_eq!(asked(renew), "070401020000000000000000".to_owned() + "0103");
         let token = "0010".to_owned() + &"02".repeat(16);
         assert_eq!(asked(Ask::Admit(admit())), format!("08{token}016101620163016404"));
+        let returning = Ask::Return(Returning { incarnation: 4, last: 300 });
+        assert_eq!(asked(returning), "0904ac02");
     }
 
     #[test]
@@ -236,6 +245,7 @@ mod tests {
         assert_eq!(answered(&Answer::NotLeader(Some(known))), "0109010301610162");
         assert_eq!(answered(&Answer::Failed("a".into())), "010a0161");
         assert_eq!(answered(&Answer::Refused("a".into())), "010b0161");
+        assert_eq!(answered(&Answer::MayReturn { leads: true }), "010c01");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::runtime::{Builder, Runtime};
-use tracing::info;
+use tracing::{error, info};
 
 use super::print;
 use crate::Settings;
@@ -80,12 +80,31 @@ async fn serve(config: &Config, data_dir: &DataDir, control: &Runtime) -> Result
     };
     print(&format!("listening on {}\n", url(&node, config)))?;
     info!(address = %node.address, data_dir = %data_dir.path().display(), "ready");
-    let signal = signals.next().await;
-    info!(signal = signal.as_raw_value(), "ending");
+    let ended = tokio::select! {
+        signal = signals.next() => {
+            info!(signal = signal.as_raw_value(), "ending");
+            Ok(())
+        }
+        why = node.member.failed() => Err(lost(data_dir, &why)),
+    };
+    if let Err(failure) = &ended {
+        error!(%failure, "ending, so that other nodes take over");
+    }
     let impatience = control.spawn(async move { shutdown::end_at_once(signals.next().await) });
     shutdown::shut_down(node).await;
     impatience.abort();
-    Ok(())
+    ended
+}
+
+/// The directory lives no more. It does not come back within this process: what a write that failed
+/// left in memory and on the disk is only known after reading it anew.
+fn lost(data_dir: &DataDir, why: &str) -> Failure {
+    let what = format!(
+        "the directory in {} cannot go on: {why}. Nothing that it acknowledged is lost. Mend the \
+         disk, or make room on it, and start the node again",
+        data_dir.path().display()
+    );
+    Failure::new(Cause::DataDirectory, what)
 }
 
 /// The address as one opens it: where a node listens on every address, this machine's own is

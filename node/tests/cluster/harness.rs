@@ -1,6 +1,7 @@
 //! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load.
 
 pub(crate) mod databases;
+pub(crate) mod disk;
 pub(crate) mod fleet;
 pub(crate) mod holds;
 pub(crate) mod network;

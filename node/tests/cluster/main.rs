@@ -2,6 +2,8 @@
 //! checked against the promises. The machines are network namespaces, so these tests need root.
 
 mod alone;
+mod damage;
+mod disks;
 mod failovers;
 mod figures;
 mod harness;
@@ -16,3 +18,4 @@ mod storms;
 mod tools;
 #[path = "../town/town.rs"]
 mod town;
+mod voters;

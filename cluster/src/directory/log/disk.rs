@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
@@ -45,12 +46,13 @@ struct Head {
 
 /// The open files, and what the last commit said.
 pub(super) struct Disk {
+    folder: PathBuf,
     db: Database,
     mark: Mark,
     head: Head,
     /// Why a commit failed. From then on every write fails: a later one must not become durable
     /// without an earlier one.
-    broken: Option<String>,
+    pub(super) broken: Arc<OnceLock<String>>,
 }
 
 impl Disk {
@@ -103,7 +105,7 @@ impl Disk {
             return Err(OpenError::damaged(&path, why));
         }
         mark.set(head.commits).map_err(OpenError::io("write", &folder.join(MARK_FILE)))?;
-        Ok((Self { db, mark, head, broken: None }, tail))
+        Ok((Self { folder: folder.to_owned(), db, mark, head, broken: Arc::default() }, tail))
     }
 
     /// Takes writes until the last one.
@@ -115,7 +117,7 @@ impl Disk {
             self.take(&batch);
             for write in batch.drain(..) {
                 if let Some(done) = write.done() {
-                    let result = self.broken.as_ref().map_or(Ok(()), |why| Err(why.clone()));
+                    let result = self.broken.get().map_or(Ok(()), |why| Err(why.clone()));
                     done.io_completed(result.map_err(io::Error::other));
                 }
             }
@@ -123,12 +125,13 @@ impl Disk {
     }
 
     fn take(&mut self, batch: &[Write]) {
-        if self.broken.is_some() {
+        if self.broken.get().is_some() {
             return;
         }
         if let Err(error) = self.commit(batch) {
-            tracing::error!(%error, "the directory's log cannot be written");
-            self.broken = Some(error.to_string());
+            tracing::error!(%error, "the directory's log goes on no more");
+            // It was empty just now, and nobody else fills it.
+            let _ = self.broken.set(error.to_string());
         }
     }
 
@@ -142,8 +145,11 @@ impl Disk {
         }
         let started = std::time::Instant::now();
         let mut next = self.head.clone();
-        commit(&self.db, &mut next, batch).map_err(io::Error::other)?;
-        self.mark.set(next.commits)?;
+        let failed = |file: &str, error: &dyn std::fmt::Display| {
+            io::Error::other(format!("cannot write {}: {error}", self.folder.join(file).display()))
+        };
+        commit(&self.db, &mut next, batch).map_err(|error| failed(LOG_FILE, &error))?;
+        self.mark.set(next.commits).map_err(|error| failed(MARK_FILE, &error))?;
         self.head = next;
         metrics::histogram!("parlance_raft_log_commit_seconds").record(started.elapsed());
         Ok(())
@@ -399,7 +405,7 @@ mod tests {
             Write::Append(vec![entry(2, 3)], IOFlushed::noop()),
             Write::Purge(entry(1, 0).log_id, IOFlushed::noop()),
         ]);
-        assert_eq!((disk.broken.as_ref(), disk.head.commits), (None, before + 1));
+        assert_eq!((disk.broken.get(), disk.head.commits), (None, before + 1));
         drop(disk);
         let (_, tail) = Disk::open(folder.path(), IDENTITY).expect("opens");
         assert_eq!(tail.vote, Some(vote(2)));
@@ -435,7 +441,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         Disk::create(folder.path(), IDENTITY).expect("made");
         let (mut disk, _) = Disk::open(folder.path(), IDENTITY).expect("opens");
-        disk.broken = Some("the disk is full".into());
+        disk.broken.set("the disk is full".into()).expect("it was well");
         disk.take(&[Write::Vote(Vote::new(9, 1), IOFlushed::noop())]);
         drop(disk);
         let (_, tail) = Disk::open(folder.path(), IDENTITY).expect("opens");

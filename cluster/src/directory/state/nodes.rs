@@ -82,18 +82,23 @@ impl State {
         if let Some(other) = named.filter(|named| *named != claimed) {
             return Response::Refused(format!("node {other} has the name {}", node.name));
         }
-        let highest = self.highest_node;
-        match self.nodes.get_mut(&claimed) {
-            Some(record) => {
-                record.hear(node);
-                Response::Admitted(claimed)
-            }
-            None if claimed <= highest => Response::Refused(format!(
-                "node {claimed} was removed from the cluster; give it an empty data directory to \
-                 join as a new one"
-            )),
-            None => Response::Refused(format!("there has never been a node {claimed}")),
+        if let Some(record) = self.nodes.get_mut(&claimed) {
+            record.hear(node);
+            return Response::Admitted(claimed);
         }
+        let never = || format!("there has never been a node {claimed}");
+        Response::Refused(self.removed(claimed).unwrap_or_else(never))
+    }
+
+    /// That a node was removed, in words, if it was: ids only grow.
+    pub(in crate::directory) fn removed(&self, node: NodeId) -> Option<String> {
+        let removed = node <= self.highest_node && !self.nodes.contains_key(&node);
+        removed.then(|| {
+            format!(
+                "node {node} was removed from the cluster; give it an empty data directory to join \
+                 as a new one"
+            )
+        })
     }
 
     pub(super) fn remove_node(&mut self, node: NodeId) -> Response {

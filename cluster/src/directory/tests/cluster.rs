@@ -2,6 +2,9 @@
 //! thread knows no paused time, so these run in real time, with short leases and elections; every
 //! wait is for a condition.
 
+mod disks;
+mod returns;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -479,7 +482,7 @@ fn a_data_directory_without_its_log_still_has_an_id_and_is_refused() {
         town.kill("b", &b).await;
         fs::remove_dir_all(town.folders["b"].path().join(FOLDER)).expect("removed");
         let refused = town.try_join("b", "a").await.err().expect("refused");
-        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+        assert!(matches!(refused, OpenError::DamagedMember { .. }), "{refused}");
         a.close().await;
     });
 }

@@ -101,7 +101,7 @@ async fn compact(directory: &RaftDirectory) {
     purged.expect("purged");
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("readable") {
         let from = entry.expect("readable").path();
         let to = to.join(from.file_name().expect("a name"));

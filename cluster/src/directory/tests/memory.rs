@@ -53,6 +53,13 @@ impl Ways {
         Arc::new(Caller { from: peer, ways: self.clone() })
     }
 
+    /// The node of this name is at another address from now on.
+    pub(super) fn moves(&self, name: &str, to: Arc<str>) {
+        let mut held = self.held.lock();
+        let node = held.nodes.remove(&address(name)).expect("it was added");
+        held.nodes.insert(to, node);
+    }
+
     /// The node of this name is there no longer.
     pub(super) fn remove(&self, name: &str) {
         self.held.lock().nodes.remove(&address(name));

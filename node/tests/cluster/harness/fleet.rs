@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use parlance_client::{Http, Server};
@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::databases::{self, Second};
+use super::disk::SmallDisk;
 use super::network::{Host, Network};
 use super::node::{CONTROL_PORT, DATA_PORT, HTTP_PORT, Node, Report, shard_of};
 use super::weather::StreamProxy;
@@ -31,8 +32,12 @@ const READY: Duration = Duration::from_secs(120);
 pub(crate) struct Fleet {
     // Ended in this order: who asks before who answers, and the network last.
     checks: JoinHandle<()>,
+    checked: Arc<Mutex<Vec<Http>>>,
     front: Arc<Front>,
+    plan: Plan,
     pub(crate) nodes: Vec<Node>,
+    /// One for each node, where they have small ones.
+    pub(crate) small_disks: Vec<SmallDisk>,
     pub(crate) database_proxy: Option<StreamProxy>,
     pub(crate) database: PostgresServer,
     pub(crate) database_host: Host,
@@ -90,23 +95,21 @@ impl Fleet {
         let folder = tempfile::Builder::new().prefix("parlance-fleet-").tempdir();
         let folder = folder.expect("a temporary folder");
         let hosts: Vec<Host> = (0..nodes).map(|_| network.host()).collect();
-        let certificates = (nodes > 1).then(|| certificates(folder.path(), nodes));
-        let plan = Plan { database: url, hosts, certificates };
-        let nodes: Vec<Node> = (0..nodes)
-            .map(|number| {
-                let (name, host) = (name(number), plan.hosts[number].clone());
-                let place = folder.path().join(&name);
-                let config = plan.config(number, &place.join("data"));
-                Node::new(name, host, place, &config)
-            })
-            .collect();
+        let certificates = (nodes > 1).then(|| certificates(folder.path()));
+        let plan = Plan { database: url, folder: folder.path().to_owned(), hosts, certificates };
+        let nodes: Vec<Node> =
+            plan.hosts.iter().enumerate().map(|(number, host)| plan.node(number, host)).collect();
         let front = Arc::new(Front::open().await);
-        let checks = tokio::spawn(check(nodes.iter().map(Node::http).collect(), front.clone()));
+        let checked = Arc::new(Mutex::new(nodes.iter().map(Node::http).collect()));
+        let checks = tokio::spawn(check(Arc::clone(&checked), front.clone()));
         let _folder = folder;
         Some(Self {
             checks,
+            checked,
             front,
+            plan,
             nodes,
+            small_disks: Vec::new(),
             database_proxy,
             database,
             database_host,
@@ -116,12 +119,44 @@ impl Fleet {
         })
     }
 
+    /// Gives every node's data directory a disk of so many megabytes. None of them may have started.
+    pub(crate) fn mount_small_disks(&mut self, megabytes: u32) {
+        let disks = self.nodes.iter().map(|node| SmallDisk::mount(&node.data(), megabytes));
+        self.small_disks = disks.collect();
+    }
+
     /// Starts every node that does not run, and waits until all of them serve.
     pub(crate) async fn start(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| !node.is_running()) {
             node.start();
         }
         self.is_ready().await;
+    }
+
+    /// One more node on a host of its own, which does not run yet. It joins by those that the fleet
+    /// began with.
+    pub(crate) fn grow(&mut self) -> usize {
+        let (number, host) = (self.nodes.len(), self.network.host());
+        let node = self.plan.node(number, &host);
+        self.checked.lock().expect("nothing panics with this lock").push(node.http());
+        self.nodes.push(node);
+        number
+    }
+
+    /// Starts a node, and waits until it serves or has ended by itself.
+    pub(crate) async fn start_one(&mut self, place: usize) -> Result<(), ExitStatus> {
+        let node = &mut self.nodes[place];
+        node.start();
+        let waited = timeout(READY, async {
+            while !(is_ready(&node.http()).await && knows_every_owner(node).await) {
+                node.still_runs()?;
+                sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        });
+        waited
+            .await
+            .unwrap_or_else(|_| panic!("{} neither serves nor ends", self.nodes[place].name))
     }
 
     /// Every fault is over, and everything that was ended or stopped runs again.
@@ -270,14 +305,26 @@ fn name(number: usize) -> String {
 
 struct Plan {
     database: String,
+    folder: PathBuf,
+    /// Those that the fleet begins with.
     hosts: Vec<Host>,
     /// The folder of certificates, for a cluster.
     certificates: Option<PathBuf>,
 }
 
 impl Plan {
+    fn node(&self, number: usize, host: &Host) -> Node {
+        let (name, place) = (name(number), self.folder.join(name(number)));
+        if let Some(folder) = &self.certificates {
+            let ca = folder.to_str().expect("a plain path");
+            make_certificate(folder, &["node", "--ca", ca, "--name", &name]);
+        }
+        let config = self.config(number, host, &place.join("data"));
+        Node::new(name, host.clone(), place, &config)
+    }
+
     /// A node's configuration: the same for every node but for its name and address.
-    fn config(&self, number: usize, data: &Path) -> String {
+    fn config(&self, number: usize, host: &Host, data: &Path) -> String {
         let mut config = format!(
             "data_dir = {data:?}\n\
              [http]\nlisten = \"0.0.0.0:{HTTP_PORT}\"\nrequests_per_second = 0\n\
@@ -302,7 +349,7 @@ impl Plan {
                 file(&format!("{}.pem", name(number))),
                 file(&format!("{}.key", name(number))),
                 self.hosts.len(),
-                host = self.hosts[number].address,
+                host = host.address,
             ));
         }
         config
@@ -312,29 +359,27 @@ impl Plan {
 /// What every node's tokens are signed with in these tests.
 const SECRET: &str = "bm90IGEgc2VjcmV0LCBidXQgbG9uZyBlbm91Z2ggZm9yIG9uZSE";
 
-/// An authority and a certificate for each node, made as an operator would.
-fn certificates(folder: &Path, nodes: usize) -> PathBuf {
+/// An authority, made as an operator would.
+fn certificates(folder: &Path) -> PathBuf {
     let folder = folder.join("certificates");
-    let make = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_parlance"));
-        let made = command.arg("cert").args(arguments).arg("--out").arg(&folder).output();
-        let made = made.expect("the binary runs");
-        let why = String::from_utf8_lossy(&made.stderr);
-        assert!(made.status.success(), "parlance cert {arguments:?}: {why}");
-    };
-    make(&["ca", "--cluster", "fleet"]);
-    let ca = folder.to_str().expect("a plain path");
-    for number in 0..nodes {
-        make(&["node", "--ca", ca, "--name", &name(number)]);
-    }
+    make_certificate(&folder, &["ca", "--cluster", "fleet"]);
     folder
 }
 
+fn make_certificate(folder: &Path, arguments: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parlance"));
+    let made = command.arg("cert").args(arguments).arg("--out").arg(folder).output();
+    let made = made.expect("the binary runs");
+    let why = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "parlance cert {arguments:?}: {why}");
+}
+
 /// The balancer's eye: clients are led to nodes that are ready, and to any when none is.
-async fn check(nodes: Vec<Http>, front: Arc<Front>) {
+async fn check(nodes: Arc<Mutex<Vec<Http>>>, front: Arc<Front>) {
     loop {
         let mut checks = JoinSet::new();
-        for http in nodes.clone() {
+        let nodes = nodes.lock().expect("nothing panics with this lock").clone();
+        for http in nodes {
             checks.spawn(async move {
                 let ready = is_ready(&http).await;
                 (http.server().authority().parse().expect("an address"), ready)

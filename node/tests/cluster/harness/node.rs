@@ -80,6 +80,18 @@ impl Node {
         }
     }
 
+    /// Whether it still runs; one that ended by itself counts as ended from now on.
+    pub(crate) fn still_runs(&mut self) -> Result<(), ExitStatus> {
+        let Some(child) = self.running.as_mut() else { return Ok(()) };
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                self.running = None;
+                Err(status)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends it as a crash would.
     pub(crate) async fn kill9(&mut self) {
         let mut child = self.running.take().expect("the node runs");
@@ -184,6 +196,11 @@ impl Node {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// The files of its directory's Raft.
+    pub(crate) fn raft(&self) -> PathBuf {
+        self.data().join("directory")
+    }
+
     pub(crate) fn log_file(&self) -> PathBuf {
         self.folder.join("log")
     }
@@ -230,7 +247,10 @@ pub(crate) struct Move {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Raft {
     pub(crate) leader: Option<u64>,
+    /// The last entry in this node's log.
+    pub(crate) last_log: u64,
     pub(crate) voters: Vec<u64>,
+    pub(crate) learners: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

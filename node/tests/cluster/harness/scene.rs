@@ -2,18 +2,25 @@
 //! Faults are taken away, the cluster must heal, and then everything is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use parlance_benches::checker::{Fate, Run};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::fleet::Fleet;
-use super::node::shard_of;
+use super::node::{Report, shard_of};
 use crate::town::talk::{Ended, Reset};
 use crate::town::{Ack, Chance, Talk, Talker, Town, small_damage_is_found, verdict};
 
 /// Messages that must get their ack after every fault is over.
 const ACKS_HEALED: u64 = 100;
+/// Questions at the same time to each node, fewer than it takes.
+const ASKS: usize = 6;
+/// How long anything in the cluster may take: longer than a dead voter is waited for.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// How much goes on.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +93,90 @@ impl Scene {
     /// Lets time pass under load.
     pub(crate) async fn for_seconds(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// Waits for something in the cluster as one node sees it.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        place: usize,
+        holds: impl Fn(&Report) -> bool,
+    ) -> Report {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(report) = self.fleet.nodes[place].report().await.filter(&holds) {
+                    return report;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        match waited.await {
+            Ok(report) => report,
+            Err(_) => panic!("never {what}; {:?}", self.fleet.nodes[place].report().await),
+        }
+    }
+
+    /// Has the directory write so many entries: shards are pinned and unpinned, which moves nothing
+    /// that it would not move anyway.
+    pub(crate) async fn write_entries(&self, count: usize) {
+        let begun = Instant::now();
+        let goal = self.entries().await + count as u64;
+        while self.entries().await < goal {
+            self.write_some_entries().await;
+        }
+        println!("{count} entries were written in {:?}", begun.elapsed());
+    }
+
+    /// The same until a node has ended by itself.
+    pub(crate) async fn write_entries_until_one_ends(&mut self, place: usize) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Err(status) = self.fleet.nodes[place].still_runs() {
+                println!("it ended {:?} later: {status}", begun.elapsed());
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it goes on; {}", self.fleet.nodes[place].log(10));
+            self.write_some_entries().await;
+        }
+    }
+
+    async fn entries(&self) -> u64 {
+        self.fleet.view().await.map_or(0, |view| view.raft.last_log)
+    }
+
+    /// Some on each node, all of them at the same time, so that they share commits.
+    async fn write_some_entries(&self) {
+        let Some(view) = self.fleet.view().await else { return };
+        let asks = self.fleet.nodes.iter().filter(|node| node.is_running()).flat_map(|node| {
+            let shards = view.shards.iter().enumerate().take(ASKS);
+            shards.map(move |(shard, now)| async move {
+                // Whether it was done does not matter: there is another round.
+                let _ = node.ask(&json!({"do": "pin", "shard": shard, "to": now.owner})).await;
+                let _ = node.ask(&json!({"do": "pin", "shard": shard, "to": null})).await;
+            })
+        });
+        join_all(asks).await;
+    }
+
+    /// Waits until every node has the same table of shards.
+    pub(crate) async fn agree(&self) {
+        let table = |report: Report| {
+            let shards = report.shards.into_iter();
+            shards.map(|shard| (shard.owner, shard.epoch)).collect::<Vec<_>>()
+        };
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let mut tables = Vec::new();
+                for node in &self.fleet.nodes {
+                    tables.push(node.report().await.map(table));
+                }
+                if tables[0].is_some() && tables.iter().all(|other| *other == tables[0]) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "the nodes do not agree; {:?}", self.fleet.view().await);
     }
 
     /// Kills a node, and remembers which rooms it had.
