@@ -174,6 +174,7 @@ async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
                 }
                 outlet.written(cost);
                 count("out", frames as u64, bytes as u64);
+                metrics::counter!("parlance_link_writes_total").increment(1);
             }
         }
     }

@@ -1,5 +1,8 @@
-//! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load.
+//! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load, with
+//! crowds that only listen.
 
+pub(crate) mod crowd;
+pub(crate) mod door;
 pub(crate) mod fleet;
 pub(crate) mod network;
 pub(crate) mod node;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use parlance_benches::metrics;
+use parlance_benches::process::Tree;
 use parlance_client::{Http, Server};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
@@ -128,6 +130,18 @@ impl Node {
         let child = self.running.as_ref().expect("the node runs");
         let id = child.id().expect("a child that was not waited for has an id");
         Pid::from_raw(i32::try_from(id).expect("an id of Linux")).expect("an id is not zero")
+    }
+
+    /// Its resident memory, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let pid = u32::try_from(self.pid().as_raw_pid()).expect("an id of Linux");
+        Tree { pid }.used().expect("a running child can be measured").rss_bytes
+    }
+
+    /// What it counts, added up over labels; 0 while it does not answer.
+    pub(crate) async fn counted(&self, name: &str) -> f64 {
+        let counted = timeout(ANSWER, metrics::read(self.http().server())).await;
+        counted.ok().and_then(Result::ok).map_or(0.0, |counted| counted.sum(name))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
