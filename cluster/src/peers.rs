@@ -30,12 +30,13 @@ use parking_lot::{Mutex, RwLock};
 use parlance_actors::ports::cluster::LinkReport;
 use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers};
 use parlance_actors::vocab::NodeId;
-use quinn::Connection;
+use quinn::{AckFrequencyConfig, Connection};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
-    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES,
+    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, PACKETS_UNACKNOWLEDGED_MAX,
+    STREAM_WINDOW_BYTES,
 };
 use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, socket, transport};
 use crate::transport::PeerName;
@@ -104,6 +105,8 @@ impl DataLinks {
         mut options: LinkOptions,
     ) -> Result<Self, BindError> {
         options.hello.node = Some(node);
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(PACKETS_UNACKNOWLEDGED_MAX.into());
         let mut transport = transport();
         transport
             .max_concurrent_bidi_streams(1_u8.into())
@@ -111,6 +114,7 @@ impl DataLinks {
             .stream_receive_window(STREAM_WINDOW_BYTES.into())
             .receive_window(CONNECTION_WINDOW_BYTES.into())
             .send_window(CONNECTION_WINDOW_BYTES.into())
+            .ack_frequency_config(Some(acks))
             .datagram_receive_buffer_size(None);
         let endpoint =
             LinkEndpoint::bind_on(bound, options, &[Purpose::Actor], Protocols::NOW, transport)?;

@@ -157,7 +157,8 @@ async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
             Next::Burst => return 0,
             Next::Nothing => {
                 tokio::select! {
-                    () = outlet.filled() => {}
+                    // What else is ready runs first, so that what it says goes in the same packet.
+                    () = outlet.filled() => tokio::task::yield_now().await,
                     () = outlet.burst() => return 0,
                     stopped = &mut stopped => return said(stopped),
                 }

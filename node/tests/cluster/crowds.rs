@@ -24,8 +24,9 @@ const BESIDE: Shape = Shape {
 };
 /// Sessions of each of them: 5,000 in all, and no more for one user than a node takes.
 const SESSIONS_EACH: usize = 25;
-/// Sockets that a node opens a second: a few, so that a debug build has to tell many to wait.
-const UPGRADES_PER_SECOND: &str = "250";
+/// Sockets that a node opens a second: less than what two cores do with debug builds, clients and
+/// all, because that is what leaves the others in peace.
+const UPGRADES_PER_SECOND: &str = "100";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make soak"]
@@ -45,10 +46,12 @@ async fn five_thousand_clients_that_are_dropped_at_once_come_back_and_miss_nothi
 
     let place = scene.any_node();
     let all: Vec<SocketAddr> = scene.fleet.nodes.iter().map(Node::address).collect();
-    let door = Door::open(vec![all[place]]).await;
+    // Three of five come to one node.
+    let most = std::iter::repeat_n(all[place], 2).chain(all.iter().copied());
+    let door = Door::open(most.collect()).await;
     let begun = Instant::now();
     let crowd = Crowd::gather(&door.server(), &scene.town, SESSIONS_EACH).await;
-    println!("{} sessions on {} after {:?}", crowd.len(), place, begun.elapsed());
+    println!("{} sessions after {:?}", crowd.len(), begun.elapsed());
     door.lead_to(all);
 
     let begun = Instant::now();
