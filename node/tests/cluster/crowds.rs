@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use parlance_actors::limits::OUTBOX_BYTES_MAX;
 use parlance_benches::process::raise_open_files;
 
+use crate::harness::aside::Aside;
 use crate::harness::crowd::Crowd;
 use crate::harness::door::Door;
 use crate::harness::fleet::Fleet;
@@ -48,9 +49,10 @@ async fn five_thousand_clients_that_are_dropped_at_once_come_back_and_miss_nothi
     let all: Vec<SocketAddr> = scene.fleet.nodes.iter().map(Node::address).collect();
     // Three of five come to one node.
     let most = std::iter::repeat_n(all[place], 2).chain(all.iter().copied());
-    let door = Door::open(most.collect()).await;
+    let aside = Aside::open();
+    let door = Door::open(&aside, most.collect());
     let begun = Instant::now();
-    let crowd = Crowd::gather(&door.server(), &scene.town, SESSIONS_EACH).await;
+    let crowd = Crowd::gather(&aside, &door.server(), &scene.town, SESSIONS_EACH).await;
     println!("{} sessions after {:?}", crowd.len(), begun.elapsed());
     door.lead_to(all);
 
@@ -95,16 +97,16 @@ const WORDY: Shape = Shape {
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: make soak"]
 async fn clients_that_do_not_read_hurt_nobody_and_miss_nothing_when_they_read_again() {
-    let Some(scene) = Scene::open(WORDY, 0x5EED_0200).await else { return };
-    let mut scene = scene;
+    let Some(mut scene) = Scene::open(WORDY, 0x5EED_0200).await else { return };
     let all: Vec<SocketAddr> = scene.fleet.nodes.iter().map(Node::address).collect();
     // With the fifteen who write and read: a fifth does not read.
-    let (open, short, long) =
-        (Door::open(all.clone()).await, Door::open(all.clone()).await, Door::open(all).await);
-    let reading = Crowd::gather(&open.server(), &scene.town, 5).await;
-    let pausing = Crowd::gather(&short.server(), &scene.town, 1).await;
-    let away = Crowd::gather(&long.server(), &scene.town, 1).await;
+    let aside = Aside::open();
+    let [open, short, long] = [(); 3].map(|()| Door::open(&aside, all.clone()));
+    let reading = Crowd::gather(&aside, &open.server(), &scene.town, 5).await;
+    let pausing = Crowd::gather(&aside, &short.server(), &scene.town, 1).await;
+    let away = Crowd::gather(&aside, &long.server(), &scene.town, 1).await;
     let slow_before = counted(&scene, "parlance_slow_consumers_total").await;
     let cuts_before = counted(&scene, "parlance_feed_cuts_total").await;
 

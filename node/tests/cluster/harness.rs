@@ -1,6 +1,7 @@
 //! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load, with
 //! crowds that only listen.
 
+pub(crate) mod aside;
 pub(crate) mod crowd;
 pub(crate) mod door;
 pub(crate) mod fleet;

@@ -128,8 +128,21 @@ async fn make_room(http: Http, number: usize, members: Vec<Person>) -> Uuid {
     room
 }
 
-/// Runs jobs, some at a time, and gives what they made in their order.
-pub(crate) async fn at_once<T, F>(count: usize, job: impl Fn(usize) -> F) -> Vec<T>
+/// Runs jobs, a few at a time, and gives what they made in their order.
+async fn at_once<T, F>(count: usize, job: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    so_many_at_once(AT_ONCE, count, job).await
+}
+
+/// The same, so many at a time.
+pub(crate) async fn so_many_at_once<T, F>(
+    at_once: usize,
+    count: usize,
+    job: impl Fn(usize) -> F,
+) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -139,7 +152,7 @@ where
     for number in 0..count {
         let one = job(number);
         running.spawn(async move { (number, one.await) });
-        while running.len() >= AT_ONCE || (number + 1 == count && !running.is_empty()) {
+        while running.len() >= at_once || (number + 1 == count && !running.is_empty()) {
             let done = running.join_next().await.expect("one is running");
             let (number, one) = done.expect("a job does not panic");
             made.insert(number, one);

@@ -13,8 +13,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::town::{Person, Town, at_once};
+use super::aside::Aside;
+use crate::town::{Person, Town, so_many_at_once};
 
+/// How many come at the same time: some of them are told to wait meanwhile.
+const AT_ONCE: usize = 128;
 /// How long one of them may take to be there in the beginning, behind all the others.
 const OPEN: Duration = Duration::from_secs(120);
 /// How long a crowd may take to be live again, on a busy machine.
@@ -45,18 +48,21 @@ struct Signs {
 }
 
 impl Crowd {
-    /// Has every one of the people follow a room of theirs, so many times each.
-    pub(crate) async fn gather(server: &Server, town: &Town, times: usize) -> Self {
+    /// Has every one of the people, aside from those who write, follow a room of theirs, so many times each.
+    pub(crate) async fn gather(aside: &Aside, server: &Server, town: &Town, times: usize) -> Self {
         let gens = town.gens(&parlance_client::Http::new(server.clone())).await;
         let (over, is_over) = watch::channel(false);
-        let ears = at_once(town.people.len() * times, |number| {
+        let ears = so_many_at_once(AT_ONCE, town.people.len() * times, |number| {
             let (who, nth) = (number % town.people.len(), number / town.people.len());
             let rooms: Vec<Uuid> = town.rooms_of(who).collect();
             // The lobby is the first, and everybody would be in it.
             let room = rooms[1 + nth % (rooms.len() - 1)];
             let from = Cursor { r#gen: gens[&room], seq: 0 };
             let name = format!("{} at {nth}", town.people[who].name);
-            Ear::open(server.clone(), town.people[who].clone(), name, (room, from), is_over.clone())
+            let (server, person) = (server.clone(), town.people[who].clone());
+            let ear = Ear::open(server, person, name, (room, from), is_over.clone());
+            let opened = aside.handle().spawn(ear);
+            async move { opened.await.expect("a place for everybody") }
         });
         Self { ears: ears.await, over }
     }

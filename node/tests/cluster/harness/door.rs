@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::aside::Aside;
+
 /// A node that does not take a connection in this time is passed over.
 const CONNECT: Duration = Duration::from_secs(1);
 /// What a door takes from a node at once, and has the kernel keep for it: little, so that a plugged
@@ -30,8 +32,9 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A door to these nodes, in turn. One that takes no connection is passed over.
-    pub(crate) async fn open(targets: Vec<SocketAddr>) -> Self {
+    /// A door to these nodes, in turn. One that takes no connection is passed over. It works aside.
+    pub(crate) fn open(aside: &Aside, targets: Vec<SocketAddr>) -> Self {
+        let _here = aside.handle().enter();
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port on loopback");
         let listener = socket.listen(BACKLOG).expect("a bound socket");
