@@ -11,7 +11,8 @@ CARGO := cargo --quiet
 DATA_DIR ?= ./parlance-data
 # More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000 --log-level info".
 ARGS ?=
-# What the load generator does, such as BENCH="durable --seconds 60"; see benches/README.md.
+# What the load generator does, such as BENCH="durable --seconds 60", or BENCH=across for one node
+# beside three; see benches/README.md.
 BENCH ?= fanout
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
 WITHOUT ?=

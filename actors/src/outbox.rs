@@ -189,6 +189,12 @@ impl Outbox {
         self.wake.notify_one();
     }
 
+    /// What waits, each frame with its overhead.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
     /// Whether the session is closing.
     #[must_use]
     pub fn is_closing(&self) -> bool {

@@ -1,11 +1,13 @@
 //! What measures and checks a running server from outside: the load generator's parts and the
 //! promises' checker. It knows the wire and nothing of the server's inside.
 
+pub mod across;
 pub mod checker;
 pub mod glance;
 pub mod lean;
 pub mod limits;
 pub mod load;
+pub mod metrics;
 pub mod process;
 pub mod report;
 pub mod setup;

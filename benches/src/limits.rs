@@ -23,5 +23,17 @@ pub const BUFFER_KEEP_BYTES: usize = 64 * 1024;
 pub const LATENCY_MAX: Duration = Duration::from_secs(120);
 /// A session says something this often when it has nothing to send.
 pub const PING_EVERY: Duration = Duration::from_secs(25);
+/// What the nodes count that a report shows beside the cost.
+pub const COUNTERS: [&str; 7] = [
+    "parlance_envelopes_total",
+    "parlance_link_frames_total{direction=\"out\"}",
+    "parlance_link_writes_total",
+    "parlance_link_bytes_total{direction=\"out\"}",
+    "parlance_deliveries_total",
+    "parlance_socket_frames_sent_total",
+    "parlance_lane_batch_events_count",
+];
+/// What a node's `/metrics` may say: some hundreds of lines.
+pub const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Locks that share the histograms between connections.
 pub const TALLY_SHARDS: usize = 8;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::checker::{Run, Stream};
 use crate::lean::Socket;
+use crate::metrics::{self, Counted};
 use crate::process::{Tree, Used};
 use crate::report::{Check, Counts, Report, ServerUse};
 use crate::setup::{self, Prepared, from_source};
@@ -84,14 +85,16 @@ impl Times {
     }
 }
 
-/// Runs a plan against a server.
+/// Runs a plan against a server that has these doors: one node, or each node of a cluster. The
+/// sockets come through them in turn, so that the members of a room are spread over the nodes.
 ///
 /// # Errors
 /// When the run cannot be prepared, or the server's processes cannot be read.
-pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
+pub async fn run(doors: &[Server], plan: &Plan) -> anyhow::Result<Report> {
+    let server = doors.first().context("a server needs a door")?;
     let prepared = setup::prepare_or_take(server, plan).await?;
     eprintln!("opening {} sockets", plan.rooms * plan.members);
-    let sockets = connect(server, plan, &prepared).await?;
+    let sockets = connect(doors, plan, &prepared).await?;
 
     let tallies = Arc::new(Tallies::new()?);
     // A moment for the tasks to start, so that the first messages are not late at birth.
@@ -104,11 +107,13 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
     }
 
     sleep_until(times.measure).await;
+    let counted_before = counters(doors).await;
     let (before, delivered_before) = (used(&plan.servers)?, tallies.delivered());
-    let own_before = Tree { pid: std::process::id() }.used()?;
+    let own_before = own()?;
     progress(plan, times, &tallies).await;
     let (after, delivered_after) = (used(&plan.servers)?, tallies.delivered());
-    let own_after = Tree { pid: std::process::id() }.used()?;
+    let own_after = own()?;
+    let counted_after = counters(doors).await;
 
     let settled = settle(plan, &tallies).await;
     stop.send_replace(true);
@@ -116,6 +121,7 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
     let deliveries = delivered_after - delivered_before;
     let mut report = Report {
         scenario: plan.scenario.into(),
+        nodes: doors.len(),
         rooms: plan.rooms,
         sockets: plan.rooms * plan.members,
         accounts: plan.accounts,
@@ -128,6 +134,7 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
         servers: uses(&plan.servers, &before, &after, deliveries)?,
         generator_cpu_seconds: (own_after.cpu.saturating_sub(own_before.cpu)).as_secs_f64(),
         counts: counts(&tallies, &outcomes, settled),
+        counted: counted(&counted_before, &counted_after),
         idle: None,
         check: None,
     };
@@ -139,7 +146,7 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
 
 /// Opens the sockets, a bounded number at once, in the order of rooms and places.
 async fn connect(
-    server: &Server,
+    doors: &[Server],
     plan: &Plan,
     prepared: &Prepared,
 ) -> anyhow::Result<Vec<(Socket, u64)>> {
@@ -152,7 +159,8 @@ async fn connect(
             let (room, place) = (next / plan.members, next % plan.members);
             let account = &prepared.accounts[prepared.members[room][place]];
             let (token, room) = (account.token.clone(), prepared.rooms[room]);
-            let (server, index) = (from_source(server, plan.sources, next), next);
+            let door = &doors[next % doors.len()];
+            let (server, index) = (from_source(door, plan.sources, next), next);
             opening.spawn(async move {
                 let ready = timeout(limits::READY_WAIT, ready::open(&server, &token, room)).await;
                 (index, ready.map_err(anyhow::Error::from).flatten())
@@ -164,6 +172,24 @@ async fn connect(
         sockets.insert(index, opened.with_context(|| format!("opening socket {index}"))?);
     }
     Ok(sockets.into_values().collect())
+}
+
+fn own() -> anyhow::Result<Used> {
+    Tree { pid: std::process::id() }.used().context("measuring the generator")
+}
+
+/// What the nodes count. A server whose metrics are off is measured without.
+async fn counters(doors: &[Server]) -> Counted {
+    metrics::read_all(doors).await.unwrap_or_else(|error| {
+        eprintln!("without what the nodes count: {error:#}");
+        Counted::default()
+    })
+}
+
+/// What the nodes counted in the measured time of what explains the cost of a message.
+fn counted(before: &Counted, after: &Counted) -> BTreeMap<String, f64> {
+    let grown = |name: &&str| ((*name).to_owned(), after.sum(name) - before.sum(name));
+    limits::COUNTERS.iter().map(grown).collect()
 }
 
 fn used(servers: &[Tree]) -> anyhow::Result<Vec<Used>> {

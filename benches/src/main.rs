@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use parlance_benches::across;
 use parlance_benches::load::{self, Plan};
 use parlance_benches::process::{Tree, raise_open_files};
 use parlance_client::Server;
@@ -56,13 +57,24 @@ enum Scenario {
         #[command(flatten)]
         common: Common,
     },
+    /// Compares reports (`--json`) of one load on one node and on several: what a delivery costs in
+    /// each, and the ratio. It puts no load on anything.
+    Compare {
+        /// Reports of runs on one node.
+        #[arg(long, required = true, num_args = 1..)]
+        one: Vec<PathBuf>,
+        /// Reports of runs on several nodes.
+        #[arg(long, required = true, num_args = 1..)]
+        several: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// The server, as http://HOST:PORT.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: String,
+    /// The server, as http://HOST:PORT. Given more than once, the sockets are spread over the nodes
+    /// of a cluster, the members of each room in turn.
+    #[arg(long = "url", default_value = "http://127.0.0.1:8080")]
+    urls: Vec<String>,
     /// A process to measure, with its children; can be given more than once (the node first, then
     /// for example PostgreSQL's postmaster).
     #[arg(long = "server-pid")]
@@ -110,8 +122,13 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: Flags) -> anyhow::Result<bool> {
+    if let Scenario::Compare { one, several } = &flags.scenario {
+        print!("{}", across::compare(one, several)?);
+        return Ok(true);
+    }
     let (common, plan) = plan(flags.scenario)?;
-    let server = Server::parse(&common.url)?;
+    let doors: Result<Vec<Server>, _> = common.urls.iter().map(|url| Server::parse(url)).collect();
+    let doors = doors?;
     let files = raise_open_files();
     let sockets = plan.rooms * plan.members;
     anyhow::ensure!(
@@ -129,9 +146,9 @@ fn start(flags: Flags) -> anyhow::Result<bool> {
     .context("starting the runtime")?;
     let report = runtime.block_on(async {
         if plan.scenario == "idle" {
-            Box::pin(load::idle::run(&server, &plan)).await
+            Box::pin(load::idle::run(&doors, &plan)).await
         } else {
-            Box::pin(load::run(&server, &plan)).await
+            Box::pin(load::run(&doors, &plan)).await
         }
     })?;
     print!("{}", report.table());
@@ -152,6 +169,7 @@ fn plan(scenario: Scenario) -> anyhow::Result<(Common, Plan)> {
             let rooms = rooms.min(sessions);
             ("idle", rooms, sessions / rooms.max(1), 1.0, common)
         }
+        Scenario::Compare { .. } => anyhow::bail!("a comparison is no load"),
     };
     anyhow::ensure!(rooms > 0 && members > 0, "at least one room and one member are needed");
     anyhow::ensure!(rate > 0.0 && rate.is_finite(), "the rate must be above 0");

@@ -1,5 +1,6 @@
 //! What a run says: a table for people, JSON for machines, a line while it goes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
@@ -13,6 +14,8 @@ use crate::checker::Looked;
 pub struct Report {
     /// Which load it was.
     pub scenario: String,
+    /// Nodes that the sockets were spread over.
+    pub nodes: usize,
     /// Rooms.
     pub rooms: usize,
     /// Sockets, all rooms together.
@@ -37,6 +40,8 @@ pub struct Report {
     pub generator_cpu_seconds: f64,
     /// What else happened.
     pub counts: Counts,
+    /// What the nodes counted in the measured time, all of them together.
+    pub counted: BTreeMap<String, f64>,
     /// What idle sessions cost.
     pub idle: Option<IdleReport>,
     /// What the checker found.
@@ -155,8 +160,8 @@ impl Report {
         };
         row("scenario", self.scenario.clone());
         row(
-            "rooms, sockets, accounts",
-            format!("{}, {}, {}", self.rooms, self.sockets, self.accounts),
+            "nodes, rooms, sockets, accounts",
+            format!("{}, {}, {}, {}", self.nodes, self.rooms, self.sockets, self.accounts),
         );
         if let Some(idle) = &self.idle {
             row("memory of a session", format!("{:.1} KiB", idle.bytes_per_session / 1024.0));
@@ -182,6 +187,11 @@ impl Report {
                     server.rss_bytes as f64 / (1024.0 * 1024.0)
                 ),
             );
+        }
+        let messages = self.rate * self.seconds;
+        for (name, count) in &self.counted {
+            let name = name.trim_start_matches("parlance_");
+            row(name, format!("{count:.0}, {:.2} for each message", count / messages.max(1.0)));
         }
         row("generator", format!("{:.2} s CPU", self.generator_cpu_seconds));
         let counts = &self.counts;

@@ -179,6 +179,11 @@ pub(crate) const WRITE_COPY_BYTES_MAX: usize = 4 * 1024;
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Bytes that a peer may send on one connection before they are taken.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Packets of a data connection that may arrive before they must be acknowledged; after 25 ms they are
+/// in any case. Each connection carries frames one way only, so that an acknowledgement is a packet
+/// of its own: for every second packet, as QUIC has it, they would be a third of all. Under the first
+/// congestion window of ten packets, so that a young connection does not wait for one.
+pub(crate) const PACKETS_UNACKNOWLEDGED_MAX: u8 = 8;
 /// Streams that a peer may have open on one data connection: one for each channel, and as many that
 /// were reset and are not forgotten yet, several times over.
 pub(crate) const CHANNEL_STREAMS_MAX: u32 = 32;

@@ -31,12 +31,13 @@ use parking_lot::{Mutex, RwLock};
 use parlance_actors::ports::cluster::LinkReport;
 use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers, Round};
 use parlance_actors::vocab::NodeId;
+use quinn::AckFrequencyConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
-    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, PASSAGES_PER_CONNECTION_MAX,
-    STREAM_WINDOW_BYTES,
+    CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, PACKETS_UNACKNOWLEDGED_MAX,
+    PASSAGES_PER_CONNECTION_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::link::{
     BindError, LinkEndpoint, LinkOptions, Linked, Neighbours, Protocols, Purpose, socket, transport,
@@ -107,6 +108,8 @@ impl DataLinks {
         mut options: LinkOptions,
     ) -> Result<Self, BindError> {
         options.hello.node = Some(node);
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(PACKETS_UNACKNOWLEDGED_MAX.into());
         let mut transport = transport();
         transport
             .max_concurrent_bidi_streams(PASSAGES_PER_CONNECTION_MAX.into())
@@ -114,6 +117,7 @@ impl DataLinks {
             .stream_receive_window(STREAM_WINDOW_BYTES.into())
             .receive_window(CONNECTION_WINDOW_BYTES.into())
             .send_window(CONNECTION_WINDOW_BYTES.into())
+            .ack_frequency_config(Some(acks))
             .datagram_receive_buffer_size(None);
         let endpoint =
             LinkEndpoint::bind_on(bound, options, &[Purpose::Actor], Protocols::NOW, transport)?;

@@ -91,6 +91,13 @@ impl Chat {
         self.world.sessions.count()
     }
 
+    /// What waits for the sockets in bytes: in all outboxes together, and in the fullest one.
+    #[must_use]
+    pub fn outbox_bytes(&self) -> (usize, usize) {
+        let each = self.world.sessions.all().into_iter().map(|session| session.outbox.bytes());
+        each.fold((0, 0), |(all, most), bytes| (all + bytes, most.max(bytes)))
+    }
+
     /// How many rooms are awake.
     #[must_use]
     pub fn rooms_awake(&self) -> usize {

@@ -42,6 +42,8 @@ struct Links {
     /// How often each node joined: a node that ended does not speak for its successor.
     lives: HashMap<NodeId, u64>,
     ways: HashMap<WayKey, Arc<Way>>,
+    /// What a node sent since somebody began to look.
+    looked_at: HashMap<NodeId, Vec<(NodeId, Bytes)>>,
 }
 
 /// All links of a test. Must be used inside a tokio runtime.
@@ -102,6 +104,17 @@ impl Mesh {
     pub fn heal(&self, one: NodeId, other: NodeId) {
         self.links.lock().cut.remove(&(one.min(other), one.max(other)));
         self.announce();
+    }
+
+    /// Keeps what a node sends from now on, for [`sent_by`](Self::sent_by).
+    pub fn look_at(&self, node: NodeId) {
+        self.links.lock().looked_at.insert(node, Vec::new());
+    }
+
+    /// What a node sent since it was looked at, and to whom; it is not looked at any more.
+    #[must_use]
+    pub fn sent_by(&self, node: NodeId) -> Vec<(NodeId, Bytes)> {
+        self.links.lock().looked_at.remove(&node).unwrap_or_default()
     }
 
     /// Loses what is on the way between two nodes, in both directions; both are told.
@@ -214,9 +227,12 @@ impl Peers for MemoryPeers {
             self.mesh.interrupt(self.node, to);
             return Err(NotSent::Interrupted);
         }
-        items.push_back(Item::Frame(frame));
+        items.push_back(Item::Frame(frame.clone()));
         drop(items);
         way.stirred.notify_one();
+        if let Some(sent) = self.mesh.links.lock().looked_at.get_mut(&self.node) {
+            sent.push((to, frame));
+        }
         Ok(())
     }
 

@@ -19,8 +19,9 @@ use crate::setup;
 ///
 /// # Errors
 /// When a socket cannot be opened, or the server's processes cannot be read.
-pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
+pub async fn run(doors: &[Server], plan: &Plan) -> anyhow::Result<Report> {
     anyhow::ensure!(!plan.servers.is_empty(), "idle needs --server-pid: it measures that process");
+    let server = doors.first().context("a server needs a door")?;
     let prepared = setup::prepare_or_take(server, plan).await?;
     // What setup left behind (hashes, HTTP connections) goes first.
     sleep(plan.warm_up).await;
@@ -28,7 +29,7 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
     let before = used(&plan.servers)?;
     eprintln!("opening {total} sockets");
     let began = Instant::now();
-    let sockets = connect(server, plan, &prepared).await?;
+    let sockets = connect(doors, plan, &prepared).await?;
     let connecting = began.elapsed();
     let connected = used(&plan.servers)?;
 
@@ -58,6 +59,7 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
     let grown = last.rss_bytes.saturating_sub(first.rss_bytes);
     Ok(Report {
         scenario: plan.scenario.into(),
+        nodes: doors.len(),
         rooms: plan.rooms,
         sockets: total,
         accounts: plan.accounts,
@@ -75,6 +77,7 @@ pub async fn run(server: &Server, plan: &Plan) -> anyhow::Result<Report> {
             settled: true,
             ..Counts::default()
         },
+        counted: std::collections::BTreeMap::new(),
         idle: Some(IdleReport {
             bytes_per_session: grown as f64 / total as f64,
             connect_cpu_ms_per_session: joined.as_secs_f64() * 1e3 / total as f64,

@@ -210,7 +210,8 @@ async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
             Next::Burst => return 0,
             Next::Nothing => {
                 tokio::select! {
-                    () = outlet.filled() => {}
+                    // What else is ready runs first, so that what it says goes in the same packet.
+                    () = outlet.filled() => tokio::task::yield_now().await,
                     () = outlet.burst() => return 0,
                     stopped = &mut stopped => return said(stopped),
                 }
@@ -227,6 +228,7 @@ async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
                 }
                 outlet.written(cost);
                 count("out", frames as u64, bytes as u64);
+                metrics::counter!("parlance_link_writes_total").increment(1);
             }
         }
     }

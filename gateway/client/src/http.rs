@@ -274,7 +274,7 @@ impl Http {
     }
 }
 
-fn refusal(status: http::StatusCode, body: &[u8]) -> ClientError {
+pub(crate) fn refusal(status: http::StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<bodies::ErrorBody<'_>>(body) {
         Ok(error) => ClientError::Refused {
             code: error.code.0.into_owned(),

@@ -30,7 +30,7 @@ pub const WRITE_WAIT: Duration = Duration::from_secs(15);
 pub const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause before connecting again.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(3);
-/// The longest delay of a `bye` that is honoured, so that a wrong one does not silence a client.
+/// The longest delay of a `bye`, or of a refused upgrade, that is honoured, so that a wrong one does not silence a client.
 pub const BYE_MAX: Duration = Duration::from_secs(60);
 /// Pause before a refused page or subscribe is asked for again, when the refusal names none.
 pub const RETRY_WAIT: Duration = Duration::from_millis(500);

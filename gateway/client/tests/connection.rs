@@ -12,6 +12,7 @@ use parlance_client::protocol::server::{
 };
 use parlance_client::protocol::{Entry, Event, Kind, Timestamp, User};
 use parlance_client::{Change, ClientError, Connection, Options, Server, Update};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -323,4 +324,52 @@ async fn another_generation_is_told_as_a_reset() {
         }
     }
     drop(server.await.expect("the script ends well"));
+}
+
+/// Answers the next upgrade over HTTP instead of opening a socket.
+async fn refuse(script: &Script, answer: &str) {
+    let (mut tcp, _) = timeout(PATIENCE, script.listener.accept())
+        .await
+        .expect("the client connects")
+        .expect("a socket");
+    let mut asked = vec![0; 4 * 1024];
+    let _ = tcp.read(&mut asked).await.expect("the client asks");
+    tcp.write_all(answer.as_bytes()).await.expect("the client listens");
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_is_repeated_when_the_server_said() {
+    const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+        retry-after: 1\r\ncontent-length: 60\r\n\r\n\
+        {\"code\":\"busy\",\"detail\":\"too many now\",\"retry_after_ms\":210 }";
+    // A balancer knows no words of ours.
+    const OTHER: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+        content-length: 9\r\n\r\nno server";
+    let (script, options) = Script::open().await;
+    let opening = tokio::spawn(Connection::open(options.clone()));
+    refuse(&script, BUSY).await;
+    let first = opening.await.expect("it ends").expect_err("the first try is the caller's");
+    let ClientError::Refused { retry_after, .. } = &first else { panic!("{first}") };
+    assert_eq!(*retry_after, Some(Duration::from_millis(210)));
+    assert!(first.can_repeat() && first.to_string().contains("too many now"), "{first}");
+
+    let opening = tokio::spawn(Connection::open(options));
+    let line = script.welcome().await;
+    let mut connection = opening.await.expect("it ends").expect("a connection");
+    drop(line);
+    let mut pauses = Vec::new();
+    for answer in [BUSY, OTHER] {
+        refuse(&script, answer).await;
+        while let Some(update) = connection.next().await {
+            if let Update::Disconnected { why, pause } = update
+                && !why.contains("closed")
+                && !why.contains("reset")
+            {
+                pauses.push(pause);
+                break;
+            }
+        }
+    }
+    assert_eq!(pauses, [Duration::from_millis(210), Duration::from_secs(1)]);
+    script.welcome().await;
 }

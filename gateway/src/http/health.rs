@@ -136,11 +136,14 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let Some(handle) = &app.metrics else {
         return Err(parlance_actors::vocab::Refusal::internal().into());
     };
+    let (outboxes, fullest) = app.chat.outbox_bytes();
     let gauges = [
         ("parlance_sessions", app.chat.sessions()),
         ("parlance_rooms_awake", app.chat.rooms_awake()),
         ("parlance_connections", app.connections.open()),
         ("parlance_sockets", app.sockets.len()),
+        ("parlance_outbox_bytes", outboxes),
+        ("parlance_outbox_bytes_max", fullest),
     ];
     for (name, value) in gauges {
         metrics::gauge!(name).set(f64::from(u32::try_from(value).unwrap_or(u32::MAX)));

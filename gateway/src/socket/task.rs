@@ -354,10 +354,16 @@ impl Talk {
         metrics::counter!("parlance_socket_frames_sent_total").increment(frames.len() as u64);
         match self.line.say(frames).await {
             Ok(()) if closing.is_none() => Turn::On,
-            Ok(()) => Turn::Over(closing),
+            Ok(()) => {
+                if closing.as_ref().is_some_and(|end| end.code == CloseCode::SlowConsumer) {
+                    slow_consumer();
+                }
+                Turn::Over(closing)
+            }
             Err(NotWritten::Gone) => Turn::Over(None),
             Err(NotWritten::Slow) => {
                 tracing::info!(session = %self.session.id(), "closing a slow consumer");
+                slow_consumer();
                 Turn::Over(Some(Closing::slow_consumer()))
             }
         }
@@ -392,6 +398,10 @@ impl Talk {
         }
         Turn::On
     }
+}
+
+fn slow_consumer() {
+    metrics::counter!("parlance_slow_consumers_total").increment(1);
 }
 
 fn going_away() -> Refusal {

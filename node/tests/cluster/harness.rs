@@ -1,7 +1,11 @@
-//! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load.
+//! What the cluster's tests share: hosts, bad weather, nodes, and a fleet of them under load, with
+//! crowds that only listen.
 
+pub(crate) mod aside;
+pub(crate) mod crowd;
 pub(crate) mod databases;
 pub(crate) mod disk;
+pub(crate) mod door;
 pub(crate) mod fleet;
 pub(crate) mod holds;
 pub(crate) mod network;

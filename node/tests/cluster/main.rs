@@ -2,6 +2,7 @@
 //! checked against the promises. The machines are network namespaces, so these tests need root.
 
 mod alone;
+mod crowds;
 mod damage;
 mod disks;
 mod failovers;

@@ -15,8 +15,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use super::writer::Ledger;
-use super::{Person, Talker, Town, Writer};
+use super::writer::{Ledger, pause};
+use super::{Pace, Person, Talker, Town, Writer};
 
 /// How long everything may take to come to rest in the end. A client that hears nothing more from
 /// a machine that is gone without a word finds out after 75 s.
@@ -134,7 +134,7 @@ async fn open(options: Options) -> Connection {
     loop {
         match Connection::open(options.clone()).await {
             Ok(connection) => return connection,
-            Err(error) if error.can_repeat() => sleep(Duration::from_millis(100)).await,
+            Err(error) if error.can_repeat() => sleep(pause(&error)).await,
             Err(error) => panic!("a session is refused: {error}"),
         }
     }
@@ -179,7 +179,7 @@ async fn listen(
 /// A conversation under way.
 pub(crate) struct Talk {
     server: Server,
-    pace: Duration,
+    pace: Pace,
     listeners: Vec<Listener>,
     writers: JoinSet<Vec<Sent>>,
     ledger: Arc<Ledger>,
@@ -192,7 +192,7 @@ impl Talk {
     pub(crate) async fn start(
         server: Server,
         town: &Town,
-        pace: Duration,
+        pace: impl Into<Pace>,
         manners: impl IntoIterator<Item = (usize, Uuid, Talker)>,
     ) -> Self {
         let http = Http::new(server.clone());
@@ -203,6 +203,7 @@ impl Talk {
             Listener::start(server.clone(), town.people[who].clone(), gens, heads.subscribe())
         });
         let (listeners, writers, ledger) = (listeners.await, JoinSet::new(), Arc::default());
+        let pace = pace.into();
         let mut talk = Self { server, pace, listeners, writers, ledger, heads };
         for (who, room, how) in manners {
             let sender = talk.listeners[who].sender.clone();

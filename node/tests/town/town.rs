@@ -22,7 +22,7 @@ pub(crate) use chance::Chance;
 pub(crate) use front::Front;
 pub(crate) use talk::{Ack, Talk};
 pub(crate) use verdict::{small_damage_is_found, verdict};
-pub(crate) use writer::{Talker, Writer};
+pub(crate) use writer::{Pace, Talker, Writer};
 
 const PASSWORD: &str = "Correct-horse-1";
 /// Requests at the same time while the town is founded.
@@ -84,14 +84,20 @@ impl Town {
 
     /// The generation of each room's history.
     pub(crate) async fn gens(&self, http: &Http) -> BTreeMap<Uuid, u64> {
-        let mut gens = BTreeMap::new();
+        self.ends(http).await.into_iter().map(|(room, (r#gen, _))| (room, r#gen)).collect()
+    }
+
+    /// The generation of each room's history, and its last seq.
+    pub(crate) async fn ends(&self, http: &Http) -> BTreeMap<Uuid, (u64, u64)> {
+        let mut ends = BTreeMap::new();
         for (room, members) in self.rooms.iter().zip(&self.members) {
             let token = &self.people[members[0]].token;
             let view = parlance_client::protocol::View::Log;
             let page = patiently(|| http.history_latest(token, *room, 1, view)).await;
-            gens.insert(*room, page.expect("a running node gives its history").r#gen);
+            let page = page.expect("a running node gives its history");
+            ends.insert(*room, (page.r#gen, page.as_of));
         }
-        gens
+        ends
     }
 }
 
@@ -122,8 +128,21 @@ async fn make_room(http: Http, number: usize, members: Vec<Person>) -> Uuid {
     room
 }
 
-/// Runs jobs, some at a time, and gives what they made in their order.
+/// Runs jobs, a few at a time, and gives what they made in their order.
 async fn at_once<T, F>(count: usize, job: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    so_many_at_once(AT_ONCE, count, job).await
+}
+
+/// The same, so many at a time.
+pub(crate) async fn so_many_at_once<T, F>(
+    at_once: usize,
+    count: usize,
+    job: impl Fn(usize) -> F,
+) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -133,7 +152,7 @@ where
     for number in 0..count {
         let one = job(number);
         running.spawn(async move { (number, one.await) });
-        while running.len() >= AT_ONCE || (number + 1 == count && !running.is_empty()) {
+        while running.len() >= at_once || (number + 1 == count && !running.is_empty()) {
             let done = running.join_next().await.expect("one is running");
             let (number, one) = done.expect("a job does not panic");
             made.insert(number, one);

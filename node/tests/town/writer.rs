@@ -30,6 +30,21 @@ pub(crate) enum Talker {
     OverHttp,
 }
 
+/// How much somebody writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Between two messages.
+    pub(crate) every: Duration,
+    /// A message has at least this length.
+    pub(crate) body_bytes: usize,
+}
+
+impl From<Duration> for Pace {
+    fn from(every: Duration) -> Self {
+        Self { every, body_bytes: 0 }
+    }
+}
+
 /// What the writers of a talk share.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -42,7 +57,7 @@ pub(super) struct Ledger {
 pub(crate) struct Writer {
     pub(super) person: Person,
     pub(super) room: Uuid,
-    pub(super) pace: Duration,
+    pub(super) pace: Pace,
     pub(super) ledger: Arc<Ledger>,
 }
 
@@ -69,7 +84,10 @@ impl Writer {
     }
 
     fn message(&self, verb: &str, number: u64) -> Message {
-        let body = format!("{} {verb} {number}", self.person.name);
+        let mut body = format!("{} {verb} {number}", self.person.name);
+        while body.len() < self.pace.body_bytes {
+            body.push_str(" and so on");
+        }
         Message { key: Uuid::now_v7(), body, begun: Instant::now() }
     }
 
@@ -90,7 +108,7 @@ impl Writer {
             let answer = sender.post(self.room, message.key, message.change()).await;
             let fate = self.answered(&message, answer.map(|posted| posted.seq));
             all.push(self.sent(&message, fate, Some(number)));
-            sleep(self.pace).await;
+            sleep(self.pace.every).await;
         }
         all
     }
@@ -109,7 +127,7 @@ impl Writer {
                     let fate = writer.answered(&message, answer.map(|posted| posted.seq));
                     (message, fate)
                 });
-                sleep(self.pace).await;
+                sleep(self.pace.every).await;
             }
             let Some(answered) = under_way.join_next().await else { return all };
             let (message, fate) = answered.expect("a send does not panic");
@@ -136,7 +154,7 @@ impl Writer {
                 let fate = self.answered(&message, answer);
                 all.push(self.sent(&message, fate, order));
             }
-            sleep(self.pace).await;
+            sleep(self.pace.every).await;
         }
         all
     }
@@ -169,7 +187,7 @@ async fn post(
     }
 }
 
-fn pause(error: &ClientError) -> Duration {
+pub(super) fn pause(error: &ClientError) -> Duration {
     match error {
         ClientError::Refused { retry_after: Some(pause), .. } => *pause,
         _ => REPEAT,

@@ -6,6 +6,7 @@ use crate::ports::directory::Ownership;
 use crate::ports::peers::{Channel, Inbox, Malformed, Peers};
 use crate::testkit::peers::Mesh;
 use crate::vocab::{Epoch, ShardId};
+use crate::wire::Envelope;
 
 pub(super) struct Cluster {
     pub(super) mesh: Arc<Mesh>,
@@ -179,24 +180,43 @@ async fn a_key_repeated_through_another_node_is_held_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_gets_one_envelope_however_many_follow_there() {
-    let cluster = Cluster::start(2).await;
-    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+async fn an_event_costs_the_owner_one_envelope_a_node_however_many_are_in_the_room() {
+    let cluster = Cluster::start(3).await;
+    let one = &cluster.nodes[0];
     let ann = one.user("ann").await;
-    let room = one.room(&ann, "r", RoomKind::Public).await;
-    let mut clients: Vec<Client> = (0..20).map(|_| two.client(&ann)).collect();
+    let room = one.room(&ann, "large", RoomKind::Public).await;
+    let mut clients: Vec<Client> = Vec::new();
+    for number in 1..1_000 {
+        let member = one.user(&format!("member-{number}")).await;
+        one.chat.post(&member, room, Key::generate(), Change::Join).await.expect("joined");
+        clients.push(cluster.nodes[number % 3].client(&member));
+    }
     for client in &mut clients {
         client.subscribe(1, room, None).await;
     }
-    for n in 0..5u64 {
-        one.say(&ann, room, "hi").await.expect("posted");
+    // Two events of its making, and one of each who joined.
+    let head = 2 + clients.len() as u64;
+    cluster.mesh.look_at(NodeId(1));
+    for n in 1..=5 {
+        one.say(&ann, room, "to a thousand").await.expect("posted");
         for client in &mut clients {
-            client.event(3 + n).await;
+            client.event(head + n).await;
         }
     }
     for client in &clients {
-        assert_eq!(client.events(), [3, 4, 5, 6, 7]);
+        assert_eq!(client.events(), [1, 2, 3, 4, 5].map(|n| head + n));
     }
+    let sent = cluster.mesh.sent_by(NodeId(1)).into_iter();
+    let sent = sent.map(|(to, frame)| (to, Envelope::decode(&frame).expect("sound")));
+    let about_the_room = sent.filter(|(_, envelope)| !matches!(envelope, Envelope::Presence(_)));
+    let to: Vec<NodeId> = about_the_room
+        .map(|(to, envelope)| match envelope {
+            Envelope::Event { .. } => to,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let count = |node| to.iter().filter(|to| **to == NodeId(node)).count();
+    assert_eq!((to.len(), count(2), count(3)), (10, 5, 5), "two for each of five events");
 }
 
 #[tokio::test(start_paused = true)]

@@ -154,6 +154,10 @@ impl Driver {
             Err(ClientError::BadAddress(why)) => {
                 return Err(Over::Ended(ClientError::BadAddress(why)));
             }
+            Err(ClientError::Refused { code, detail, retry_after }) => {
+                let pause = retry_after.map(|pause| pause.min(limits::BYE_MAX));
+                return Err(Over::Again { why: format!("{code}: {detail}"), pause });
+            }
             Err(error) => return Err(again(error.to_string())),
         };
         let id = self.take_id();
@@ -452,7 +456,10 @@ fn refused(error: &parlance_protocol::server::Error<'_>) -> ClientError {
 
 fn failure(over: Over) -> ClientError {
     match over {
-        Over::Again { why, .. } => ClientError::Unreachable(why),
+        Over::Again { why, pause: None } => ClientError::Unreachable(why),
+        Over::Again { why, pause } => {
+            ClientError::Refused { code: "unavailable".into(), detail: why, retry_after: pause }
+        }
         Over::Unauthenticated { why } => {
             ClientError::Refused { code: "unauthenticated".into(), detail: why, retry_after: None }
         }

@@ -1,11 +1,15 @@
 //! One WebSocket with the server's subprotocol: text frames in and out, nothing of their meaning.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use parlance_protocol::{SUBPROTOCOL, ServerFrame};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig};
+use tokio_tungstenite::tungstenite::{
+    Error, Message, Utf8Bytes, handshake::client::Response, protocol::WebSocketConfig,
+};
 
 use crate::{ClientError, Server, limits};
 
@@ -48,6 +52,7 @@ impl Socket {
         let upgrade = tokio_tungstenite::client_async_with_config(request, tcp, Some(config));
         match timeout(limits::CONNECT_WAIT, upgrade).await {
             Ok(Ok((stream, _))) => Ok(Self { stream }),
+            Ok(Err(Error::Http(response))) => Err(not_upgraded(&response)),
             Ok(Err(error)) => Err(unreachable(&error)),
             Err(_) => Err(unreachable(&"the upgrade took too long")),
         }
@@ -83,6 +88,25 @@ impl Socket {
         match timeout(limits::WRITE_WAIT, write).await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_) => Err("the server takes nothing".into()),
+        }
+    }
+}
+
+/// Why there is no socket, and when to come back: a node that opens no more sockets now, or a
+/// balancer without a node, says so in its answer to the upgrade.
+fn not_upgraded(response: &Response) -> ClientError {
+    let body = response.body().as_deref().unwrap_or_default();
+    match crate::http::refusal(response.status(), body) {
+        refused @ ClientError::Refused { retry_after: Some(_), .. } => refused,
+        // The body is of somebody else, or has not come with the head.
+        other => {
+            let seconds = response.headers().get(http::header::RETRY_AFTER);
+            let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+            ClientError::Refused {
+                code: "unavailable".into(),
+                detail: other.to_string(),
+                retry_after: seconds.map(Duration::from_secs),
+            }
         }
     }
 }

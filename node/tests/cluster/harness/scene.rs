@@ -10,10 +10,11 @@ use parlance_benches::checker::{Fate, Run};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::crowd::Crowd;
 use super::fleet::Fleet;
 use super::node::{Report, shard_of};
 use crate::town::talk::{Ended, Reset};
-use crate::town::{Ack, Chance, Talk, Talker, Town, small_damage_is_found, verdict};
+use crate::town::{Ack, Chance, Pace, Talk, Talker, Town, small_damage_is_found, verdict};
 
 /// Messages that must get their ack after every fault is over.
 const ACKS_HEALED: u64 = 100;
@@ -31,14 +32,28 @@ pub(crate) struct Shape {
     pub(crate) people: usize,
     /// Between two messages of a writer; each room has two writers.
     pub(crate) pace: Duration,
+    /// A message has at least this length.
+    pub(crate) body_bytes: usize,
 }
 
 /// What `make test` can afford.
-pub(crate) const SMALL: Shape =
-    Shape { nodes: 3, rooms: 12, members: 5, people: 15, pace: Duration::from_millis(150) };
+pub(crate) const SMALL: Shape = Shape {
+    nodes: 3,
+    rooms: 12,
+    members: 5,
+    people: 15,
+    pace: Duration::from_millis(150),
+    body_bytes: 0,
+};
 /// What `make soak` does: 50 rooms of 20.
-pub(crate) const LARGE: Shape =
-    Shape { nodes: 5, rooms: 50, members: 20, people: 100, pace: Duration::from_millis(1_000) };
+pub(crate) const LARGE: Shape = Shape {
+    nodes: 5,
+    rooms: 50,
+    members: 20,
+    people: 100,
+    pace: Duration::from_millis(1_000),
+    body_bytes: 0,
+};
 
 /// A fleet, the people who use it, and what they say.
 pub(crate) struct Scene {
@@ -48,6 +63,14 @@ pub(crate) struct Scene {
     pub(crate) chance: Chance,
     /// What was taken away when, with the rooms that were there.
     losses: Vec<Loss>,
+    /// Times whose acks are looked at by themselves.
+    periods: Vec<Period>,
+}
+
+struct Period {
+    name: &'static str,
+    begun: Instant,
+    ended: Instant,
 }
 
 struct Loss {
@@ -65,14 +88,15 @@ impl Scene {
 
     /// The same in a fleet that runs.
     pub(crate) async fn with(fleet: Fleet, shape: Shape, chance: Chance) -> Self {
-        let Shape { rooms, members, people, pace, .. } = shape;
+        let Shape { rooms, members, people, pace, body_bytes, .. } = shape;
+        let pace = Pace { every: pace, body_bytes };
         let town = Town::found(&fleet.http(), people, rooms, members).await;
         if fleet.nodes.len() > 1 {
             fleet.spread(&town.rooms).await;
         }
         let talk = Talk::start(fleet.server(), &town, pace, manners(&town)).await;
         talk.goes_on(2 * rooms as u64).await;
-        Self { fleet, town, talk, chance, losses: Vec::new() }
+        Self { fleet, town, talk, chance, losses: Vec::new(), periods: Vec::new() }
     }
 
     /// One of the nodes, by chance.
@@ -196,6 +220,11 @@ impl Scene {
         self.losses.push(Loss { at: Instant::now(), rooms });
     }
 
+    /// What was sent since then, and answered by now, is looked at by itself in the end.
+    pub(crate) fn remember_period(&mut self, name: &'static str, begun: Instant) {
+        self.periods.push(Period { name, begun, ended: Instant::now() });
+    }
+
     /// How often shards changed their owner, as far as the cluster remembers, and why.
     async fn print_moves(&self) {
         let mut causes: BTreeMap<String, usize> = BTreeMap::new();
@@ -206,8 +235,16 @@ impl Scene {
     }
 
     /// Faults are over; everything heals, and every promise is checked.
-    pub(crate) async fn end(mut self) {
-        let (run, _) = self.comes_to_rest().await.kept();
+    pub(crate) async fn end(self) {
+        self.end_with(Vec::new()).await;
+    }
+
+    /// The same, and what these crowds heard is checked with it.
+    pub(crate) async fn end_with(mut self, crowds: Vec<Crowd>) {
+        let (mut run, _) = self.comes_to_rest().await.kept();
+        for crowd in crowds {
+            run.streams.extend(crowd.end(&run.logs).await);
+        }
         self.judge(run).await;
     }
 
@@ -258,6 +295,7 @@ impl Scene {
         let before = owners(&self.fleet, &self.town).await;
         let ended = self.talk.end(&self.town).await;
         print_recoveries(&self.losses, &ended.acks);
+        print_longest(&self.periods, &ended.acks);
         println!(
             "owners at the end of the talk: {before:#?}\nand now: {:#?}",
             owners(&self.fleet, &self.town).await
@@ -316,6 +354,21 @@ fn print_recoveries(losses: &[Loss], acks: &[Ack]) {
             at(50).expect("not empty"),
             at(99).expect("not empty"),
             at(100).expect("not empty"),
+        );
+    }
+}
+
+/// The longest time from first send to ack, of what was under way in each period.
+fn print_longest(periods: &[Period], acks: &[Ack]) {
+    for Period { name, begun, ended } in periods {
+        let within = acks.iter().filter(|ack| ack.acked >= *begun && ack.begun <= *ended);
+        let mut waits: Vec<Duration> = within.map(|ack| ack.acked - ack.begun).collect();
+        waits.sort_unstable();
+        println!(
+            "{name}: {} sends of others, from first send to ack p50 {:?}, longest {:?}",
+            waits.len(),
+            waits.get(waits.len() / 2),
+            waits.last(),
         );
     }
 }
