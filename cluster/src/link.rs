@@ -11,6 +11,7 @@ mod frame;
 mod hello;
 mod identity;
 mod line;
+mod protocols;
 mod refusals;
 mod tls;
 
@@ -19,8 +20,9 @@ pub(crate) mod tests;
 
 pub use control::{ControlLink, ControlLinks, Packet};
 pub use endpoint::{BindError, LinkOptions, Names};
-pub(crate) use endpoint::{Close, DialError, LinkEndpoint, Linked, Protocols, socket, transport};
+pub(crate) use endpoint::{Close, DialError, LinkEndpoint, Linked, socket, transport};
 pub use hello::Hello;
 pub(crate) use hello::Purpose;
 pub use identity::{Identity, IdentityError, IdentityFiles};
 pub(crate) use line::pause;
+pub(crate) use protocols::{Protocols, Version};

@@ -30,14 +30,15 @@ use parking_lot::{Mutex, RwLock};
 use parlance_actors::ports::cluster::LinkReport;
 use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers};
 use parlance_actors::vocab::NodeId;
-use quinn::Connection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
     CHANNEL_STREAMS_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
-use crate::link::{BindError, LinkEndpoint, LinkOptions, Protocols, Purpose, socket, transport};
+use crate::link::{
+    BindError, LinkEndpoint, LinkOptions, Linked, Protocols, Purpose, socket, transport,
+};
 use crate::transport::PeerName;
 use channel::{Link, Told};
 
@@ -77,7 +78,7 @@ struct Peer {
     data: Mutex<Arc<str>>,
     channels: [Link; CHANNELS as usize],
     /// The connection that this node sends on.
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Linked>>,
     /// The newest start of the peer that was heard of.
     incarnation: watch::Sender<u64>,
     interruptions: AtomicU64,
@@ -154,8 +155,8 @@ impl DataLinks {
     #[cfg(test)]
     fn cut(&self, node: NodeId) {
         let peer = self.shared.peers.read().get(&node).cloned();
-        if let Some(connection) = peer.and_then(|peer| peer.connection.lock().clone()) {
-            connection.close(0_u8.into(), b"cut");
+        if let Some(linked) = peer.and_then(|peer| peer.connection.lock().clone()) {
+            linked.connection.close(0_u8.into(), b"cut");
         }
     }
 
@@ -287,13 +288,15 @@ impl Peer {
     }
 
     fn report(&self) -> LinkReport {
-        let up = self.connection.lock().clone().filter(|up| up.close_reason().is_none());
+        let up = self.connection.lock().clone();
+        let up = up.filter(|up| up.connection.close_reason().is_none());
         LinkReport {
             peer: self.node,
             kind: "data",
             connected: up.is_some(),
+            version: up.as_ref().map(|up| up.version.0),
             relayed_by: None,
-            rtt_ms: up.map(|up| up.rtt().as_secs_f64() * 1_000.0),
+            rtt_ms: up.map(|up| up.connection.rtt().as_secs_f64() * 1_000.0),
             queued_bytes: self.queued_bytes(),
             interruptions: self.interruptions.load(Ordering::Relaxed),
         }

@@ -78,6 +78,7 @@ fn control_links(nodes: &[NodeInfo], lines: &[ControlLink]) -> Vec<LinkReport> {
             peer: peer.id,
             kind: "control",
             connected: false,
+            version: None,
             relayed_by: None,
             rtt_ms: None,
             queued_bytes: 0,
@@ -85,6 +86,7 @@ fn control_links(nodes: &[NodeInfo], lines: &[ControlLink]) -> Vec<LinkReport> {
         });
         let rtt_ms = line.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0);
         link.connected |= line.connected;
+        link.version = link.version.into_iter().chain(line.version).min();
         link.rtt_ms = link.rtt_ms.into_iter().chain(rtt_ms).reduce(f64::min);
         link.interruptions += line.interruptions;
     }

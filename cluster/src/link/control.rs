@@ -15,11 +15,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::endpoint::{
-    BindError, Close, DialError, LinkEndpoint, LinkOptions, Linked, Names, Protocols, transport,
+    BindError, Close, DialError, LinkEndpoint, LinkOptions, Linked, Names, transport,
 };
 use super::frame::{self, FrameError};
 use super::hello::{Hello, Purpose};
 use super::line::Line;
+use super::protocols::Protocols;
 use crate::limits::{
     CALL_BYTES_MAX, CALL_SERVE_WAIT, CALLS_MAX, CALLS_PER_CONNECTION_MAX, DATAGRAMS_BYTES_MAX,
     LINES_MAX, PACKET_BYTES_MAX, PACKETS_QUEUE_MAX, SNAPSHOT_CALLS_MAX,
@@ -40,6 +41,8 @@ pub struct ControlLink {
     pub service: &'static str,
     /// There is a connection.
     pub connected: bool,
+    /// The version of its protocol that it speaks, while it is connected.
+    pub version: Option<u16>,
     /// Its round trip.
     pub rtt: Option<Duration>,
     /// How often a connection was lost.
@@ -135,6 +138,7 @@ impl ControlLinks {
                     name: up.as_ref().map(|up| up.name.clone()).or_else(|| line.expected.clone()),
                     service: line.purpose.name(),
                     connected: up.is_some(),
+                    version: up.as_ref().map(|up| up.version.0),
                     rtt: up.map(|up| up.connection.rtt()),
                     interruptions: line.interruptions(),
                 }

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::hello::{self, Hello, Purpose};
 use super::identity::Identity;
+use super::protocols::{Protocols, Version};
 use super::refusals::Refusals;
 use super::tls;
 use crate::limits::{
@@ -108,32 +109,10 @@ pub(crate) enum DialError {
 pub(crate) struct Linked {
     pub(crate) connection: Connection,
     pub(crate) purpose: Purpose,
+    /// The version of its protocol that both ends speak on it.
+    pub(crate) version: Version,
     pub(crate) name: PeerName,
     pub(crate) hello: Hello,
-}
-
-/// The versions of each protocol that a node speaks, the preferred one first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Protocols {
-    pub(crate) gossip: &'static [&'static str],
-    pub(crate) raft: &'static [&'static str],
-    pub(crate) actor: &'static [&'static str],
-}
-
-impl Protocols {
-    pub(crate) const NOW: Self = Self {
-        gossip: &["parlance-gossip/1"],
-        raft: &["parlance-raft/1"],
-        actor: &["parlance-actor/1"],
-    };
-
-    fn of(&self, purpose: Purpose) -> &'static [&'static str] {
-        match purpose {
-            Purpose::Gossip => self.gossip,
-            Purpose::Raft | Purpose::Snapshot => self.raft,
-            Purpose::Actor => self.actor,
-        }
-    }
 }
 
 /// How every link behaves; each endpoint adds its windows.
@@ -191,9 +170,8 @@ impl LinkEndpoint {
     ) -> Result<Arc<Self>, BindError> {
         let LinkOptions { listen, identity, hello } = options;
         let failed = |source| BindError::Socket { address: listen, source };
-        let mut accepted: Vec<&str> =
-            accepts.iter().flat_map(|purpose| protocols.of(*purpose)).copied().collect();
-        accepted.dedup();
+        let accepted: Vec<String> =
+            accepts.iter().flat_map(|purpose| protocols.names(*purpose)).collect();
         let transport = Arc::new(transport);
         let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity, &accepted)?));
         server.transport_config(Arc::clone(&transport)).max_incoming(CONNECTIONS_MAX);
@@ -334,12 +312,12 @@ impl LinkEndpoint {
             Ok(None) => return Err(refuse(&connection, "it sent no hello that is one".to_owned())),
             Err(_) => return Err(broken()),
         };
-        self.check_protocol(&connection, purpose)?;
+        let version = self.version(&connection, purpose)?;
         self.check(&connection, &name, &hello)?;
         hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
         // A stream that is stopped already is as good as ended.
         let _ = send.finish();
-        Ok(Linked { connection, purpose, name, hello })
+        Ok(Linked { connection, purpose, version, name, hello })
     }
 
     /// Dials `host:port`, every address that the name has, one after the other.
@@ -383,7 +361,7 @@ impl LinkEndpoint {
         purpose: Purpose,
     ) -> Result<Linked, DialError> {
         let lost = |error: ConnectionError| self.explain(&error, Some(purpose));
-        let tls = tls::client(&self.identity, self.protocols.of(purpose))
+        let tls = tls::client(&self.identity, &self.protocols.names(purpose))
             .map_err(|error| DialError::Unreachable(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(Arc::clone(&self.transport));
@@ -404,6 +382,7 @@ impl LinkEndpoint {
             }
             _ => {}
         }
+        let version = self.version(&connection, purpose)?;
         let broken = || lost(connection.close_reason().unwrap_or(ConnectionError::TimedOut));
         let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
         hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
@@ -415,7 +394,7 @@ impl LinkEndpoint {
             Err(_) => return Err(broken()),
         };
         self.check(&connection, &name, &hello)?;
-        Ok(Linked { connection, purpose, name, hello })
+        Ok(Linked { connection, purpose, version, name, hello })
     }
 
     fn peer_name(&self, connection: &Connection) -> Result<PeerName, DialError> {
@@ -429,20 +408,17 @@ impl LinkEndpoint {
         named.map_err(|why| refuse(connection, why))
     }
 
-    fn check_protocol(&self, connection: &Connection, purpose: Purpose) -> Result<(), DialError> {
+    /// The version that a connection speaks; not what TLS agreed on for another purpose.
+    fn version(&self, connection: &Connection, purpose: Purpose) -> Result<Version, DialError> {
         let spoken = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
             .and_then(|data| data.protocol);
-        let fits = spoken.is_some_and(|spoken| {
-            self.protocols.of(purpose).iter().any(|known| known.as_bytes() == spoken)
-        });
-        if fits {
-            return Ok(());
-        }
-        let why =
-            format!("its hello is for {}, which is not the protocol it speaks", purpose.name());
-        Err(refuse(connection, why))
+        spoken.and_then(|spoken| self.protocols.version(purpose, &spoken)).ok_or_else(|| {
+            let why =
+                format!("its hello is for {}, which is not the protocol it speaks", purpose.name());
+            refuse(connection, why)
+        })
     }
 
     /// Compares what a hello claims with what is known.
@@ -485,12 +461,12 @@ impl LinkEndpoint {
         match (code, dialed) {
             (NO_PROTOCOL, Some(purpose)) => DialError::WrongPeer(format!(
                 "it speaks no version of the protocol that this node speaks ({})",
-                self.protocols.of(purpose).join(", ")
+                self.protocols.names(purpose).join(", ")
             )),
             (NO_PROTOCOL, None) => DialError::WrongPeer(format!(
                 "it speaks no version of a protocol that this node speaks here ({})",
-                [self.protocols.gossip, self.protocols.raft, self.protocols.actor]
-                    .concat()
+                [Purpose::Gossip, Purpose::Raft, Purpose::Actor]
+                    .map(|purpose| self.protocols.names(purpose).join(", "))
                     .join(", ")
             )),
             // All other alerts of TLS: certificates that are not accepted, on this side or there.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use parlance_actors::ports::peers::Channel;
-use quinn::{Connection, SendStream, StoppedError, VarInt, WriteError};
+use quinn::{SendStream, StoppedError, VarInt, WriteError};
 use tokio::time::Instant;
 
 use super::outlet::{Next, Outlet};
-use super::wire::{StreamHeader, round_of_stop};
+use super::wire::{Layout, StreamHeader, round_of_stop};
 use super::{Peer, Shared};
 use crate::link::{Close, DialError, Linked, Purpose, pause};
 
@@ -48,9 +48,9 @@ pub(super) async fn keep(shared: Arc<Shared>, peer: Arc<Peer>) {
         }
     };
     peer.ended.run_until_cancelled(kept).await;
-    let connection = peer.connection.lock().take();
-    if let Some(connection) = connection {
-        connection.close(Close::Done.code(), b"no longer a peer");
+    let linked = peer.connection.lock().take();
+    if let Some(linked) = linked {
+        linked.connection.close(Close::Done.code(), b"no longer a peer");
     }
     up(&peer, false);
     for channel in Channel::all() {
@@ -82,9 +82,9 @@ async fn dial(shared: &Shared, peer: &Peer) -> Result<Linked, DialError> {
 /// Sends on a connection until it is lost, or the peer is heard of in a newer start.
 async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
     let connection = &linked.connection;
-    *peer.connection.lock() = Some(connection.clone());
+    *peer.connection.lock() = Some(linked.clone());
     up(peer, true);
-    let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, connection)));
+    let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, linked)));
     let watch = async {
         let mut newest = peer.incarnation.subscribe();
         let newer = newest.wait_for(|newest| *newest > linked.hello.incarnation).await.is_ok();
@@ -112,11 +112,13 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) {
 }
 
 /// Writes a channel's frames, on one stream after the other, until the connection is lost.
-async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Connection) {
+async fn write(shared: &Shared, peer: &Peer, channel: Channel, linked: &Linked) {
+    let connection = &linked.connection;
+    let layout = Layout::of(linked.version);
     let mut failures = 0;
     while let Ok(stream) = connection.open_uni().await {
         let opened = Instant::now();
-        write_stream(shared, peer, channel, stream).await;
+        write_stream(shared, peer, channel, layout, stream).await;
         if connection.close_reason().is_some() {
             break;
         }
@@ -131,12 +133,18 @@ async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Conn
 }
 
 /// Begins a stream of the present round and writes frames on it until either breaks.
-async fn write_stream(shared: &Shared, peer: &Peer, channel: Channel, mut stream: SendStream) {
+async fn write_stream(
+    shared: &Shared,
+    peer: &Peer,
+    channel: Channel,
+    layout: Layout,
+    mut stream: SendStream,
+) {
     let link = peer.link(channel);
     let round = link.rounds().round();
     let header = StreamHeader { channel, round };
     // Otherwise nothing was taken for it: the round goes on with another stream.
-    if stream.write_all(&header.encode()).await.is_ok() && link.open(round) {
+    if stream.write_all(&layout.encode(header)).await.is_ok() && link.open(round) {
         let theirs = pump(&link.outlet, &mut stream).await;
         shared.end_round(peer, channel, round, theirs);
     }

@@ -13,3 +13,4 @@ mod storms;
 mod tools;
 #[path = "../town/town.rs"]
 mod town;
+mod upgrades;
