@@ -1,8 +1,14 @@
 //! What holds of every list of migrations, and how builds and databases of other releases meet.
 
+use parlance_actors::ports::history::Outcome;
+use parlance_actors::testkit::history_room::{TestRoom, draft, message};
+use parlance_actors::testkit::history_suite::new_room;
+use parlance_actors::vocab::{Epoch, Seq, UserId};
+
 use super::super::{Task, run_as};
 use super::*;
 use crate::testkit::PostgresServer;
+use crate::tests::{execute, operator};
 use crate::{MigrationStatus, Storage, StorageConfig, StorageError};
 
 /// The release after the next one: it has given up what the first release needs.
@@ -101,4 +107,41 @@ async fn a_database_may_be_one_release_ahead_and_not_two_on_sqlite() {
 async fn a_database_may_be_one_release_ahead_and_not_two_on_postgres() {
     let server = PostgresServer::start(false).await;
     releases_meet(&StorageConfig::new(server.url())).await;
+}
+
+/// Of a migration that waits for a table of the log.
+const WAITING: &str = "SELECT EXISTS (SELECT FROM pg_locks
+    WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'main.event'::regclass)";
+
+#[tokio::test]
+async fn a_room_goes_on_while_the_next_release_migrates_over_somebody_who_reads_for_long() {
+    let server = PostgresServer::start(false).await;
+    let config = StorageConfig::new(server.url());
+    let storage = Storage::open(config.clone()).await.expect("it opens");
+    let room = TestRoom::open(&storage.history(), new_room(), Epoch(1)).await;
+    let (mut room, user) = (room.expect("opens"), UserId::generate());
+    let first = room.settle(draft(user, message("before"))).await;
+    assert_eq!(first, Outcome::Committed { seq: Seq(1) });
+
+    let mut reader = operator(&server.url()).await;
+    execute(&mut reader, "BEGIN; SELECT count(*) FROM main.event").await;
+    let up = tokio::spawn(async move { run_as(&Build::NEXT, &config, Task::Up).await });
+    let mut look = operator(&server.url()).await;
+    loop {
+        let waits = sqlx::query_scalar::<_, bool>(WAITING).fetch_one(&mut look).await;
+        if waits.expect("asked") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Behind the migration, which gives up its place again and again until the reader has gone.
+    let second = room.settle(draft(user, message("meanwhile"))).await;
+    assert_eq!(second, Outcome::Committed { seq: Seq(2) });
+    assert!(!up.is_finished(), "the reader is still there");
+    execute(&mut reader, "COMMIT").await;
+    assert_eq!(applied(&up.await.expect("no panic").expect("up")), [1, 2, 3, 4]);
+    // The lane has prepared its statement for the table as it was.
+    let third = room.settle(draft(user, message("after"))).await;
+    assert_eq!(third, Outcome::Committed { seq: Seq(3) });
+    storage.close().await;
 }
