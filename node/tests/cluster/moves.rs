@@ -26,7 +26,7 @@ async fn rolling_restart(shape: Shape, seed: u64) {
         scene.fleet.start().await;
         scene.talk.goes_on(20).await;
     }
-    scene.end_of_what_was_planned().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
