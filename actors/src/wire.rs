@@ -1,5 +1,5 @@
 //! What nodes say to each other about rooms, as rkyv archives: the layout belongs to the ALPN
-//! `parlance-actor/1`. Only these types cross; they are made from and turned into the domain's at
+//! `parlance-actor/1`; even another variant at the end is another layout. Only these types cross; they are made from and turned into the domain's at
 //! this edge. Nothing here decides.
 //!
 //! Every frame is checked (`bytecheck`) before a byte of it is believed, and again against the

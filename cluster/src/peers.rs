@@ -336,6 +336,7 @@ impl Peer {
             kind: "data",
             connected: up.is_some(),
             relayed_by: up.as_ref().and_then(|up| called(up.over.as_ref()?)),
+            version: up.as_ref().map(|up| up.version.0),
             rtt_ms: up.map(|up| up.connection.rtt().as_secs_f64() * 1_000.0),
             queued_bytes: self.queued_bytes(),
             interruptions: self.interruptions.load(Ordering::Relaxed),

@@ -32,7 +32,11 @@ use crate::failure::{Cause, Failure};
 use crate::{first_admin, telemetry};
 
 /// The version that this node runs.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+#[cfg(not(feature = "next-version"))]
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of the build that the upgrade is tested with: later than every real one.
+#[cfg(feature = "next-version")]
+pub(crate) const VERSION: &str = "999.0.0-next";
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 const MIB: u64 = 1024 * 1024;
 /// Password hashes at once, where nobody says how many: one a core, and never more than this,
@@ -245,6 +249,10 @@ pub(crate) fn storage_failure(error: StorageError) -> Failure {
             "; check that it runs, and database.url with `parlance config show`"
         }
         StorageError::Altered { .. } => "; run the version of parlance that applied it",
+        StorageError::Ahead { .. } => {
+            "; run a later version of parlance, or take the migration back with the one that \
+             applied it"
+        }
         _ => "",
     };
     Failure::new(Cause::Database, format!("{error}{hint}"))

@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A chat server: one binary, from a laptop to a cluster.
 #[derive(Debug, Parser)]
-#[command(name = "parlance", version, about, after_help = failure::EXIT_CODES)]
+#[command(name = "parlance", version = assemble::VERSION, about, after_help = failure::EXIT_CODES)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     // Whatever this process makes is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
     let done = match CommandLine::parse().command {
-        Command::Version => commands::print(&format!("parlance {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Version => commands::print(&format!("parlance {}\n", assemble::VERSION)),
         Command::Config(action) => commands::config::run(&action),
         Command::Migrate(action) => commands::migrate::run(&action),
         Command::Keys(action) => commands::keys::run(&action),

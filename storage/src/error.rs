@@ -32,6 +32,38 @@ pub enum StorageError {
         /// Which migration.
         version: i32,
     },
+    /// A later release migrated the database, and this one is too old for it. Retrying does not help.
+    #[error(
+        "the schema {scope} was migrated by release {release} of the schema (migration {version}, \
+         {name}), with which nodes work from release {works_from} on; this one is release {own}"
+    )]
+    Ahead {
+        /// Which schema.
+        scope: String,
+        /// The migration.
+        version: i32,
+        /// Its name.
+        name: String,
+        /// The release that it came with.
+        release: i32,
+        /// The oldest release that works with it.
+        works_from: i32,
+        /// The release of this build.
+        own: i32,
+    },
+    /// A migration of a later release is to be taken back. Retrying does not help.
+    #[error(
+        "migration {version} ({name}) of {scope} came with a later release, and only that one \
+         knows its way back: use its `parlance migrate down`"
+    )]
+    NotKnown {
+        /// Which schema.
+        scope: String,
+        /// The migration.
+        version: i32,
+        /// Its name.
+        name: String,
+    },
     /// A statement failed. Each migration is one transaction, so the failed one left nothing.
     #[error("{doing}: {source}")]
     Database {

@@ -57,6 +57,13 @@ pub const HEALTH_WAIT: Duration = Duration::from_secs(2);
 pub const SQLITE_BUSY_WAIT: Duration = Duration::from_secs(5);
 /// A migration waits this long for another node's.
 pub const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(60);
+/// How long a migration of PostgreSQL waits for a table. Everybody else who wants it, appends for
+/// one, waits behind it meanwhile: under the time that a lane goes on accepting.
+pub const MIGRATION_TABLE_WAIT: Duration = Duration::from_millis(500);
+/// After that it lets them pass before it tries again.
+pub const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
+/// Some minutes of trying. A table that is in use for longer is an operator's to look at.
+pub const MIGRATION_TRIES_MAX: u32 = 200;
 /// A node's name inside a connection's `application_name`, which PostgreSQL cuts at 63 bytes.
 pub const NODE_NAME_BYTES_MAX: usize = 32;
 /// How long a change of an account waits for another one of the same user, and how long one may

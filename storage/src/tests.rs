@@ -74,11 +74,11 @@ impl Store for Process {
 }
 
 /// An operator's connection.
-async fn operator(url: &str) -> PgConnection {
+pub(crate) async fn operator(url: &str) -> PgConnection {
     PgConnection::connect(url).await.expect("the server answers")
 }
 
-async fn execute(connection: &mut PgConnection, sql: &'static str) {
+pub(crate) async fn execute(connection: &mut PgConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(connection).await.expect(sql);
 }
 

@@ -20,6 +20,9 @@ pub struct ClusterReport {
     pub raft: RaftReport,
     /// Every node that the directory knows, ascending by id.
     pub nodes: Vec<NodeReport>,
+    /// The oldest version that one of them runs: what every node understands, those that are down
+    /// included. `None` while one never said what it runs.
+    pub oldest_version: Option<String>,
     /// All 256 shards, ascending.
     pub shards: Vec<ShardReport>,
     /// The links of this node.
@@ -84,6 +87,23 @@ pub struct NodeReport {
     pub version: String,
 }
 
+impl NodeReport {
+    /// The oldest version that one of the nodes runs; `None` when one does not say.
+    #[must_use]
+    pub fn oldest_version(nodes: &[Self]) -> Option<String> {
+        let said = nodes.iter().map(|node| age(&node.version));
+        let said: Option<Vec<_>> = said.collect();
+        said?.into_iter().min().map(|(_, _, version)| version.to_owned())
+    }
+}
+
+/// Orders versions: by their numbers, and what leads up to a release before the release.
+fn age(version: &str) -> Option<(Vec<u64>, bool, &str)> {
+    let numbers = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Result<Vec<u64>, _> = numbers.split('.').map(str::parse).collect();
+    Some((parts.ok()?, !version.contains('-'), version))
+}
+
 /// One shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShardReport {
@@ -110,6 +130,8 @@ pub struct LinkReport {
     pub kind: &'static str,
     /// It is connected to send.
     pub connected: bool,
+    /// The version of its protocol that it speaks, while it is connected; of several the oldest.
+    pub version: Option<u16>,
     /// The way leads over this node, because there is no direct one.
     pub relayed_by: Option<NodeId>,
     /// Round trip in milliseconds, where known.
@@ -156,4 +178,39 @@ pub trait Cluster: Send + Sync + 'static {
     /// Takes a node out of the cluster for good. Its shards are taken over; its id is never used
     /// again. Refused for a node that is the last voter.
     async fn remove_node(&self, node: NodeId) -> Result<(), DirectoryError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oldest(versions: &[&str]) -> Option<String> {
+        let node = |version: &&str| NodeReport {
+            id: NodeId(1),
+            name: String::new(),
+            control: String::new(),
+            data: String::new(),
+            state: NodeState::Down,
+            shards: 0,
+            rooms: 0,
+            sessions: 0,
+            events_per_second: 0.0,
+            version: (*version).to_owned(),
+        };
+        NodeReport::oldest_version(&versions.iter().map(node).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_oldest_version_is_found_by_numbers_and_not_by_letters() {
+        assert_eq!(oldest(&["0.10.0", "0.9.1", "1.0.0"]).as_deref(), Some("0.9.1"));
+        assert_eq!(oldest(&["0.2.0", "0.2.0-rc.1", "0.3.0"]).as_deref(), Some("0.2.0-rc.1"));
+        assert_eq!(oldest(&["0.2.0", "0.1.0+local"]).as_deref(), Some("0.1.0+local"));
+    }
+
+    #[test]
+    fn a_node_that_never_said_its_version_may_be_of_any() {
+        assert_eq!(oldest(&["0.2.0", ""]), None);
+        assert_eq!(oldest(&["0.2.0", "new"]), None);
+        assert_eq!(oldest(&[]), None);
+    }
 }

@@ -80,7 +80,7 @@ impl Cluster for MemoryCluster {
             events_per_second: 0.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let nodes = nodes.names.iter().map(report).collect();
+        let nodes: Vec<_> = nodes.names.iter().map(report).collect();
         let node = self.directory.node();
         ClusterReport {
             cluster: "memory".to_owned(),
@@ -95,6 +95,7 @@ impl Cluster for MemoryCluster {
                 learners: Vec::new(),
                 lag: Vec::new(),
             },
+            oldest_version: NodeReport::oldest_version(&nodes),
             nodes,
             shards,
             links: Vec::new(),

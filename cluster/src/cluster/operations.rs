@@ -78,6 +78,7 @@ fn control_links(nodes: &[NodeInfo], lines: &[ControlLink]) -> Vec<LinkReport> {
             peer: peer.id,
             kind: "control",
             connected: false,
+            version: None,
             relayed_by: None,
             rtt_ms: None,
             queued_bytes: 0,
@@ -90,6 +91,7 @@ fn control_links(nodes: &[NodeInfo], lines: &[ControlLink]) -> Vec<LinkReport> {
             let over = line.over.as_ref()?;
             nodes.iter().find(|node| node.name == *over).map(|node| node.id)
         });
+        link.version = link.version.into_iter().chain(line.version).min();
         link.rtt_ms = link.rtt_ms.into_iter().chain(rtt_ms).reduce(f64::min);
         link.interruptions += line.interruptions;
     }

@@ -89,12 +89,14 @@ impl RaftDirectory {
 #[async_trait]
 impl Cluster for RaftDirectory {
     fn report(&self) -> ClusterReport {
+        let nodes = self.node_reports();
         ClusterReport {
             cluster: self.identity.cluster.to_string(),
             node: self.identity.node,
             lease: *self.core.lease.borrow(),
             raft: self.raft_report(),
-            nodes: self.node_reports(),
+            oldest_version: NodeReport::oldest_version(&nodes),
+            nodes,
             shards: self.shard_reports(),
             links: Vec::new(),
             moves: self.move_reports(),

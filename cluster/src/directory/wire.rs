@@ -256,4 +256,21 @@ mod tests {
         assert!(decode::<Answer>(&[]).is_none());
         assert!(decode::<Answer>(&[VERSION, 200]).is_none());
     }
+
+    #[test]
+    fn an_entry_with_a_command_of_a_later_release_is_no_message() {
+        let vote = Vote::new_committed(5, 2);
+        let id = LogId { leader_id: vote.leader_id, index: 9 };
+        let release = Release { shard: ShardId(7), epoch: Epoch(300), at: Timestamp(1) };
+        let entries =
+            vec![Entry { log_id: id, payload: EntryPayload::Normal(Command::Release(release)) }];
+        let append = AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None };
+        let call = Call { cluster: None, from: NodeId(2), to: NodeId(3), ask: Ask::Append(append) };
+        let mut bytes = encode(&call).to_vec();
+        assert!(decode::<Call>(&bytes).is_some());
+        let command = bytes.windows(5).position(|five| five == [7, 7, 0xac, 2, 2]);
+        bytes[command.expect("the command is in there")] = 100;
+        // Nothing of the call is taken: an older node never skips or guesses an entry.
+        assert!(decode::<Call>(&bytes).is_none());
+    }
 }

@@ -136,11 +136,11 @@ impl LinkEndpoint {
             Ok(None) => return Err(refuse(&connection, "it sent no hello that is one".to_owned())),
             Err(_) => return Err(broken()),
         };
-        self.check_protocol(&connection, purpose)?;
+        let version = self.version(&connection, purpose)?;
         self.check(&connection, &name, &hello)?;
         hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
         // A stream that is stopped already is as good as ended.
         let _ = send.finish();
-        Ok(Linked { connection, purpose, name, hello, over: None })
+        Ok(Linked { connection, purpose, version, name, hello, over: None })
     }
 }

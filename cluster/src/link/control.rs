@@ -15,11 +15,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::endpoint::{
-    BindError, Close, DialError, LinkEndpoint, LinkOptions, Linked, Names, Protocols, transport,
+    BindError, Close, DialError, LinkEndpoint, LinkOptions, Linked, Names, transport,
 };
 use super::frame::{self, FrameError};
 use super::hello::{Hello, Purpose};
 use super::line::Line;
+use super::protocols::Protocols;
 use super::relay::Neighbours;
 use crate::limits::{
     CALL_BYTES_MAX, CALL_SERVE_WAIT, CALLS_MAX, CALLS_PER_CONNECTION_MAX, DATAGRAMS_BYTES_MAX,
@@ -43,6 +44,8 @@ pub struct ControlLink {
     pub connected: bool,
     /// The node that relays it.
     pub over: Option<PeerName>,
+    /// The version of its protocol that it speaks, while it is connected.
+    pub version: Option<u16>,
     /// Its round trip.
     pub rtt: Option<Duration>,
     /// How often a connection was lost.
@@ -140,6 +143,7 @@ impl ControlLinks {
                     service: line.purpose.name(),
                     connected: up.is_some(),
                     over: up.as_ref().and_then(|up| up.over.clone()),
+                    version: up.as_ref().map(|up| up.version.0),
                     rtt: up.map(|up| up.connection.rtt()),
                     interruptions: line.interruptions(),
                 }

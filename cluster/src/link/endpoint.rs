@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::hello::{self, Hello, Purpose};
 use super::identity::Identity;
 use super::passages::{Passage, Passages};
+use super::protocols::{Protocols, Version};
 use super::refusals::Refusals;
 use super::relay::Relay;
 use super::tls;
@@ -110,37 +111,12 @@ pub(crate) enum DialError {
 pub(crate) struct Linked {
     pub(crate) connection: Connection,
     pub(crate) purpose: Purpose,
+    /// The version of its protocol that both ends speak on it.
+    pub(crate) version: Version,
     pub(crate) name: PeerName,
     pub(crate) hello: Hello,
     /// The node that relays it; `None` for a direct one.
     pub(crate) over: Option<PeerName>,
-}
-
-/// The versions of each protocol that a node speaks, the preferred one first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Protocols {
-    pub(crate) gossip: &'static [&'static str],
-    pub(crate) raft: &'static [&'static str],
-    pub(crate) actor: &'static [&'static str],
-    pub(crate) relay: &'static [&'static str],
-}
-
-impl Protocols {
-    pub(crate) const NOW: Self = Self {
-        gossip: &["parlance-gossip/1"],
-        raft: &["parlance-raft/1"],
-        actor: &["parlance-actor/1"],
-        relay: &["parlance-relay/1"],
-    };
-
-    fn of(&self, purpose: Purpose) -> &'static [&'static str] {
-        match purpose {
-            Purpose::Gossip => self.gossip,
-            Purpose::Raft | Purpose::Snapshot => self.raft,
-            Purpose::Actor => self.actor,
-            Purpose::Relay => self.relay,
-        }
-    }
 }
 
 /// How every link behaves; each endpoint adds its windows.
@@ -202,11 +178,10 @@ impl LinkEndpoint {
     ) -> Result<Arc<Self>, BindError> {
         let LinkOptions { listen, identity, hello } = options;
         let failed = |source| BindError::Socket { address: listen, source };
-        let mut accepted: Vec<&str> =
-            accepts.iter().flat_map(|purpose| protocols.of(*purpose)).copied().collect();
-        accepted.dedup();
+        let mut accepted: Vec<String> =
+            accepts.iter().flat_map(|purpose| protocols.names(*purpose)).collect();
         let transport = Arc::new(transport);
-        let server = |accepted: &[&str]| -> Result<ServerConfig, BindError> {
+        let server = |accepted: &[String]| -> Result<ServerConfig, BindError> {
             let tls = tls::server(&identity, accepted)?;
             let mut server = ServerConfig::with_crypto(Arc::new(tls));
             server.transport_config(Arc::clone(&transport)).max_incoming(CONNECTIONS_MAX);
@@ -221,7 +196,7 @@ impl LinkEndpoint {
             Arc::new(TokioRuntime),
         )
         .map_err(failed)?;
-        accepted.extend(protocols.of(Purpose::Relay));
+        accepted.extend(protocols.names(Purpose::Relay));
         let quinn = quinn::Endpoint::new(
             EndpointConfig::default(),
             Some(server(&accepted)?),
@@ -340,7 +315,7 @@ impl LinkEndpoint {
         purpose: Purpose,
     ) -> Result<Linked, DialError> {
         let lost = |error: ConnectionError| self.explain(&error, Some(purpose));
-        let tls = tls::client(&self.identity, self.protocols.of(purpose))
+        let tls = tls::client(&self.identity, &self.protocols.names(purpose))
             .map_err(|error| DialError::Unreachable(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(Arc::clone(&self.transport));
@@ -360,6 +335,7 @@ impl LinkEndpoint {
             }
             _ => {}
         }
+        let version = self.version(&connection, purpose)?;
         let broken = || lost(connection.close_reason().unwrap_or(ConnectionError::TimedOut));
         let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
         hello::write(&mut send, purpose, &self.hello()).await.map_err(|_| broken())?;
@@ -371,7 +347,7 @@ impl LinkEndpoint {
             Err(_) => return Err(broken()),
         };
         self.check(&connection, &name, &hello)?;
-        Ok(Linked { connection, purpose, name, hello, over: None })
+        Ok(Linked { connection, purpose, version, name, hello, over: None })
     }
 
     pub(super) fn peer_name(&self, connection: &Connection) -> Result<PeerName, DialError> {
@@ -385,24 +361,21 @@ impl LinkEndpoint {
         named.map_err(|why| refuse(connection, why))
     }
 
-    pub(super) fn check_protocol(
+    /// The version that a connection speaks; not what TLS agreed on for another purpose.
+    pub(super) fn version(
         &self,
         connection: &Connection,
         purpose: Purpose,
-    ) -> Result<(), DialError> {
+    ) -> Result<Version, DialError> {
         let spoken = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
             .and_then(|data| data.protocol);
-        let fits = spoken.is_some_and(|spoken| {
-            self.protocols.of(purpose).iter().any(|known| known.as_bytes() == spoken)
-        });
-        if fits {
-            return Ok(());
-        }
-        let why =
-            format!("its hello is for {}, which is not the protocol it speaks", purpose.name());
-        Err(refuse(connection, why))
+        spoken.and_then(|spoken| self.protocols.version(purpose, &spoken)).ok_or_else(|| {
+            let why =
+                format!("its hello is for {}, which is not the protocol it speaks", purpose.name());
+            refuse(connection, why)
+        })
     }
 
     /// Compares what a hello claims with what is known.
@@ -445,18 +418,13 @@ impl LinkEndpoint {
         match (code, dialed) {
             (NO_PROTOCOL, Some(purpose)) => DialError::WrongPeer(format!(
                 "it speaks no version of the protocol that this node speaks ({})",
-                self.protocols.of(purpose).join(", ")
+                self.protocols.names(purpose).join(", ")
             )),
             (NO_PROTOCOL, None) => DialError::WrongPeer(format!(
                 "it speaks no version of a protocol that this node speaks here ({})",
-                [
-                    self.protocols.gossip,
-                    self.protocols.raft,
-                    self.protocols.actor,
-                    self.protocols.relay
-                ]
-                .concat()
-                .join(", ")
+                [Purpose::Gossip, Purpose::Raft, Purpose::Actor, Purpose::Relay]
+                    .map(|purpose| self.protocols.names(purpose).join(", "))
+                    .join(", ")
             )),
             // All other alerts of TLS: certificates that are not accepted, on this side or there.
             (0x100..=0x1ff, _) => DialError::WrongPeer(format!("TLS: {error}")),

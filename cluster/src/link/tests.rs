@@ -15,7 +15,6 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::endpoint::Protocols;
 use super::hello::{self, Purpose};
 use super::*;
 use crate::cert::{Authority, KEY_MODE, PUBLIC_MODE, write_new};

@@ -22,7 +22,7 @@ use super::identity::Identity;
 /// The side that dials, speaking the given protocols, the preferred one first.
 pub(super) fn client(
     identity: &Arc<Identity>,
-    protocols: &[&str],
+    protocols: &[String],
 ) -> Result<QuicClientConfig, Error> {
     let proof = Arc::new(Proof(Arc::clone(identity)));
     let mut config = ClientConfig::builder_with_provider(Arc::clone(identity.provider()))
@@ -30,7 +30,7 @@ pub(super) fn client(
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&proof) as Arc<dyn ServerCertVerifier>)
         .with_client_cert_resolver(proof);
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols.iter().map(|name| name.clone().into_bytes()).collect();
     config.resumption = Resumption::disabled();
     QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }
@@ -38,14 +38,14 @@ pub(super) fn client(
 /// The side that is dialled.
 pub(super) fn server(
     identity: &Arc<Identity>,
-    protocols: &[&str],
+    protocols: &[String],
 ) -> Result<QuicServerConfig, Error> {
     let proof = Arc::new(Proof(Arc::clone(identity)));
     let mut config = ServerConfig::builder_with_provider(Arc::clone(identity.provider()))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::clone(&proof) as Arc<dyn ClientCertVerifier>)
         .with_cert_resolver(proof);
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols.iter().map(|name| name.clone().into_bytes()).collect();
     config.send_tls13_tickets = 0;
     QuicServerConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::channel::StreamId;
 use super::send::count;
-use super::wire::{Bad, Cutter, STREAM_HEADER_BYTES, StreamHeader, stop_code};
+use super::wire::{Bad, Cutter, Layout, stop_code};
 use super::{Peer, Shared};
 use crate::limits::{READ_BYTES_MAX, STREAM_HEADER_WAIT};
 use crate::link::{Close, Linked};
@@ -33,9 +33,9 @@ pub(super) async fn serve(shared: Arc<Shared>, linked: Linked) {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
                     let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
-                    let (connection, start) = (connection.clone(), linked.hello.incarnation);
+                    let linked = linked.clone();
                     readers.spawn(async move {
-                        read(&shared, &peer, &connection, start, stream).await;
+                        read(&shared, &peer, &linked, stream).await;
                     });
                 }
                 Err(_) => break,
@@ -78,21 +78,17 @@ fn admit(shared: &Shared, linked: &Linked) -> Option<Arc<Peer>> {
 }
 
 /// Reads a stream to its end, whatever that is.
-async fn read(
-    shared: &Shared,
-    peer: &Peer,
-    connection: &Connection,
-    start: u64,
-    mut stream: RecvStream,
-) {
-    let mut header = [0; STREAM_HEADER_BYTES];
+async fn read(shared: &Shared, peer: &Peer, linked: &Linked, mut stream: RecvStream) {
+    let (connection, start) = (&linked.connection, linked.hello.incarnation);
+    let layout = Layout::of(linked.version);
+    let mut header = vec![0; layout.header_bytes()];
     match timeout(STREAM_HEADER_WAIT, stream.read_exact(&mut header)).await {
         Ok(Ok(())) => {}
         // No frame was taken from it, and the sender's next one is of a later round.
         Ok(Err(_)) => return,
         Err(_) => return malformed(shared, connection, "a stream did not say what it is"),
     }
-    let Some(header) = StreamHeader::decode(&header) else {
+    let Some(header) = layout.decode(&header) else {
         return malformed(shared, connection, "a stream is for a channel that does not exist");
     };
     let channel = header.channel;

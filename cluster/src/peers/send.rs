@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use parlance_actors::ports::peers::Channel;
-use quinn::{Connection, ConnectionError, SendStream, StoppedError, VarInt, WriteError};
+use quinn::{ConnectionError, SendStream, StoppedError, VarInt, WriteError};
 use tokio::time::Instant;
 
 use super::outlet::{Next, Outlet};
-use super::wire::{StreamHeader, round_of_stop};
+use super::wire::{Layout, StreamHeader, round_of_stop};
 use super::{Peer, Shared};
 use crate::link::{Close, DialError, Linked, Purpose, pause};
 
@@ -115,7 +115,7 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Ended 
     if let Some(relay) = &linked.over {
         tracing::info!(peer = %peer.node, name = %peer.name, %relay, "a relayed way");
     }
-    let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, connection)));
+    let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, linked)));
     let watch = async {
         let mut newest = peer.incarnation.subscribe();
         let newer = newest.wait_for(|newest| *newest > linked.hello.incarnation).await.is_ok();
@@ -165,11 +165,13 @@ async fn direct_again(shared: &Shared, peer: &Peer) -> Linked {
 }
 
 /// Writes a channel's frames, on one stream after the other, until the connection is lost.
-async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Connection) {
+async fn write(shared: &Shared, peer: &Peer, channel: Channel, linked: &Linked) {
+    let connection = &linked.connection;
+    let layout = Layout::of(linked.version);
     let mut failures = 0;
     while let Ok(stream) = connection.open_uni().await {
         let opened = Instant::now();
-        write_stream(shared, peer, channel, stream).await;
+        write_stream(shared, peer, channel, layout, stream).await;
         if connection.close_reason().is_some() {
             break;
         }
@@ -184,12 +186,18 @@ async fn write(shared: &Shared, peer: &Peer, channel: Channel, connection: &Conn
 }
 
 /// Begins a stream of the present round and writes frames on it until either breaks.
-async fn write_stream(shared: &Shared, peer: &Peer, channel: Channel, mut stream: SendStream) {
+async fn write_stream(
+    shared: &Shared,
+    peer: &Peer,
+    channel: Channel,
+    layout: Layout,
+    mut stream: SendStream,
+) {
     let link = peer.link(channel);
     let round = link.rounds().round();
     let header = StreamHeader { channel, round };
     // Otherwise nothing was taken for it: the round goes on with another stream.
-    if stream.write_all(&header.encode()).await.is_ok() && link.open(round) {
+    if stream.write_all(&layout.encode(header)).await.is_ok() && link.open(round) {
         let theirs = pump(&link.outlet, &mut stream).await;
         shared.end_round(peer, channel, round, theirs);
     }

@@ -1,4 +1,4 @@
-//! The layout of a data stream. It begins with the channel (u8) and its round (u64). Then frames
+//! The layout of a data stream in each version of its protocol. It begins with the channel (u8) and its round (u64). Then frames
 //! follow, each its length (u32) and its bytes. All numbers are big-endian.
 //!
 //! A receiver that stops a stream says the round that it is in by the error code, so that a sender
@@ -10,9 +10,8 @@ use parlance_actors::ports::peers::{CHANNELS, Channel};
 use quinn::VarInt;
 
 use crate::limits::FRAME_BYTES_MAX;
+use crate::link::Version;
 
-/// Bytes before the first frame.
-pub(super) const STREAM_HEADER_BYTES: usize = 9;
 /// The first error code that says a round.
 const STOP_CODES: u64 = 16;
 /// Bytes before each frame.
@@ -25,19 +24,61 @@ pub(super) struct StreamHeader {
     pub(super) round: u64,
 }
 
-impl StreamHeader {
-    pub(super) fn encode(self) -> [u8; STREAM_HEADER_BYTES] {
-        let mut bytes = [0; STREAM_HEADER_BYTES];
-        bytes[0] = self.channel.0;
-        bytes[1..].copy_from_slice(&self.round.to_be_bytes());
+/// How streams are laid out on a connection. What a later version has otherwise is decided here,
+/// for both directions: the connection's own version says which, whatever either node would prefer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    First,
+    /// A stream begins with the number of its layout: some difference that the upgrade is tested with.
+    #[cfg(any(test, feature = "next-version"))]
+    Next,
+}
+
+/// What a stream of [`Layout::Next`] begins with.
+#[cfg(any(test, feature = "next-version"))]
+const NEXT_MARK: u8 = 2;
+/// Bytes before the first frame in the first layout.
+const STREAM_HEADER_BYTES: usize = 9;
+
+impl Layout {
+    pub(super) const fn of(version: Version) -> Self {
+        match version.0 {
+            #[cfg(any(test, feature = "next-version"))]
+            2 => Self::Next,
+            _ => Self::First,
+        }
+    }
+
+    /// Bytes before the first frame.
+    pub(super) const fn header_bytes(self) -> usize {
+        match self {
+            Self::First => STREAM_HEADER_BYTES,
+            #[cfg(any(test, feature = "next-version"))]
+            Self::Next => 1 + STREAM_HEADER_BYTES,
+        }
+    }
+
+    pub(super) fn encode(self, header: StreamHeader) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.header_bytes());
+        #[cfg(any(test, feature = "next-version"))]
+        if self == Self::Next {
+            bytes.push(NEXT_MARK);
+        }
+        bytes.push(header.channel.0);
+        bytes.extend_from_slice(&header.round.to_be_bytes());
         bytes
     }
 
     /// `None` for a channel that does not exist.
-    pub(super) fn decode(bytes: &[u8; STREAM_HEADER_BYTES]) -> Option<Self> {
-        let [channel, round @ ..] = *bytes;
+    pub(super) fn decode(self, bytes: &[u8]) -> Option<StreamHeader> {
+        #[cfg(any(test, feature = "next-version"))]
+        let bytes = match self {
+            Self::First => bytes,
+            Self::Next => bytes.strip_prefix(&[NEXT_MARK])?,
+        };
+        let [channel, round @ ..] = *<&[u8; STREAM_HEADER_BYTES]>::try_from(bytes).ok()?;
         (channel < CHANNELS)
-            .then_some(Self { channel: Channel(channel), round: u64::from_be_bytes(round) })
+            .then_some(StreamHeader { channel: Channel(channel), round: u64::from_be_bytes(round) })
     }
 }
 
@@ -140,12 +181,25 @@ mod tests {
         assert_eq!(stop_code(7), VarInt::from_u32(23));
         assert_eq!(round_of_stop(stop_code(7)), 7);
         assert_eq!(round_of_stop(VarInt::from_u32(3)), 0);
-        assert_eq!(header.encode(), golden);
-        assert_eq!(StreamHeader::decode(&golden), Some(header));
+        let first = Layout::of(Version(1));
+        assert_eq!(first.encode(header), golden);
+        assert_eq!(first.decode(&golden), Some(header));
         let mut unknown = golden;
         unknown[0] = CHANNELS;
-        assert_eq!(StreamHeader::decode(&unknown), None);
+        assert_eq!(first.decode(&unknown), None);
         assert_eq!(frame_header(&Bytes::from(vec![0; 0x0001_0203])), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn streams_of_another_version_are_not_mistaken_for_each_other() {
+        let header = StreamHeader { channel: Channel(2), round: 7 };
+        let (first, next) = (Layout::of(Version(1)), Layout::of(Version(2)));
+        assert_ne!(first, next);
+        assert_eq!(next.decode(&next.encode(header)), Some(header));
+        assert_eq!(first.decode(&next.encode(header)), None);
+        assert_eq!(next.decode(&first.encode(header)), None);
+        assert_eq!(first.encode(header).len(), first.header_bytes());
+        assert_eq!(next.encode(header).len(), next.header_bytes());
     }
 
     #[test]

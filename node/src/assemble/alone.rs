@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use parlance_actors::ports::cluster::{Cluster, ClusterReport};
+use parlance_actors::ports::cluster::{Cluster, ClusterReport, NodeReport};
 use parlance_actors::ports::directory::{Directory as _, DirectoryError};
 use parlance_actors::vocab::{NodeId, ShardId};
 use parlance_cluster::directory::RaftDirectory;
@@ -45,6 +45,7 @@ impl Cluster for Alone {
             node.sessions = load.sessions;
             node.events_per_second = load.events_per_second;
         }
+        report.oldest_version = NodeReport::oldest_version(&report.nodes);
         report
     }
 

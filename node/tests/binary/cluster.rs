@@ -34,6 +34,7 @@ fn a_node_that_is_alone_shows_itself_and_every_shard() {
         "this node  1 (alone), has a lease",
         "raft       leader 1, term 1",
         "voters     1\n",
+        concat!("version    every node runs ", env!("CARGO_PKG_VERSION"), " or later\n"),
         "shards     256: 256 owned, 0 without an owner, 0 moving, 0 pinned",
     ] {
         assert!(status.contains(line), "{line:?} is missing in:\n{status}");
@@ -48,6 +49,7 @@ fn a_node_that_is_alone_shows_itself_and_every_shard() {
     let json = done(dir.path(), &["status", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(report["shards"].as_array().map(Vec::len), Some(256));
+    assert_eq!(report["oldest_version"].as_str(), Some(env!("CARGO_PKG_VERSION")));
 
     for (arguments, why) in [
         (&["move", "7", "2"][..], "there is no node 2: this one, 1, is alone"),

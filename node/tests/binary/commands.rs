@@ -25,6 +25,8 @@ fn migrations_go_up_and_down_and_say_where_they_are() {
     let up = states(migrate(dir.path(), &["up"]));
     assert!(up.iter().all(|word| word == "applied"), "{up:?}");
     assert_eq!(states(migrate(dir.path(), &["up"])), up, "twice is as good");
+    let all = said(&migrate(dir.path(), &["status"]));
+    assert!(!all.contains("next"), "only the build of the upgrade's test has that one: {all}");
     let careful = migrate(dir.path(), &["down", "--to", "0"]);
     assert!(said(&careful).contains("--yes"), "{}", said(&careful));
     assert_eq!(states(migrate(dir.path(), &["status"])), up);

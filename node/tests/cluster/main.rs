@@ -19,4 +19,5 @@ mod storms;
 mod tools;
 #[path = "../town/town.rs"]
 mod town;
+mod upgrades;
 mod voters;

@@ -67,26 +67,41 @@ async fn an_authority_that_one_side_does_not_trust_is_refused_on_both() {
     assert!(why.contains("aborted by peer") && why.contains("UnknownIssuer"), "{why}");
 }
 
+/// Three releases in a row: each speaks its own version and the one before.
+const RELEASES: [Protocols; 3] = [
+    Protocols { raft: &[Version(1)], ..Protocols::NOW },
+    Protocols { raft: &[Version(2), Version(1)], ..Protocols::NOW },
+    Protocols { raft: &[Version(3), Version(2)], ..Protocols::NOW },
+];
+
 #[tokio::test]
 async fn an_unknown_protocol_version_is_refused_and_named() {
     let town = Town::new();
-    let later = Protocols { raft: &["parlance-raft/2"], ..Protocols::NOW };
-    let one = node_speaking(town.identity("n1"), Hello::default(), later);
-    let two = node(town.identity("n2"), Hello::default());
+    let one = node_speaking(town.identity("n1"), Hello::default(), RELEASES[2]);
+    let two = node_speaking(town.identity("n2"), Hello::default(), RELEASES[0]);
     let why = why_wrong(one.ask(&two.place(None), "hi").await);
-    assert!(why.contains("no version") && why.contains("parlance-raft/2"), "{why}");
+    assert!(why.contains("no version"), "{why}");
+    assert!(why.contains("parlance-raft/3, parlance-raft/2"), "{why}");
     let why = why_wrong(two.ask(&one.place(None), "hi").await);
     assert!(why.contains("no version") && why.contains("parlance-raft/1"), "{why}");
 }
 
 #[tokio::test]
-async fn a_node_that_speaks_two_versions_works_with_one_that_speaks_the_older() {
+async fn nodes_speak_the_newest_version_that_both_know() {
     let town = Town::new();
-    let later = Protocols { raft: &["parlance-raft/2", "parlance-raft/1"], ..Protocols::NOW };
-    let one = node_speaking(town.identity("n1"), Hello::default(), later);
-    let two = node(town.identity("n2"), Hello::default());
-    assert_eq!(one.ask(&two.place(None), "hi").await.expect("answered"), "n1 Raft hi");
-    assert_eq!(two.ask(&one.place(None), "hi").await.expect("answered"), "n2 Raft hi");
+    for (ours, theirs, spoken) in [(0, 0, 1), (0, 1, 1), (1, 1, 2), (1, 2, 2), (2, 2, 3)] {
+        let one = node_speaking(town.identity("n1"), Hello::default(), RELEASES[ours]);
+        let two = node_speaking(town.identity("n2"), Hello::default(), RELEASES[theirs]);
+        assert_eq!(one.ask(&two.place(None), "hi").await.expect("answered"), "n1 Raft hi");
+        assert_eq!(two.ask(&one.place(None), "hi").await.expect("answered"), "n2 Raft hi");
+        for node in [&one, &two] {
+            let versions: Vec<_> =
+                node.links.links().into_iter().map(|link| link.version).collect();
+            assert_eq!(versions, [Some(spoken)], "releases {ours} and {theirs}");
+        }
+        one.links.close().await;
+        two.links.close().await;
+    }
 }
 
 #[tokio::test]

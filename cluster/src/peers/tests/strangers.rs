@@ -2,7 +2,7 @@
 
 use quinn::ConnectionError;
 
-use super::super::wire::{StreamHeader, stop_code};
+use super::super::wire::{Layout, StreamHeader, stop_code};
 use super::*;
 use crate::link::{Close, LinkEndpoint, Linked, Protocols, Purpose, transport};
 
@@ -43,8 +43,10 @@ async fn refused(rogue: &LinkEndpoint, by: &Node) -> String {
     }
 }
 
-pub(super) fn header(round: u64) -> [u8; 9] {
-    StreamHeader { channel: FIRST, round }.encode()
+/// As this build begins a stream to another one of this build.
+pub(super) fn header(round: u64) -> Vec<u8> {
+    let newest = Protocols::NOW.actor[0];
+    Layout::of(newest).encode(StreamHeader { channel: FIRST, round })
 }
 
 #[tokio::test]

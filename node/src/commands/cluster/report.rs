@@ -19,6 +19,9 @@ pub(super) struct Report {
     lease: bool,
     raft: Raft,
     nodes: Vec<Node>,
+    /// Absent in what an older node says.
+    #[serde(default)]
+    oldest_version: Option<String>,
     shards: Vec<Shard>,
     links: Vec<Link>,
     moves: Vec<Move>,
@@ -64,6 +67,9 @@ struct Link {
     peer: NodeId,
     kind: String,
     connected: bool,
+    /// Absent in what an older node says.
+    #[serde(default)]
+    version: Option<u16>,
     relayed_by: Option<NodeId>,
     rtt_ms: Option<f64>,
     queued_bytes: u64,
@@ -107,12 +113,16 @@ impl Report {
         let mut text = format!(
             "cluster    {}\nthis node  {}, {lease}\n\
              raft       leader {}, term {term}, {applied} of {last_log} entries applied\n\
-             voters     {}\nlearners   {}\n",
+             voters     {}\nlearners   {}\nversion    every node runs {}\n",
             self.cluster,
             self.called(self.node),
             leader.map_or_else(|| "unknown".to_owned(), |leader| leader.to_string()),
             list(voters),
             list(learners),
+            match &self.oldest_version {
+                Some(oldest) => format!("{oldest} or later"),
+                None => "what one of them has not said".to_owned(),
+            },
         );
         if !behind.is_empty() {
             let _ = writeln!(text, "behind     {behind}");
@@ -173,7 +183,7 @@ impl Report {
 
     fn links(&self) -> String {
         table(
-            &["PEER", "LINK", "STATE", "ROUND TRIP", "QUEUED", "INTERRUPTED"],
+            &["PEER", "LINK", "STATE", "VERSION", "ROUND TRIP", "QUEUED", "INTERRUPTED"],
             self.links.iter().map(|link| {
                 let state = match (link.connected, link.relayed_by) {
                     (_, Some(over)) => format!("over {over}"),
@@ -184,6 +194,7 @@ impl Report {
                     link.peer.to_string(),
                     link.kind.clone(),
                     state,
+                    link.version.map_or_else(dash, |version| version.to_string()),
                     link.rtt_ms.map_or_else(dash, |ms| format!("{ms:.1} ms")),
                     link.queued_bytes.to_string(),
                     link.interruptions.to_string(),

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) host: Host,
     folder: PathBuf,
+    /// What it is started from.
+    binary: PathBuf,
     environment: Vec<(String, String)>,
     running: Option<Child>,
 }
@@ -44,7 +46,23 @@ impl Node {
     pub(crate) fn new(name: String, host: Host, folder: PathBuf, config: &str) -> Self {
         std::fs::create_dir_all(&folder).expect("a folder for the node");
         std::fs::write(folder.join("node.toml"), config).expect("its configuration");
-        Self { name, host, folder, environment: Vec::new(), running: None }
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_parlance"));
+        Self { name, host, folder, binary, environment: Vec::new(), running: None }
+    }
+
+    /// Has every start from now on be of another build.
+    pub(crate) fn install(&mut self, binary: &Path) {
+        self.binary = binary.to_owned();
+    }
+
+    /// A command of some build on its host, with its configuration.
+    pub(crate) fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::from(self.host.command(binary));
+        for name in names_of_settings() {
+            command.env_remove(name);
+        }
+        command.args(arguments).arg("--config").arg(self.folder.join("node.toml"));
+        command
     }
 
     /// Sets something for every start from now on.
@@ -55,13 +73,8 @@ impl Node {
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_file());
         let log = log.expect("a log file");
-        let mut command = Command::from(self.host.command(env!("CARGO_BIN_EXE_parlance")));
-        for name in names_of_settings() {
-            command.env_remove(name);
-        }
+        let mut command = self.command_of(&self.binary, &["serve"]);
         command
-            .args(["serve", "--config"])
-            .arg(self.folder.join("node.toml"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("an open file"))
@@ -239,10 +252,11 @@ pub(crate) struct Report {
     pub(crate) node: u64,
     pub(crate) raft: Raft,
     pub(crate) nodes: Vec<Known>,
+    pub(crate) oldest_version: Option<String>,
+    pub(crate) links: Vec<Link>,
     pub(crate) shards: Vec<Shard>,
     /// The last ones.
     pub(crate) moves: Vec<Move>,
-    pub(crate) links: Vec<Link>,
 }
 
 /// A way from the node that says it to another one.
@@ -250,6 +264,8 @@ pub(crate) struct Report {
 pub(crate) struct Link {
     pub(crate) peer: u64,
     pub(crate) kind: String,
+    pub(crate) connected: bool,
+    pub(crate) version: Option<u16>,
     pub(crate) relayed_by: Option<u64>,
 }
 
@@ -271,6 +287,7 @@ pub(crate) struct Raft {
 pub(crate) struct Known {
     pub(crate) id: u64,
     pub(crate) name: String,
+    pub(crate) version: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

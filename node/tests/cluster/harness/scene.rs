@@ -248,6 +248,15 @@ impl Scene {
         self.judge(run).await;
     }
 
+    /// The same after what operators planned and nothing else: besides, whoever repeated what they
+    /// sent as the protocol has it got an ack for all of it.
+    pub(crate) async fn end_of_what_was_planned(mut self) {
+        let (run, _) = self.comes_to_rest().await.kept();
+        let without_ack = run.sent.iter().filter(|sent| !matches!(sent.fate, Fate::Acked(_)));
+        assert_eq!(without_ack.count(), 0, "messages without an ack");
+        self.judge(run).await;
+    }
+
     /// The same after failovers that lost nothing. A room of which nobody could tell may have another
     /// generation; all that was heard of it is still there.
     pub(crate) async fn end_with_resets(mut self) {

@@ -1,0 +1,3 @@
+DROP TABLE next_note;
+ALTER TABLE room DROP COLUMN next_note;
+ALTER TABLE event DROP COLUMN next_note;
