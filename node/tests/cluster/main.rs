@@ -3,6 +3,7 @@
 
 mod alone;
 mod failovers;
+mod figures;
 mod harness;
 mod kills;
 mod lanes;
