@@ -19,6 +19,8 @@ use crate::sabotage::Sabotage;
 use crate::schema::Schemas;
 
 const APPEND: &str = include_str!("../../queries/append.sql");
+/// Where it raises nothing it still locks the row, and so waits like every commit for a synchronous
+/// standby: what is looked up afterwards is there too.
 const RAISE: &str = "INSERT INTO {g}.fence AS f (shard, epoch, turn, holder) VALUES ($1, $2, 1, $3)
     ON CONFLICT (shard) DO UPDATE SET
       turn = CASE WHEN f.epoch = EXCLUDED.epoch THEN f.turn + 1 ELSE 1 END,

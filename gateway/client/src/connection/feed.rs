@@ -17,6 +17,17 @@ pub(crate) enum Place {
     Ahead,
 }
 
+/// Of which history something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// Of the one that is followed.
+    Present,
+    /// Of one that the server lost since: its seqs mean nothing any more.
+    Former,
+    /// Of another one than was followed so far.
+    Later,
+}
+
 /// What a subscribe answer means for a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
@@ -60,11 +71,25 @@ impl Feed {
         match self.cursor {
             Some(cursor) if cursor.r#gen == r#gen => Start::Continues,
             before => {
-                self.cursor = Some(Cursor { r#gen, seq: head });
-                self.ahead = None;
+                self.reset(r#gen, head);
                 if before.is_some() { Start::Reset } else { Start::Continues }
             }
         }
+    }
+
+    /// Of which history something of this generation is.
+    pub(crate) fn era(&self, r#gen: u64) -> Era {
+        match self.cursor {
+            Some(cursor) if cursor.r#gen < r#gen => Era::Later,
+            Some(cursor) if cursor.r#gen > r#gen => Era::Former,
+            _ => Era::Present,
+        }
+    }
+
+    /// Another history begins, of which what comes after `seq` is due.
+    pub(crate) const fn reset(&mut self, r#gen: u64, seq: u64) {
+        self.cursor = Some(Cursor { r#gen, seq });
+        self.ahead = None;
     }
 
     pub(crate) fn place(&self, seq: u64) -> Place {
@@ -152,6 +177,19 @@ mod tests {
         assert_eq!(feed.cursor().map(|c| c.seq), Some(10));
         assert_eq!(feed.subscribed(2, 4), Start::Reset);
         assert_eq!(feed.cursor(), Some(Cursor { r#gen: 2, seq: 4 }));
+    }
+
+    #[test]
+    fn what_is_of_another_history_is_told_apart() {
+        let mut feed = Feed::new(None);
+        assert_eq!(feed.era(7), Era::Present);
+        feed = at(10);
+        assert_eq!((feed.era(1), feed.era(2)), (Era::Present, Era::Later));
+        feed.missed(12);
+        feed.reset(2, 4);
+        assert!(!feed.is_behind());
+        assert_eq!((feed.era(1), feed.era(2)), (Era::Former, Era::Present));
+        assert_eq!((feed.place(4), feed.place(5)), (Place::Known, Place::Next));
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Call, Driver, Over, refused};
 use crate::connection::Update;
-use crate::connection::feed::{Place, Start};
+use crate::connection::feed::{Era, Place, Start};
 use crate::error::is_passing;
 use crate::{ClientError, limits};
 
@@ -30,6 +30,10 @@ impl Driver {
             ServerFrame::Gap(gap) => {
                 if let Some(followed) = self.rooms.get_mut(&gap.room) {
                     followed.feed.missed(gap.to);
+                    // Everything is missing from what was already heard: it may be another history.
+                    if gap.from == 1 && followed.feed.cursor().is_some_and(|at| at.seq > 0) {
+                        followed.asked = false;
+                    }
                 }
             }
             ServerFrame::Bye(bye) => {
@@ -60,6 +64,16 @@ impl Driver {
 
     fn event(&mut self, room: Uuid, r#gen: u64, event: Event<'_>) {
         let Some(followed) = self.rooms.get_mut(&room) else { return };
+        match followed.feed.era(r#gen) {
+            Era::Present => {}
+            Era::Former => return,
+            // The server's database lost history while the room was followed.
+            Era::Later => {
+                let head = event.seq.saturating_sub(1);
+                followed.feed.reset(r#gen, head);
+                self.notices.push_back(Update::Reset { room, r#gen, head });
+            }
+        }
         let place = followed.feed.place(event.seq);
         match place {
             Place::Known => {}
@@ -141,7 +155,19 @@ impl Driver {
 
     fn page(&mut self, page: Page<'_>) {
         let Page { room, r#gen, messages, as_of, .. } = page;
-        let before = self.rooms.get(&room).and_then(|followed| followed.feed.cursor());
+        let Some(followed) = self.rooms.get_mut(&room) else { return };
+        match followed.feed.era(r#gen) {
+            Era::Present => {}
+            Era::Former => return followed.feed.page_ended(None),
+            Era::Later => {
+                // It was asked for with a cursor of the former history.
+                followed.feed.reset(r#gen, as_of);
+                followed.feed.page_ended(None);
+                self.notices.push_back(Update::Reset { room, r#gen, head: as_of });
+                return;
+            }
+        }
+        let before = followed.feed.cursor();
         for entry in messages {
             self.event(room, r#gen, entry.event);
         }
