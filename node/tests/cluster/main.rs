@@ -3,6 +3,7 @@
 
 mod alone;
 mod crowds;
+mod figures;
 mod harness;
 mod kills;
 mod moves;
