@@ -168,9 +168,9 @@ async fn goes_on_for(scene: &Scene, reading: &Crowd, time: Duration) {
     }
     reading.is_live(&scene.town, &scene.fleet.server(), Instant::now()).await;
     let memory = scene.fleet.nodes.iter().filter(|node| node.is_running());
-    let memory: Vec<u64> = memory.map(|node| node.rss_bytes() / 1024 / 1024).collect();
+    let memory: Vec<u64> = memory.map(|node| node.memory_kib() / 1024).collect();
     println!(
-        "after {time:?}: resident MiB {memory:?}; the fullest outbox held {:.0} KiB, all of a node \
+        "after {time:?}: memory MiB {memory:?}; the fullest outbox held {:.0} KiB, all of a node \
          {:.0} KiB",
         fullest / 1024.0,
         waiting / 1024.0

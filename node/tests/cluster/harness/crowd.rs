@@ -17,11 +17,11 @@ use super::aside::Aside;
 use crate::town::{Person, Town, so_many_at_once};
 
 /// How many come at the same time: some of them are told to wait meanwhile.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 32;
 /// How long one of them may take to be there in the beginning, behind all the others.
-const OPEN: Duration = Duration::from_secs(120);
+const OPEN: Duration = Duration::from_secs(300);
 /// How long a crowd may take to be live again, on a busy machine.
-const LIVE: Duration = Duration::from_secs(240);
+const LIVE: Duration = Duration::from_secs(300);
 /// Between two looks at a crowd.
 const LOOK: Duration = Duration::from_millis(50);
 

@@ -8,7 +8,6 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use parlance_benches::metrics;
-use parlance_benches::process::Tree;
 use parlance_client::{Http, Server};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
@@ -157,6 +156,12 @@ impl Node {
         Pid::from_raw(i32::try_from(id).expect("an id of Linux")).expect("an id is not zero")
     }
 
+    /// What it counts, added up over labels; 0 while it does not answer.
+    pub(crate) async fn counted(&self, name: &str) -> f64 {
+        let counted = timeout(ANSWER, metrics::read(self.http().server())).await;
+        counted.ok().and_then(Result::ok).map_or(0.0, |counted| counted.sum(name))
+    }
+
     /// What its process has in memory of its own, without the pages of its file.
     pub(crate) fn memory_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid().as_raw_pid());
@@ -164,18 +169,6 @@ impl Node {
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
         number.and_then(|number| number.trim().parse().ok()).expect("as Linux writes it")
-    }
-
-    /// Its resident memory, in bytes.
-    pub(crate) fn rss_bytes(&self) -> u64 {
-        let pid = u32::try_from(self.pid().as_raw_pid()).expect("an id of Linux");
-        Tree { pid }.used().expect("a running child can be measured").rss_bytes
-    }
-
-    /// What it counts, added up over labels; 0 while it does not answer.
-    pub(crate) async fn counted(&self, name: &str) -> f64 {
-        let counted = timeout(ANSWER, metrics::read(self.http().server())).await;
-        counted.ok().and_then(Result::ok).map_or(0.0, |counted| counted.sum(name))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
