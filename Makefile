@@ -53,6 +53,7 @@ bench:
 
 soak:
 	@.ci/setup test $(WITHOUT)
+	@.ci/setup image
 	@.ci/check soak $(WITHOUT)
 
 clean-data:
