@@ -195,19 +195,21 @@ the_administrator_signs_in() {
     say "the administrator of the logs signs in and sees the cluster"
 }
 
-# talk NAME [--register]: the terminal client, with what it shows in NAME.said.
+# The terminal client, with what it shows in NAME.said. In the place of this shell, whose id is told.
 talk() {
-    PARLANCE_PASSWORD=Correct-Horse-1 there target/debug/parlance-chat --register \
+    export PARLANCE_PASSWORD=Correct-Horse-1
+    exec nsenter --net="/proc/$daemon/ns/net" -- target/debug/parlance-chat --register \
         http://127.0.0.1:8080 "$1" engines >>"$work/$1.said" 2>&1
 }
 
 heard() { grep -q "\] ada: message $1\$" "$work/$2.said"; }
 
 start_chat() {
-    local pipe=$work/lines
-    rm -f "$work"/*.said "$pipe" && mkfifo "$pipe"
-    # It says nothing; its input stays open.
-    talk bob < <(exec sleep infinity) &
+    local pipe=$work/lines nothing=$work/nothing
+    rm -f "$work"/*.said "$pipe" "$nothing"
+    mkfifo "$pipe" "$nothing"
+    # It says nothing; opened for both, its input never ends.
+    talk bob <>"$nothing" &
     listener=$!
     await "the listener's room" grep -q 'you are in engines' "$work/bob.said"
     talk ada <"$pipe" &
