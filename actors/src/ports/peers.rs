@@ -46,6 +46,10 @@ pub struct Live {
     pub nodes: BTreeSet<NodeId>,
 }
 
+/// What lies between two interruptions of a channel to a peer. Only good for comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round(pub u64);
+
 /// Why a frame was not sent. It will not arrive; nothing else was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
@@ -76,6 +80,22 @@ pub trait Peers: Send + Sync + 'static {
     /// # Errors
     /// [`NotSent`].
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent>;
+
+    /// The present round of a channel, to be shown to [`send_in`](Self::send_in).
+    fn round(&self, to: NodeId, channel: Channel) -> Round;
+
+    /// As [`send`](Self::send), and only while the round lasts: what was true of earlier frames when
+    /// it was asked for is true when this one is sent, or it is [`NotSent::Interrupted`].
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent>;
 
     /// As [`send`](Self::send) for what may be lost: it is dropped when the channel is a quarter full,
     /// and nobody is told.
@@ -124,6 +144,14 @@ impl Peers for Alone {
     }
 
     fn send(&self, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
+        Err(NotSent::NoWay)
+    }
+
+    fn round(&self, _: NodeId, _: Channel) -> Round {
+        Round(0)
+    }
+
+    fn send_in(&self, _: Round, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
         Err(NotSent::NoWay)
     }
 
