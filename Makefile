@@ -54,6 +54,7 @@ bench:
 
 soak:
 	@.ci/setup test $(WITHOUT)
+	@.ci/setup image
 	@.ci/check soak $(WITHOUT)
 
 clean-data:
