@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub(crate) use chance::Chance;
 pub(crate) use front::Front;
-pub(crate) use talk::{Ack, Talk};
+pub(crate) use talk::{Ack, By, Talk};
 pub(crate) use verdict::{small_damage_is_found, verdict};
 pub(crate) use writer::{Talker, Writer};
 
