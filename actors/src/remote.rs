@@ -62,6 +62,12 @@ pub(crate) fn moved() -> Refusal {
         .retry_after(limits::MOVED_RETRY)
 }
 
+/// What the requester of a room is told whose node ended or cannot be reached: soon again, because
+/// then the request waits here for the next owner.
+pub(crate) fn cut_off(why: &'static str) -> Refusal {
+    Refusal::unavailable(why).retry_after(limits::MOVED_RETRY)
+}
+
 impl Remote {
     pub(crate) fn new(peers: Arc<dyn Peers>) -> Arc<Self> {
         Arc::new(Self {
@@ -80,6 +86,11 @@ impl Remote {
 
     pub(crate) fn peers(&self) -> &Arc<dyn Peers> {
         &self.peers
+    }
+
+    /// Whether a request for a room would get on its way to its owner now.
+    fn reaches(&self, owner: NodeId, at: RoomRef) -> bool {
+        self.peers.reaches(owner, Channel::of_room(at))
     }
 
     fn send(&self, to: NodeId, channel: Channel, envelope: &Envelope) -> Result<(), NotSent> {
@@ -102,7 +113,7 @@ impl Remote {
         if let Err(error) = self.send(owner, channel, &envelope) {
             // Entered before it was sent, so that no answer can come too early.
             let refusal = match error {
-                NotSent::NoWay => Refusal::unavailable("the room's node cannot be reached now"),
+                NotSent::NoWay => cut_off("the room's node cannot be reached now"),
                 NotSent::Interrupted => moved(),
                 NotSent::TooLarge => Refusal::internal(),
             };

@@ -178,6 +178,11 @@ impl Peers for DataLinks {
         peers.get(&to).ok_or(NotSent::NoWay)?.link(channel).outlet.send(frame)
     }
 
+    fn reaches(&self, to: NodeId, channel: Channel) -> bool {
+        let peers = self.shared.peers.read();
+        peers.get(&to).is_some_and(|peer| peer.link(channel).outlet.is_open())
+    }
+
     fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes) {
         if frame.len() <= FRAME_BYTES_MAX
             && let Some(peer) = self.shared.peers.read().get(&to)

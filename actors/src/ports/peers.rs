@@ -77,6 +77,10 @@ pub trait Peers: Send + Sync + 'static {
     /// [`NotSent`].
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent>;
 
+    /// Whether a frame to this node would be taken on this channel now, as far as its fill does not
+    /// speak against it.
+    fn reaches(&self, to: NodeId, channel: Channel) -> bool;
+
     /// As [`send`](Self::send) for what may be lost: it is dropped when the channel is a quarter full,
     /// and nobody is told.
     fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes);
@@ -125,6 +129,10 @@ impl Peers for Alone {
 
     fn send(&self, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
         Err(NotSent::NoWay)
+    }
+
+    fn reaches(&self, _: NodeId, _: Channel) -> bool {
+        false
     }
 
     fn whisper(&self, _: NodeId, _: Channel, _: Bytes) {}

@@ -175,6 +175,15 @@ fn is_interrupted(items: &VecDeque<Item>) -> bool {
     items.iter().any(|item| matches!(item, Item::Interruption))
 }
 
+impl MemoryPeers {
+    fn has_way(&self, to: NodeId) -> bool {
+        let links = self.mesh.links.lock();
+        let pair = (self.node.min(to), self.node.max(to));
+        let is_there = to != self.node && links.live.contains_key(&to);
+        is_there && !links.cut.contains(&pair) && links.lives.get(&self.node) == Some(&self.life)
+    }
+}
+
 impl Peers for MemoryPeers {
     fn live(&self) -> watch::Receiver<Arc<Live>> {
         let links = self.mesh.links.lock();
@@ -185,16 +194,8 @@ impl Peers for MemoryPeers {
     }
 
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent> {
-        {
-            let links = self.mesh.links.lock();
-            let pair = (self.node.min(to), self.node.max(to));
-            let is_there = to != self.node && links.live.contains_key(&to);
-            if !is_there
-                || links.cut.contains(&pair)
-                || links.lives.get(&self.node) != Some(&self.life)
-            {
-                return Err(NotSent::NoWay);
-            }
+        if !self.has_way(to) {
+            return Err(NotSent::NoWay);
         }
         // Both directions exist from the first frame on, so that both ends can be told.
         let back = self.mesh.way_made(to, self.node, channel);
@@ -215,6 +216,13 @@ impl Peers for MemoryPeers {
         drop(items);
         way.stirred.notify_one();
         Ok(())
+    }
+
+    fn reaches(&self, to: NodeId, channel: Channel) -> bool {
+        let told = |way: Option<Arc<Way>>| way.is_none_or(|way| !is_interrupted(&way.items.lock()));
+        self.has_way(to)
+            && told(self.mesh.way(to, self.node, channel))
+            && told(self.mesh.way(self.node, to, channel))
     }
 
     fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes) {

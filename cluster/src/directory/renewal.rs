@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use parlance_actors::vocab::NodeId;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -10,26 +11,33 @@ use tokio_util::sync::CancellationToken;
 use super::core::Core;
 use super::members::Member;
 use super::wire::{Answer, Ask, Renewal};
+use crate::limits;
 
 /// Renews until it is cancelled.
 pub(super) async fn run(core: Arc<Core>, member: Member, cancel: CancellationToken) {
     let mut ticks = tokio::time::interval(member.leases.renew);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed: Option<Instant> = None;
+    let mut asked_of = None;
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
             _ = ticks.tick() => {}
+            // A new leader gives nobody long to say that it is there.
+            () = other_leader(&core, asked_of) => {}
         }
+        asked_of = core.leader();
         // The lease counts from the question, not from the answer: the leader counts from between.
         let asked = Instant::now();
-        let asking = renew(&core, &member);
+        let asking = renew(&core, &member, asked_of);
         tokio::pin!(asking);
         let answered = loop {
             let ends = renewed.map(|renewed| renewed + member.leases.lease);
             tokio::select! {
                 () = cancel.cancelled() => return,
                 answered = &mut asking => break answered,
+                // The former one may never answer.
+                () = other_leader(&core, asked_of) => break false,
                 () = tokio::time::sleep_until(ends.unwrap_or(asked)), if ends.is_some() => {
                     renewed = None;
                     hold(&core, false);
@@ -38,6 +46,9 @@ pub(super) async fn run(core: Arc<Core>, member: Member, cancel: CancellationTok
         };
         if answered {
             renewed = Some(asked);
+            ticks.reset();
+        } else {
+            ticks.reset_after(member.leases.renew / limits::RENEWALS_AFTER_A_FAILED_ONE);
         }
         hold(&core, renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease));
     }
@@ -55,12 +66,27 @@ fn hold(core: &Core, held: bool) {
     metrics::gauge!("parlance_shards_owned").set(owned as f64);
 }
 
+/// Waits until another node leads than this one.
+async fn other_leader(core: &Core, than: Option<NodeId>) {
+    let mut metrics = core.raft.server_metrics();
+    loop {
+        let leader = metrics.borrow_watched().current_leader.map(NodeId);
+        if leader.is_some() && leader != than {
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            // Raft has ended.
+            return std::future::pending().await;
+        }
+    }
+}
+
 /// Whether the leader, which may be this node, heard of this node now.
-async fn renew(core: &Core, member: &Member) -> bool {
+async fn renew(core: &Core, member: &Member, leader: Option<NodeId>) -> bool {
     let metrics = core.metrics();
     let own = core.identity.node;
     let load = core.load.lock().clone();
-    let Some(leader) = metrics.current_leader.map(NodeId) else { return false };
+    let Some(leader) = leader else { return false };
     if leader == own {
         if !core.leads_within(&metrics, member.leases.lease) {
             return false;
