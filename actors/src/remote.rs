@@ -58,7 +58,7 @@ pub(crate) struct Remote {
 
 /// What the requester of a room that moved is told. Its session keeps the order of its sends.
 pub(crate) fn moved() -> Refusal {
-    Refusal::unavailable("the room is moving; repeat with the same key")
+    Refusal::unavailable("the room has no owner here now; repeat with the same key")
         .retry_after(limits::MOVED_RETRY)
 }
 
