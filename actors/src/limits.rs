@@ -52,6 +52,9 @@ pub const REPLAY_EVENTS_MAX: u64 = 200;
 /// How many rooms of one subscribe frame are asked at the same time, so that a reconnect with
 /// thousands of rooms does not take every database connection.
 pub const SUBSCRIBE_PARALLEL_MAX: usize = 16;
+/// How long all rooms of one subscribe frame have to answer; a session serves its frames in turn.
+/// Longer than one room has, so that a single bad one does not cost the others their answer.
+pub const SUBSCRIBE_WAIT: Duration = Duration::from_secs(15);
 
 /// Frames that wait for a socket, by size. At the bound durable events are cut and marked with a
 /// `gap`; typing and presence are shed at a quarter of it.
@@ -109,6 +112,8 @@ pub const FOLLOW_ANSWER_WAIT: Duration = Duration::from_secs(3);
 /// Requests of one node that wait while their shards move or have no owner that can be reached. One
 /// more is refused with `busy`.
 pub const HELD_REQUESTS_MAX: usize = 16_384;
+/// Bytes of bodies in them: many short messages, or some hundred of the longest.
+pub const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a request waits while its shard moves before its client is told to repeat it.
 pub const HELD_MAX: Duration = Duration::from_secs(2);
 /// `retry_after` of a request whose room was moving, or lost its owner: soon, because then it
@@ -175,6 +180,7 @@ pub const PRESENCE_FRAME_BYTES_MAX: usize = 96 * 1024;
 pub const DRAIN: Duration = Duration::from_secs(4);
 
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= OUTBOX_BYTES_MAX);
+const _: () = assert!(COMMIT_WAIT.as_secs() < SUBSCRIBE_WAIT.as_secs());
 const _: () = assert!(BODY_BYTES_MAX <= ENC_BODY_BYTES_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(FEED_RING_EVENTS_MAX <= RING_EVENTS_MAX);

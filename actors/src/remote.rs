@@ -100,17 +100,20 @@ impl Remote {
     /// Sends a request to its room's owner. What cannot be sent is refused here.
     pub(crate) fn ask(&self, owner: NodeId, meta: &Arc<RoomMeta>, message: RoomMsg, follow: bool) {
         let at = meta.at();
+        let channel = Channel::of_room(at);
+        // Looked at first: an interruption from here on may refuse an earlier send of the session,
+        // and this one must not go before that is repeated.
+        let round = self.peers.round(owner, channel);
         if let RoomMsg::Post(post) = &message
             && let Some(refusal) = post.waiter.stalled(post.key, &post.change)
         {
             return refuse(message, &refusal);
         }
-        let channel = Channel::of_room(at);
         let number = follow.then(|| self.next_follow_number());
         let Some((id, envelope)) = self.pending.enter(owner, channel, meta, message, number) else {
             return;
         };
-        if let Err(error) = self.send(owner, channel, &envelope) {
+        if let Err(error) = self.peers.send_in(round, owner, channel, envelope.encode()) {
             // Entered before it was sent, so that no answer can come too early.
             let refusal = match error {
                 NotSent::NoWay => cut_off("the room's node cannot be reached now"),

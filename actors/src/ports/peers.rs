@@ -46,6 +46,10 @@ pub struct Live {
     pub nodes: BTreeSet<NodeId>,
 }
 
+/// What lies between two interruptions of a channel to a peer. Only good for comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round(pub u64);
+
 /// Why a frame was not sent. It will not arrive; nothing else was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
@@ -80,6 +84,22 @@ pub trait Peers: Send + Sync + 'static {
     /// Whether a frame to this node would be taken on this channel now, as far as its fill does not
     /// speak against it.
     fn reaches(&self, to: NodeId, channel: Channel) -> bool;
+
+    /// The present round of a channel, to be shown to [`send_in`](Self::send_in).
+    fn round(&self, to: NodeId, channel: Channel) -> Round;
+
+    /// As [`send`](Self::send), and only while the round lasts: what was true of earlier frames when
+    /// it was asked for is true when this one is sent, or it is [`NotSent::Interrupted`].
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent>;
 
     /// As [`send`](Self::send) for what may be lost: it is dropped when the channel is a quarter full,
     /// and nobody is told.
@@ -133,6 +153,14 @@ impl Peers for Alone {
 
     fn reaches(&self, _: NodeId, _: Channel) -> bool {
         false
+    }
+
+    fn round(&self, _: NodeId, _: Channel) -> Round {
+        Round(0)
+    }
+
+    fn send_in(&self, _: Round, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
+        Err(NotSent::NoWay)
     }
 
     fn whisper(&self, _: NodeId, _: Channel, _: Bytes) {}

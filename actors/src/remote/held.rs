@@ -1,5 +1,6 @@
 //! Requests that wait while nobody takes them: their shard is moving, nobody serves it now, or its
-//! owner cannot be reached. In order, for at most [`limits::HELD_MAX`], and bounded; then they are told to come again.
+//! owner cannot be reached. In order, for at most [`limits::HELD_MAX`], and bounded in number and
+//! bytes; then they are told to come again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,6 +20,19 @@ struct Waiting {
     since: Instant,
 }
 
+impl Waiting {
+    fn weight(&self) -> usize {
+        weight(&self.message)
+    }
+}
+
+fn weight(message: &RoomMsg) -> usize {
+    match message {
+        RoomMsg::Post(post) => post.change.weight(),
+        _ => 0,
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     /// There is something in the queue. Checked without its lock.
@@ -30,12 +44,13 @@ struct Queue {
 pub(crate) struct Held {
     shards: Vec<Queue>,
     total: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Held {
     pub(crate) fn new() -> Self {
         let shards = (0..SHARD_COUNT).map(|_| Queue::default()).collect();
-        Self { shards, total: AtomicUsize::new(0) }
+        Self { shards, total: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
     /// Puts a request behind those of its shard that wait; gives it back when none does.
@@ -71,13 +86,23 @@ impl Held {
         meta: &Arc<RoomMeta>,
         message: RoomMsg,
     ) {
-        if self.total.load(Ordering::Acquire) >= limits::HELD_REQUESTS_MAX {
+        let bytes = weight(&message);
+        // Two that come at once may go over by one request: the bound is of memory, not of numbers.
+        if self.total.load(Ordering::Acquire) >= limits::HELD_REQUESTS_MAX
+            || self.bytes.load(Ordering::Acquire) + bytes > limits::HELD_BYTES_MAX
+        {
             let why = "too many requests wait for rooms that are moving";
             return refuse(message, &Refusal::busy(why));
         }
         self.total.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
         waiting.push_back(Waiting { meta: meta.clone(), message, since: Instant::now() });
         queue.some.store(true, Ordering::Release);
+    }
+
+    fn forget(&self, bytes: usize) {
+        self.total.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Lets a shard's requests go, in their order, until `go` gives one back. Those that come
@@ -92,12 +117,14 @@ impl Held {
             return;
         }
         let mut waiting = queue.waiting.lock();
-        while let Some(Waiting { meta, message, since }) = waiting.pop_front() {
+        while let Some(first) = waiting.pop_front() {
+            let bytes = first.weight();
+            let Waiting { meta, message, since } = first;
             if let Some(message) = go(&meta, message) {
                 waiting.push_front(Waiting { meta, message, since });
                 return;
             }
-            self.total.fetch_sub(1, Ordering::AcqRel);
+            self.forget(bytes);
         }
         queue.some.store(false, Ordering::Release);
     }
@@ -113,7 +140,7 @@ impl Held {
                 && first.since.elapsed() >= limits::HELD_MAX
             {
                 let first = waiting.pop_front().expect("looked at above");
-                self.total.fetch_sub(1, Ordering::AcqRel);
+                self.forget(first.weight());
                 refuse(first.message, &moved());
             }
             if waiting.is_empty() {
@@ -126,5 +153,77 @@ impl Held {
     pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
         ShardId::all()
             .filter(|shard| self.shards[usize::from(shard.0)].some.load(Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::room::state::Post;
+    use crate::session::waiter::{Reply, Waiter};
+    use crate::session::{Caller, Change};
+    use crate::vocab::{Key, RoomId, RoomKind, RoomSettings, TenantId, Timestamp, Topic, UserId};
+
+    type Answer = tokio::sync::oneshot::Receiver<Result<crate::session::Posted, Refusal>>;
+
+    fn meta() -> Arc<RoomMeta> {
+        let user = UserId(Uuid::from_u128(1));
+        Arc::new(RoomMeta {
+            tenant: TenantId::MAIN,
+            id: RoomId(Uuid::from_u128(77)),
+            kind: RoomKind::Public,
+            name: None,
+            topic: Topic::default(),
+            settings: RoomSettings::default(),
+            version: 1,
+            created_by: user,
+            created_at: Timestamp(0),
+            key: Key(Uuid::from_u128(2)),
+            changed_by: user,
+        })
+    }
+
+    fn send(bytes: usize) -> (RoomMsg, Answer) {
+        let (reply, answer) = Reply::channel();
+        let caller = Caller {
+            tenant: TenantId::MAIN,
+            user: UserId(Uuid::from_u128(1)),
+            username: "alice".into(),
+            device: None,
+            admin: false,
+        };
+        let body = "x".repeat(bytes).into();
+        let change = Change::Send { body, reply_to: None, thread: None, enc: true };
+        let (key, waiter) = (Key(Uuid::now_v7()), Waiter::Call(reply));
+        let post = Post { caller: Arc::new(caller), key, change, waiter };
+        (RoomMsg::Post(Box::new(post)), answer)
+    }
+
+    #[test]
+    fn requests_that_wait_are_bounded_in_bytes_and_make_room_when_they_go() {
+        let (held, meta, shard) = (Held::new(), meta(), ShardId(77));
+        let fit = limits::HELD_BYTES_MAX / limits::ENC_BODY_BYTES_MAX;
+        let mut answers: Vec<Answer> = Vec::new();
+        for _ in 0..fit {
+            let (message, answer) = send(limits::ENC_BODY_BYTES_MAX);
+            held.begin(shard, &meta, message);
+            answers.push(answer);
+        }
+        let (message, mut refused) = send(1);
+        assert!(held.join(shard, &meta, message).is_none(), "it goes behind the others");
+        assert!(refused.try_recv().expect("an answer at once").is_err(), "there is no room");
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "the others wait");
+
+        let mut gone = 0;
+        held.release(shard, |_, _| {
+            gone += 1;
+            None
+        });
+        assert_eq!(gone, fit);
+        let (message, mut waits) = send(limits::ENC_BODY_BYTES_MAX);
+        held.begin(shard, &meta, message);
+        assert!(waits.try_recv().is_err(), "there is room again");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, timeout_at};
 
 use super::link::SessionLink;
 use super::words::{Answer, Cursor, Output, Subscribed};
@@ -43,8 +44,13 @@ pub(super) async fn subscribe(
         (room, cursor, has_room)
     });
     let wanted: Vec<_> = wanted.collect();
+    let until = Instant::now() + limits::SUBSCRIBE_WAIT;
     let asked: Vec<Asked> = stream::iter(wanted)
-        .map(|(room, cursor, has_room)| ask(world, link, room, cursor, has_room))
+        .map(|(room, cursor, has_room)| async move {
+            let asking = ask(world, link, room, cursor, has_room);
+            let late = || Refusal::unavailable("the rooms of this frame take too long to answer");
+            timeout_at(until, asking).await.unwrap_or_else(|_| (room, Err(late())))
+        })
         .buffered(limits::SUBSCRIBE_PARALLEL_MAX)
         .collect()
         .await;

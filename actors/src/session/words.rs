@@ -96,6 +96,22 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// About how many bytes of memory the change holds on to.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Send { body, .. } | Self::Edit { body, .. } => body.len(),
+            Self::React { emoji, .. } => emoji.len(),
+            Self::Add { username, .. } | Self::Kick { username, .. } => username.len(),
+            Self::Delete { .. }
+            | Self::Pin { .. }
+            | Self::Join
+            | Self::Leave
+            | Self::Meet { .. } => 0,
+        }
+    }
+}
+
 /// Where a client stands in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {

@@ -3,6 +3,7 @@
 //! of an interruption before anything later.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::ports::peers::{Channel, Inbox, Live, NotSent, Peers};
+use crate::ports::peers::{Channel, Inbox, Live, NotSent, Peers, Round};
 use crate::vocab::NodeId;
 
 /// Frames that wait on one channel. One more interrupts it.
@@ -27,6 +28,7 @@ enum Item {
 #[derive(Default)]
 struct Way {
     items: Mutex<VecDeque<Item>>,
+    interruptions: AtomicU64,
     stirred: Notify,
 }
 
@@ -110,6 +112,7 @@ impl Mesh {
                 let mut items = way.items.lock();
                 items.clear();
                 items.push_back(Item::Interruption);
+                way.interruptions.fetch_add(1, Ordering::Relaxed);
                 drop(items);
                 way.stirred.notify_one();
             }
@@ -223,6 +226,25 @@ impl Peers for MemoryPeers {
         self.has_way(to)
             && told(self.mesh.way(to, self.node, channel))
             && told(self.mesh.way(self.node, to, channel))
+    }
+
+    fn round(&self, to: NodeId, channel: Channel) -> Round {
+        // Both directions are interrupted together.
+        let way = self.mesh.way(self.node, to, channel);
+        Round(way.map_or(0, |way| way.interruptions.load(Ordering::Relaxed)))
+    }
+
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent> {
+        if self.round(to, channel) != round {
+            return Err(NotSent::Interrupted);
+        }
+        self.send(to, channel, frame)
     }
 
     fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes) {

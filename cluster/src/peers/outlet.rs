@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use parlance_actors::ports::peers::NotSent;
+use parlance_actors::ports::peers::{NotSent, Round};
 use tokio::sync::Notify;
 
 use super::wire;
@@ -26,6 +26,8 @@ pub(super) struct Outlet {
 #[derive(Default)]
 struct Queue {
     phase: Phase,
+    /// How often it was opened.
+    openings: u64,
     frames: VecDeque<Bytes>,
     /// Of the frames, and of those that are being written, each with its overhead.
     bytes: usize,
@@ -56,9 +58,33 @@ pub(super) enum Next {
     },
 }
 
+impl Queue {
+    fn empty(&mut self, phase: Phase) {
+        *self = Self { phase, openings: self.openings, ..Self::default() };
+    }
+}
+
 impl Outlet {
     pub(super) fn send(&self, frame: Bytes) -> Result<(), NotSent> {
+        self.put(&mut self.queue.lock(), frame)
+    }
+
+    /// The same if nothing was interrupted since the round was asked for.
+    pub(super) fn send_in(&self, round: Round, frame: Bytes) -> Result<(), NotSent> {
         let mut queue = self.queue.lock();
+        if queue.phase == Phase::Open && queue.openings != round.0 {
+            return Err(NotSent::Interrupted);
+        }
+        self.put(&mut queue, frame)
+    }
+
+    /// An interruption is told before it opens again, so the number of openings tells whether there
+    /// was one.
+    pub(super) fn round(&self) -> Round {
+        Round(self.queue.lock().openings)
+    }
+
+    fn put(&self, queue: &mut Queue, frame: Bytes) -> Result<(), NotSent> {
         match queue.phase {
             Phase::NoWay => return Err(NotSent::NoWay),
             Phase::Interrupted => return Err(NotSent::Interrupted),
@@ -70,7 +96,7 @@ impl Outlet {
             self.burst.notify_one();
             return Err(NotSent::Interrupted);
         }
-        self.push(&mut queue, frame);
+        self.push(queue, frame);
         Ok(())
     }
 
@@ -91,21 +117,23 @@ impl Outlet {
 
     /// Frames are taken from now on.
     pub(super) fn open(&self) {
-        *self.queue.lock() = Queue { phase: Phase::Open, ..Queue::default() };
+        let mut queue = self.queue.lock();
+        queue.openings += 1;
+        queue.empty(Phase::Open);
     }
 
     /// The round ended: what waits is lost, and nothing is taken until the next stream.
     pub(super) fn interrupt(&self) {
         let mut queue = self.queue.lock();
         if queue.phase == Phase::Open {
-            *queue = Queue { phase: Phase::Interrupted, ..Queue::default() };
+            queue.empty(Phase::Interrupted);
             self.burst.notify_one();
         }
     }
 
     /// There is no connection, and all that was lost was told.
     pub(super) fn no_way(&self) {
-        *self.queue.lock() = Queue::default();
+        self.queue.lock().empty(Phase::NoWay);
     }
 
     /// Whether it took frames, or may have, whose loss was not told yet.
@@ -192,4 +220,31 @@ fn gather(frames: Vec<Bytes>) -> Vec<Bytes> {
         pieces.push(small.freeze());
     }
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_was_decided_on_before_an_interruption_is_not_sent_after_it() {
+        let outlet = Outlet::default();
+        let frame = || Bytes::from_static(b"frame");
+        assert_eq!(outlet.send_in(outlet.round(), frame()), Err(NotSent::NoWay));
+        outlet.open();
+        let before = outlet.round();
+        assert_eq!(outlet.send_in(before, frame()), Ok(()));
+        outlet.interrupt();
+        assert_eq!(outlet.send_in(before, frame()), Err(NotSent::Interrupted));
+        // Asked for while the interruption is not told yet.
+        let between = outlet.round();
+        outlet.open();
+        assert_eq!(outlet.send_in(between, frame()), Err(NotSent::Interrupted));
+        assert_eq!(outlet.send_in(outlet.round(), frame()), Ok(()));
+        // Nor after the way was lost and found again.
+        let before = outlet.round();
+        outlet.no_way();
+        outlet.open();
+        assert_eq!(outlet.send_in(before, frame()), Err(NotSent::Interrupted));
+    }
 }

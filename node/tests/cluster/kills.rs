@@ -44,6 +44,7 @@ async fn kills_of_the_leader_and_of_others_are_measured() {
         scene.accepts_again().await;
         // Clients are measured too, and need a little longer.
         scene.for_seconds(3).await;
+        scene.print_last_loss();
         scene.fleet.start().await;
         let rooms = scene.town.rooms.clone();
         scene.fleet.spread(&rooms).await;

@@ -2,6 +2,7 @@
 //! checked against the promises. The machines are network namespaces, so these tests need root.
 
 mod alone;
+mod figures;
 mod harness;
 mod kills;
 mod moves;

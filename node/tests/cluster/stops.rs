@@ -50,6 +50,7 @@ async fn stands_still(scene: &mut Scene, place: usize, seconds: u64) {
     scene.press();
     scene.for_seconds(seconds).await;
     println!("it stood still for {seconds} s; {} acks", scene.talk.acked());
+    scene.print_last_loss();
     scene.fleet.nodes[place].go_on();
     scene.talk.goes_on(50).await;
 }

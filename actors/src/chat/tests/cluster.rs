@@ -1,7 +1,9 @@
 //! Several nodes over one log, one directory and links in memory.
 
 use super::*;
+use crate::limits;
 use crate::ports::directory::Ownership;
+use crate::ports::peers::{Channel, Inbox, Malformed, Peers};
 use crate::testkit::peers::Mesh;
 use crate::vocab::{Epoch, ShardId};
 
@@ -124,6 +126,43 @@ async fn a_room_on_another_node_is_like_one_here() {
     let posted = two.say(&ann, room, "by call").await.expect("posted");
     assert_eq!(posted.seq, Seq(5));
     there.event(5).await;
+}
+
+/// A node that takes everything and answers nothing.
+struct Silent;
+
+impl Inbox for Silent {
+    fn frame(&self, _: NodeId, _: Channel, _: &[u8]) -> Result<(), Malformed> {
+        Ok(())
+    }
+
+    fn interrupted(&self, _: NodeId, _: Channel) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscribe_of_many_rooms_that_do_not_answer_is_answered_in_time_for_those_that_do() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let silent = cluster.mesh.join(NodeId(9));
+    silent.attach(Arc::new(Silent));
+    let ann = node.user("ann").await;
+    let mut rooms = Vec::new();
+    for number in 0..3 * limits::SUBSCRIBE_PARALLEL_MAX {
+        rooms.push(node.room(&ann, &format!("r{number}"), RoomKind::Public).await);
+    }
+    // Shards are in the ids, which are made by chance: the first room's stays.
+    for room in rooms.iter().filter(|room| room.shard() != rooms[0].shard()) {
+        cluster.assign(*room, 9);
+    }
+    let mut client = node.client(&ann);
+    let begun = tokio::time::Instant::now();
+    client.ask(1, Command::Subscribe(rooms.iter().map(|room| (*room, None)).collect()));
+    let answer = client.answer(1).await;
+    assert!(begun.elapsed() <= limits::SUBSCRIBE_WAIT + Duration::from_secs(1));
+    let answers = answer["rooms"].as_object().expect("an answer for each room");
+    assert_eq!(answers.len(), rooms.len());
+    assert_eq!(answers[&rooms[0].to_string()]["head"], 2);
+    assert!(answers.values().any(|told| told["error"] == "unavailable"), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]

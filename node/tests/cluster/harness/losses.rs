@@ -20,6 +20,9 @@ const TAKES_OVER: &str = "a dead owner's shards are taken over";
 /// What a node says when gossip gives another one up.
 const GIVES_UP: &str = "gossip believes that a node is dead";
 
+/// Who sends, in words.
+const BOTH: [(By, &str); 2] = [(By::Press, "whoever presses"), (By::Client, "clients")];
+
 /// Every loss of a test.
 #[derive(Default)]
 pub(crate) struct Losses(Vec<Loss>);
@@ -46,6 +49,17 @@ impl fmt::Display for Loss {
 impl Loss {
     const fn what(&self) -> &'static str {
         if self.led { "the Raft leader" } else { "not the Raft leader" }
+    }
+
+    /// How long until any other node first said what shows that the loss was noticed.
+    fn steps(&self, fleet: &Fleet, until: Option<Moment>) -> Vec<(&'static str, Duration)> {
+        let first = |words: &&'static str| {
+            let others = fleet.nodes.iter().filter(|node| node.name != self.name);
+            let first = others.filter_map(|node| node.first_said(words, self.moment)).min()?;
+            let counts = until.is_none_or(|until| first < until);
+            counts.then(|| (*words, first.since(self.moment)))
+        };
+        [GIVES_UP, LEADS, TAKES_OVER].iter().filter_map(first).collect()
     }
 
     /// How long until each of its rooms took a message that was begun after the loss.
@@ -94,27 +108,34 @@ impl Losses {
         self.0.iter().filter(|loss| loss.pressed).map(|loss| loss.rooms.len()).sum()
     }
 
+    /// How long the last one took so far.
+    pub(crate) fn print_last(&self, fleet: &Fleet, acks: &[Ack]) {
+        let Some(loss) = self.0.last() else { return };
+        let mut line = format!("{loss}:");
+        for (words, after) in loss.steps(fleet, None) {
+            line.push_str(&format!(" {words:?} after {after:.2?};"));
+        }
+        for (by, who) in BOTH {
+            let waits = loss.waits(by, acks);
+            if let Some(worst) = waits.iter().max() {
+                line.push_str(&format!(" {} rooms for {who}, worst {worst:.2?};", waits.len()));
+            }
+        }
+        println!("{line}");
+    }
+
     /// How long everything took.
     pub(crate) fn print(&self, fleet: &Fleet, acks: &[Ack]) {
         let mut steps: BTreeMap<(&str, &str), Vec<Duration>> = BTreeMap::new();
         let mut waits: BTreeMap<(&str, &str), Vec<Duration>> = BTreeMap::new();
         for (number, loss) in self.0.iter().enumerate() {
             let until = self.0.get(number + 1).map(|next| next.moment);
-            let mut line = format!("{loss}:");
-            for words in [GIVES_UP, LEADS, TAKES_OVER] {
-                if let Some(after) = first_said(fleet, loss, until, words) {
-                    line.push_str(&format!(" {words:?} after {after:.2?};"));
-                    steps.entry((loss.what(), words)).or_default().push(after);
-                }
+            for (words, after) in loss.steps(fleet, until) {
+                steps.entry((loss.what(), words)).or_default().push(after);
             }
-            for (by, who) in [(By::Press, "whoever presses"), (By::Client, "clients")] {
-                let found = loss.waits(by, acks);
-                if let Some(worst) = found.iter().max() {
-                    line.push_str(&format!(" worst for {who} {worst:.2?};"));
-                }
-                waits.entry((loss.what(), who)).or_default().extend(found);
+            for (by, who) in BOTH {
+                waits.entry((loss.what(), who)).or_default().extend(loss.waits(by, acks));
             }
-            println!("{line}");
         }
         for ((what, words), found) in steps {
             print_spread(&format!("{what} is lost: {words:?} after"), found);
@@ -123,13 +144,6 @@ impl Losses {
             print_spread(&format!("{what} is lost: its rooms accept again for {who} after"), found);
         }
     }
-}
-
-/// How long after a loss any of the other nodes first said something.
-fn first_said(fleet: &Fleet, loss: &Loss, until: Option<Moment>, words: &str) -> Option<Duration> {
-    let others = fleet.nodes.iter().filter(|node| node.name != loss.name);
-    let first = others.filter_map(|node| node.first_said(words, loss.moment)).min()?;
-    until.is_none_or(|until| first < until).then(|| first.since(loss.moment))
 }
 
 /// The median, the 99th percentile and the worst of some times.

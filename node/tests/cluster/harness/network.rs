@@ -1,5 +1,6 @@
-//! A network of its own for one test: hosts as network namespaces on one bridge, whose address
-//! the test itself has. What is cut is cut in a host's own packet filter. Everything is removed
+//! A network of its own for one test: hosts as network namespaces on one bridge, to which the
+//! test itself has a cable. The bridge is in a namespace too, where no packet filter of the machine
+//! (such as a container engine's) looks at what passes. What is cut is cut in a host's own packet filter. Everything is removed
 //! when the network is dropped, also by a panic; what a killed run left behind is removed by the
 //! next one.
 
@@ -16,6 +17,8 @@ const REQUIRED: &str = "TEST_NAMESPACES";
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 /// What every name of ours begins with: a bridge's may have 15 characters in all.
 const PREFIX: &str = "pl";
+/// The bridge in the switch's namespace.
+const BRIDGE: &str = "switch";
 /// The chain in each host that drops what a fault takes away.
 const FAULTS: &str = "faults";
 /// Hosts get 10.213.SLOT.2 and up; a slot is one network on this machine.
@@ -51,11 +54,22 @@ impl Network {
         let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let network = Self { name, slot, hosts: Vec::new(), _lock: lock };
-        ip(&["link", "add", &network.name, "type", "bridge"]);
+        let switch = network.switch();
+        ip(&["netns", "add", &switch]);
+        ip(&["-n", &switch, "link", "add", BRIDGE, "type", "bridge"]);
+        ip(&["-n", &switch, "link", "set", BRIDGE, "up"]);
+        let cable = ["type", "veth", "peer", "name", "test", "netns", &switch];
+        ip(&[&["link", "add", &network.name], &cable[..]].concat());
+        ip(&["-n", &switch, "link", "set", "test", "master", BRIDGE, "up"]);
         let address = format!("{}/24", network.gateway());
         ip(&["addr", "add", &address, "dev", &network.name]);
         ip(&["link", "set", &network.name, "up"]);
         Some(network)
+    }
+
+    /// The namespace of the bridge.
+    fn switch(&self) -> String {
+        format!("{}-{BRIDGE}", self.name)
     }
 
     /// Whether a test that cannot run here fails instead of being skipped.
@@ -74,11 +88,13 @@ impl Network {
             namespace: format!("{}-{number}", self.name),
             address: Ipv4Addr::new(10, 213, self.slot, number + 2),
         };
-        let (inside, outside) = (host.namespace.as_str(), format!("{}-{number}", self.name));
+        let (inside, port) = (host.namespace.as_str(), format!("port{number}"));
+        let switch = self.switch();
         ip(&["netns", "add", inside]);
         self.hosts.push(host.clone());
-        ip(&["link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", inside]);
-        ip(&["link", "set", &outside, "master", &self.name, "up"]);
+        let cable = ["type", "veth", "peer", "name", "eth0", "netns", inside];
+        ip(&[&["-n", &switch, "link", "add", &port], &cable[..]].concat());
+        ip(&["-n", &switch, "link", "set", &port, "master", BRIDGE, "up"]);
         let address = format!("{}/24", host.address);
         ip(&["-n", inside, "addr", "add", &address, "dev", "eth0"]);
         ip(&["-n", inside, "link", "set", "lo", "up"]);
@@ -103,6 +119,7 @@ impl Drop for Network {
             remove_namespace(&host.namespace);
         }
         run_quietly("ip", &["link", "del", &self.name]);
+        remove_namespace(&self.switch());
     }
 }
 

@@ -130,6 +130,15 @@ impl Node {
         Pid::from_raw(i32::try_from(id).expect("an id of Linux")).expect("an id is not zero")
     }
 
+    /// What its process has in memory of its own, without the pages of its file.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().as_raw_pid());
+        let status = std::fs::read_to_string(path).expect("the node runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.and_then(|number| number.trim().parse().ok()).expect("as Linux writes it")
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         (self.host.address, HTTP_PORT).into()
     }
@@ -260,6 +269,7 @@ pub(crate) struct Move {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Raft {
     pub(crate) leader: Option<u64>,
+    pub(crate) voters: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -114,6 +114,11 @@ impl Scene {
         crate::town::until("every lost room accepts again", done).await;
     }
 
+    /// What is known of the last loss by now.
+    pub(crate) fn print_last_loss(&self) {
+        self.losses.print_last(&self.fleet, &self.talk.acks());
+    }
+
     /// How often shards changed their owner, as far as the cluster remembers, and why.
     async fn print_moves(&self) {
         let mut causes: BTreeMap<String, usize> = BTreeMap::new();
