@@ -66,6 +66,11 @@ pub(crate) const DRIVER_STALL: Duration = Duration::from_millis(500);
 /// How much later than the one before each voter stands for election when gossip says that the
 /// leader is dead: longer than an election takes on a LAN, with its two writes to a disk.
 pub(crate) const CAMPAIGN_STAGGER: Duration = Duration::from_millis(300);
+/// How often a voter stands while nobody is elected: the former leader's lease with others may have
+/// had to run out first.
+pub(crate) const CAMPAIGN_AGAIN: Duration = Duration::from_millis(250);
+/// How often the leader's task looks while it waits for a quorum, an election or a doubted node.
+pub(crate) const DRIVER_TICK_SOON: Duration = Duration::from_millis(50);
 /// How long an owner may take to release a moving shard before it is moved without it. Senders are
 /// held 2 s of it.
 pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);

@@ -15,6 +15,8 @@ use crate::limits;
 pub(super) struct Campaign {
     /// The leader that gossip doubts, and since when.
     doubted: Option<(NodeId, Duration)>,
+    /// When this node last stood.
+    stood: Option<Duration>,
 }
 
 /// How the group looks to a node.
@@ -28,23 +30,34 @@ pub(super) struct Electorate<'a> {
 }
 
 impl Campaign {
+    /// Whether a leader is to be replaced.
+    pub(super) const fn is_on(&self) -> bool {
+        self.doubted.is_some()
+    }
+
     /// Whether this node should ask for votes now. The first of the living voters does at once and
     /// the others a little later each, so that they do not take each other's votes.
     pub(super) fn stands(&mut self, group: Electorate<'_>, now: Duration) -> bool {
         let Electorate { own, leader, voters, alive } = group;
         let dead = leader.zip(alive).filter(|(leader, alive)| !alive.contains(leader));
         let Some((leader, alive)) = dead.filter(|(leader, _)| *leader != own) else {
-            self.doubted = None;
+            *self = Self::default();
             return false;
         };
-        let since = match self.doubted {
-            Some((doubted, since)) if doubted == leader => since,
-            _ => now,
-        };
-        self.doubted = Some((leader, since));
+        if self.doubted.is_none_or(|(doubted, _)| doubted != leader) {
+            *self = Self { doubted: Some((leader, now)), stood: None };
+        }
+        let since = self.doubted.map_or(now, |(_, since)| since);
         let before = voters.iter().filter(|voter| **voter < own && alive.contains(voter)).count();
         let turn = limits::CAMPAIGN_STAGGER * u32::try_from(before).unwrap_or(u32::MAX);
-        voters.contains(&own) && now.saturating_sub(since) >= turn
+        let late = |stood: Duration| now.saturating_sub(stood) >= limits::CAMPAIGN_AGAIN;
+        let stands = voters.contains(&own)
+            && now.saturating_sub(since) >= turn
+            && self.stood.is_none_or(late);
+        if stands {
+            self.stood = Some(now);
+        }
+        stands
     }
 }
 
@@ -77,7 +90,9 @@ mod tests {
         let (mut two, mut three) = (Campaign::default(), Campaign::default());
         let alive = Some(&[2, 3][..]);
         assert!(stands(&mut two, 2, Some(1), alive, 1_000));
-        assert!(stands(&mut two, 2, Some(1), alive, 1_250), "again while it is not elected");
+        let again = 1_000 + u64::try_from(limits::CAMPAIGN_AGAIN.as_millis()).expect("short");
+        assert!(!stands(&mut two, 2, Some(1), alive, again - 1), "it may be elected meanwhile");
+        assert!(stands(&mut two, 2, Some(1), alive, again), "again while it is not elected");
         assert!(!stands(&mut three, 3, Some(1), alive, 1_000));
         let turn = u64::try_from(limits::CAMPAIGN_STAGGER.as_millis()).expect("short");
         assert!(!stands(&mut three, 3, Some(1), alive, 999 + turn));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{ChangeMembers, RaftMetrics};
 use parlance_actors::vocab::{Epoch, NodeId, ShardId, Timestamp};
 use tokio::task::JoinSet;
@@ -30,6 +31,8 @@ pub(super) struct Driver {
     /// The term in which this node leads with a quorum behind it.
     term: Option<u64>,
     campaign: Campaign,
+    /// The next look should not wait for the usual tick.
+    soon: bool,
     /// Since when each move has been under way.
     moving: BTreeMap<(ShardId, Epoch), Instant>,
     rebalanced: Option<Instant>,
@@ -48,6 +51,7 @@ impl Driver {
             member,
             term: None,
             campaign: Campaign::default(),
+            soon: false,
             moving: BTreeMap::new(),
             rebalanced: None,
             counted: None,
@@ -62,10 +66,12 @@ impl Driver {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shards = self.core.view.shards_changed();
         let mut alive = self.core.alive.subscribe();
+        let mut server = self.core.raft.server_metrics();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 due = ticks.tick() => self.note_stall(due.elapsed()),
+                Ok(()) = server.changed() => {}
                 changed = shards.changed() => if changed.is_err() { return },
                 Ok(()) = alive.changed() => {}
             }
@@ -73,8 +79,9 @@ impl Driver {
                 () = cancel.cancelled() => return,
                 () = self.look() => {}
             }
-            // A look may wait for its proposals: that is no stall.
-            ticks.reset();
+            // Counted from here: a look may wait for its proposals, and that is no stall.
+            let soon = std::mem::take(&mut self.soon);
+            ticks.reset_after(if soon { limits::DRIVER_TICK_SOON } else { limits::DRIVER_TICK });
         }
     }
 
@@ -96,6 +103,9 @@ impl Driver {
             self.term = None;
             self.counted = None;
             self.stand(&metrics).await;
+            // Elected, but for the first answers of its quorum.
+            let begins = metrics.current_leader == Some(self.core.identity.node.0);
+            self.soon = begins || self.campaign.is_on();
             return;
         }
         if self.term != Some(metrics.current_term) {
@@ -108,6 +118,7 @@ impl Driver {
         }
         self.count_moves();
         let (live, lost) = self.judge();
+        self.soon = self.doubts_any(&live);
         self.change_membership(&metrics, &live, lost);
         self.place(self.plan(&live)).await;
     }
@@ -145,6 +156,13 @@ impl Driver {
         let lost = lost.collect();
         drop(leases);
         (live, lost)
+    }
+
+    /// Whether a node that gossip doubts is still believed.
+    fn doubts_any(&self, live: &BTreeSet<NodeId>) -> bool {
+        let (own, alive) = (self.core.identity.node, self.core.alive.borrow());
+        let doubted = |node: &NodeId| alive.as_ref().is_some_and(|alive| !alive.contains(node));
+        live.iter().any(|node| *node != own && doubted(node))
     }
 
     fn change_membership(
