@@ -50,6 +50,7 @@ pub(crate) enum By {
     /// Somebody who reaches the service as clients do, and waits as long as it asks.
     Client,
     /// Somebody who asks the nodes themselves, all the time; see [`Writer::presses`].
+    #[allow(dead_code, reason = "only the cluster's tests measure")]
     Press,
 }
 
@@ -181,12 +182,14 @@ impl Talk {
     }
 
     /// How many rooms took the message of a [`By::Press`] so far.
+    #[allow(dead_code, reason = "only the cluster's tests measure")]
     pub(crate) fn pressed(&self) -> usize {
         let acks = self.ledger.acks.lock().expect("nothing panics with this lock");
         acks.iter().filter(|ack| ack.by == By::Press).count()
     }
 
     /// What was acknowledged so far.
+    #[allow(dead_code, reason = "only the cluster's tests measure")]
     pub(crate) fn acks(&self) -> Vec<Ack> {
         self.ledger.acks.lock().expect("nothing panics with this lock").clone()
     }

@@ -9,7 +9,7 @@ use parlance_benches::checker::{Fate, Sent, digest};
 use parlance_client::connection::Sender;
 use parlance_client::{Change, ClientError, Http};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{Ack, By, Person};
@@ -18,10 +18,6 @@ use super::{Ack, By, Person};
 const BESIDE_EACH_OTHER: usize = 8;
 /// Before a request that was not answered is repeated, where the server names no pause.
 const REPEAT: Duration = Duration::from_millis(50);
-
-/// Between two tries of somebody who presses, and how long one may take.
-const PRESS: Duration = Duration::from_millis(25);
-const PRESS_WAIT: Duration = Duration::from_secs(5);
 
 /// How somebody writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +47,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.ledger.over.load(Ordering::Relaxed)
     }
 
     /// The answer to a message, at the time when it comes.
-    fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
+    pub(super) fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
         let fate = fate(answer);
         if matches!(fate, Fate::Acked(_)) {
             let (room, begun, acked) = (self.room, message.begun, Instant::now());
@@ -66,53 +62,14 @@ impl Writer {
         fate
     }
 
-    fn sent(&self, message: &Message, fate: Fate, order: Option<u64>) -> Sent {
+    pub(super) fn sent(&self, message: &Message, fate: Fate, order: Option<u64>) -> Sent {
         let (key, body) = (message.key, digest(message.body.as_bytes()));
         Sent { room: self.room, sender: self.person.id, key, body, fate, order }
     }
 
-    fn message(&self, verb: &str, number: u64) -> Message {
+    pub(super) fn message(&self, verb: &str, number: u64) -> Message {
         let body = format!("{} {verb} {number}", self.person.name);
         Message { key: Uuid::now_v7(), body, begun: Instant::now(), by: By::Client }
-    }
-
-    /// One message that goes to each of these nodes again and again, whatever pause it asks for,
-    /// until one of them acknowledges it: how soon the room accepts, for whoever asks the right way.
-    pub(crate) async fn presses(self, places: Vec<Http>) -> Vec<Sent> {
-        let message = Message { by: By::Press, ..self.message("presses", 0) };
-        let mut tries = JoinSet::new();
-        for http in places {
-            let (token, room) = (self.person.token.clone(), self.room);
-            let (key, body) = (message.key, message.body.clone());
-            tries.spawn(async move {
-                loop {
-                    let sent = http.send(&token, room, key, &body);
-                    match timeout(PRESS_WAIT, sent).await {
-                        Ok(Err(error)) if !error.can_repeat() => return Err(error),
-                        Ok(Ok(posted)) => return Ok(posted.seq),
-                        Ok(Err(_)) | Err(_) => sleep(PRESS).await,
-                    }
-                }
-            });
-        }
-        let first = tries.join_next().await.expect("there is a node to ask");
-        let fate = self.answered(&message, first.expect("a try does not panic"));
-        vec![self.sent(&message, fate, None)]
-    }
-
-    /// One message after the other to a node, at this pace and for this long.
-    pub(crate) async fn hurries(self, http: Http, pace: Duration, lasting: Duration) -> Vec<Sent> {
-        let until = Instant::now() + lasting;
-        let mut all = Vec::new();
-        while Instant::now() < until && !self.is_over() {
-            let message = Message { by: By::Press, ..self.message("hurries", 0) };
-            let (token, room, key) = (&self.person.token, self.room, message.key);
-            let answer = post(&http, token, room, key, &message.body).await;
-            let fate = self.answered(&message, answer);
-            all.push(self.sent(&message, fate, None));
-            sleep(pace).await;
-        }
-        all
     }
 
     pub(super) async fn write(self, how: Talker, sender: Sender, http: Http) -> Vec<Sent> {
@@ -184,11 +141,11 @@ impl Writer {
     }
 }
 
-struct Message {
-    key: Uuid,
-    body: String,
-    begun: Instant,
-    by: By,
+pub(super) struct Message {
+    pub(super) key: Uuid,
+    pub(super) body: String,
+    pub(super) begun: Instant,
+    pub(super) by: By,
 }
 
 impl Message {
@@ -197,7 +154,7 @@ impl Message {
     }
 }
 
-async fn post(
+pub(super) async fn post(
     http: &Http,
     token: &str,
     room: Uuid,
