@@ -109,13 +109,15 @@ pub const PEER_ANSWER_WAIT: Duration = Duration::from_secs(12);
 /// How long a room's owner takes to say whether a node follows it, before it is told again: it may
 /// have to open the room first, and an answer may be lost.
 pub const FOLLOW_ANSWER_WAIT: Duration = Duration::from_secs(3);
-/// Requests of one node that wait while their shards move. One more is refused with `busy`.
+/// Requests of one node that wait while their shards move or have no owner that can be reached. One
+/// more is refused with `busy`.
 pub const HELD_REQUESTS_MAX: usize = 16_384;
 /// Bytes of bodies in them: many short messages, or some hundred of the longest.
 pub const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a request waits while its shard moves before its client is told to repeat it.
 pub const HELD_MAX: Duration = Duration::from_secs(2);
-/// `retry_after` of a request that came while its room was moving.
+/// `retry_after` of a request whose room was moving, or lost its owner: soon, because then it
+/// waits for the next owner.
 pub const MOVED_RETRY: Duration = Duration::from_millis(100);
 
 /// Events that wait in one lane. Full means `busy`. A lane commits 512 at a time, so this is

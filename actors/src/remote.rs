@@ -58,8 +58,14 @@ pub(crate) struct Remote {
 
 /// What the requester of a room that moved is told. Its session keeps the order of its sends.
 pub(crate) fn moved() -> Refusal {
-    Refusal::unavailable("the room is moving; repeat with the same key")
+    Refusal::unavailable("the room has no owner here now; repeat with the same key")
         .retry_after(limits::MOVED_RETRY)
+}
+
+/// What the requester of a room is told whose node ended or cannot be reached: soon again, because
+/// then the request waits here for the next owner.
+pub(crate) fn cut_off(why: &'static str) -> Refusal {
+    Refusal::unavailable(why).retry_after(limits::MOVED_RETRY)
 }
 
 impl Remote {
@@ -80,6 +86,11 @@ impl Remote {
 
     pub(crate) fn peers(&self) -> &Arc<dyn Peers> {
         &self.peers
+    }
+
+    /// Whether a request for a room would get on its way to its owner now.
+    fn reaches(&self, owner: NodeId, at: RoomRef) -> bool {
+        self.peers.reaches(owner, Channel::of_room(at))
     }
 
     fn send(&self, to: NodeId, channel: Channel, envelope: &Envelope) -> Result<(), NotSent> {
@@ -105,7 +116,7 @@ impl Remote {
         if let Err(error) = self.peers.send_in(round, owner, channel, envelope.encode()) {
             // Entered before it was sent, so that no answer can come too early.
             let refusal = match error {
-                NotSent::NoWay => Refusal::unavailable("the room's node cannot be reached now"),
+                NotSent::NoWay => cut_off("the room's node cannot be reached now"),
                 NotSent::Interrupted => moved(),
                 NotSent::TooLarge => Refusal::internal(),
             };

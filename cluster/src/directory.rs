@@ -8,6 +8,7 @@
 //! (`log.redb`), its mark (`log.mark`) and the newest snapshot.
 
 mod answers;
+mod campaign;
 mod command;
 mod config;
 mod core;
@@ -157,7 +158,7 @@ impl RaftDirectory {
             began: Instant::now(),
             load: Mutex::default(),
             loads: Mutex::default(),
-            alive: Mutex::default(),
+            alive: watch::Sender::new(None),
             incoming: Mutex::default(),
         });
         let (cancel, tasks) = (CancellationToken::new(), JoinSet::new());
@@ -213,7 +214,14 @@ impl RaftDirectory {
 
     /// Says who gossip believes to be alive. It never takes a lease from a node that renews.
     pub fn believe(&self, alive: BTreeSet<NodeId>) {
-        *self.core.alive.lock() = Some(alive);
+        let alive = Some(alive);
+        self.core.alive.send_if_modified(|known| {
+            let differs = *known != alive;
+            if differs {
+                *known = alive;
+            }
+            differs
+        });
     }
 
     /// Ends Raft, makes the log durable, closes the files and gives the data directory back.

@@ -63,9 +63,23 @@ pub(crate) const JOIN_WAIT: Duration = Duration::from_secs(60);
 pub(crate) const RETURN_WAIT: Duration = Duration::from_secs(1);
 /// How often the leader looks at nodes and shards.
 pub(crate) const DRIVER_TICK: Duration = Duration::from_millis(250);
+/// A leader's look that comes so late says that this node stood still: what it did not hear
+/// meanwhile is no silence of others.
+pub(crate) const DRIVER_STALL: Duration = Duration::from_millis(500);
+/// How much later than the one before each voter stands for election when gossip says that the
+/// leader is dead: longer than an election takes on a LAN, with its two writes to a disk.
+pub(crate) const CAMPAIGN_STAGGER: Duration = Duration::from_millis(300);
+/// How often a voter stands while nobody is elected: the former leader's lease with others may have
+/// had to run out first.
+pub(crate) const CAMPAIGN_AGAIN: Duration = Duration::from_millis(250);
+/// How often the leader's task looks while it waits for a quorum, an election or a doubted node.
+pub(crate) const DRIVER_TICK_SOON: Duration = Duration::from_millis(50);
 /// How long an owner may take to release a moving shard before it is moved without it. Senders are
 /// held 2 s of it.
 pub(crate) const RELEASE_WAIT: Duration = Duration::from_secs(3);
+/// How much sooner than usual a renewal that failed is repeated: a leader that was just elected has
+/// no quorum for a moment.
+pub(crate) const RENEWALS_AFTER_A_FAILED_ONE: u32 = 5;
 /// How late a node's renewal may come in. Longer than any call takes: after that a node with a
 /// lower count of lives has lost its count, and is not a former life.
 pub(crate) const LATE_RENEWAL: Duration = Duration::from_secs(10);

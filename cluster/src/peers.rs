@@ -188,6 +188,11 @@ impl Peers for DataLinks {
         peers.get(&to).ok_or(NotSent::NoWay)?.link(channel).outlet.send(frame)
     }
 
+    fn reaches(&self, to: NodeId, channel: Channel) -> bool {
+        let peers = self.shared.peers.read();
+        peers.get(&to).is_some_and(|peer| peer.link(channel).outlet.is_open())
+    }
+
     fn round(&self, to: NodeId, channel: Channel) -> Round {
         let peers = self.shared.peers.read();
         peers.get(&to).map_or(Round(0), |peer| peer.link(channel).outlet.round())

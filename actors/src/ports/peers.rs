@@ -81,6 +81,10 @@ pub trait Peers: Send + Sync + 'static {
     /// [`NotSent`].
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent>;
 
+    /// Whether a frame to this node would be taken on this channel now, as far as its fill does not
+    /// speak against it.
+    fn reaches(&self, to: NodeId, channel: Channel) -> bool;
+
     /// The present round of a channel, to be shown to [`send_in`](Self::send_in).
     fn round(&self, to: NodeId, channel: Channel) -> Round;
 
@@ -145,6 +149,10 @@ impl Peers for Alone {
 
     fn send(&self, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
         Err(NotSent::NoWay)
+    }
+
+    fn reaches(&self, _: NodeId, _: Channel) -> bool {
+        false
     }
 
     fn round(&self, _: NodeId, _: Channel) -> Round {

@@ -80,7 +80,11 @@ impl World {
     /// Gives the request back when nobody takes it now.
     fn dispatch(self: &Arc<Self>, meta: &Arc<RoomMeta>, mut message: RoomMsg) -> Option<RoomMsg> {
         let shard = meta.at().shard();
-        let route = self.route(shard);
+        let route = match self.route(shard) {
+            // It may have ended: then its shards have another owner in a moment.
+            Route::Peer(owner) if !self.remote.reaches(owner, meta.at()) => Route::Nobody,
+            route => route,
+        };
         if route != Route::Nobody
             && let RoomMsg::Post(post) = &mut message
             && let Some(owned) = self.directory.ownership(shard)
@@ -102,6 +106,11 @@ impl World {
 
     fn let_go(self: &Arc<Self>, shard: ShardId) {
         self.held.release(shard, |meta, message| self.dispatch(meta, message));
+    }
+
+    fn let_all_go(self: &Arc<Self>) {
+        let waiting: Vec<ShardId> = self.held.shards().collect();
+        waiting.into_iter().for_each(|shard| self.let_go(shard));
     }
 
     /// Follows again what is followed on a way that was interrupted.
@@ -233,11 +242,10 @@ pub(crate) async fn follow_shards(world: Arc<World>, mut changed: watch::Receive
         tokio::select! {
             ended = changed.changed() => if ended.is_err() { return },
             // Wanted rooms may be reachable now.
-            Ok(()) = live.changed() => {}
+            Ok(()) = live.changed() => world.let_all_go(),
             () = world.remote.stirred.notified() => {}
             _ = tick.tick() => {
-                let waiting: Vec<ShardId> = world.held.shards().collect();
-                waiting.into_iter().for_each(|shard| world.let_go(shard));
+                world.let_all_go();
                 world.held.expire();
                 world.remote.follow_unanswered();
                 world.remote.pending.expire();

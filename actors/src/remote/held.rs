@@ -1,5 +1,6 @@
-//! Requests that wait while nobody takes them: their shard is moving, or nobody serves it now.
-//! In order, for at most [`limits::HELD_MAX`], and bounded in number and bytes; then they are told to come again.
+//! Requests that wait while nobody takes them: their shard is moving, nobody serves it now, or its
+//! owner cannot be reached. In order, for at most [`limits::HELD_MAX`], and bounded in number and
+//! bytes; then they are told to come again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

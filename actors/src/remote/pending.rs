@@ -142,7 +142,7 @@ impl Pending {
         // In their order, so that the first one of a session leads those behind it.
         ids.sort_unstable();
         for id in ids {
-            self.refuse(id, &Refusal::unavailable("the room's node did not answer"));
+            self.refuse(id, &super::cut_off("the room's node did not answer"));
         }
     }
 

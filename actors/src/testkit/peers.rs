@@ -191,6 +191,15 @@ fn is_interrupted(items: &VecDeque<Item>) -> bool {
     items.iter().any(|item| matches!(item, Item::Interruption))
 }
 
+impl MemoryPeers {
+    fn has_way(&self, to: NodeId) -> bool {
+        let links = self.mesh.links.lock();
+        let pair = (self.node.min(to), self.node.max(to));
+        let is_there = to != self.node && links.live.contains_key(&to);
+        is_there && !links.cut.contains(&pair) && links.lives.get(&self.node) == Some(&self.life)
+    }
+}
+
 impl Peers for MemoryPeers {
     fn live(&self) -> watch::Receiver<Arc<Live>> {
         let links = self.mesh.links.lock();
@@ -201,16 +210,8 @@ impl Peers for MemoryPeers {
     }
 
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent> {
-        {
-            let links = self.mesh.links.lock();
-            let pair = (self.node.min(to), self.node.max(to));
-            let is_there = to != self.node && links.live.contains_key(&to);
-            if !is_there
-                || links.cut.contains(&pair)
-                || links.lives.get(&self.node) != Some(&self.life)
-            {
-                return Err(NotSent::NoWay);
-            }
+        if !self.has_way(to) {
+            return Err(NotSent::NoWay);
         }
         // Both directions exist from the first frame on, so that both ends can be told.
         let back = self.mesh.way_made(to, self.node, channel);
@@ -234,6 +235,13 @@ impl Peers for MemoryPeers {
             sent.push((to, frame));
         }
         Ok(())
+    }
+
+    fn reaches(&self, to: NodeId, channel: Channel) -> bool {
+        let told = |way: Option<Arc<Way>>| way.is_none_or(|way| !is_interrupted(&way.items.lock()));
+        self.has_way(to)
+            && told(self.mesh.way(to, self.node, channel))
+            && told(self.mesh.way(self.node, to, channel))
     }
 
     fn round(&self, to: NodeId, channel: Channel) -> Round {

@@ -23,6 +23,8 @@ pub(super) struct Wiring {
     data: Arc<DataLinks>,
     loads: Arc<OnceLock<Loads>>,
     said: Said,
+    /// Those that gossip gave up.
+    dead: BTreeSet<NodeId>,
     /// The look-up of names that is under way; one at a time.
     names: JoinSet<Vec<Expected>>,
     /// Ticks since names were last looked up; `None` when they should be at once.
@@ -38,7 +40,8 @@ impl Wiring {
         said: Said,
     ) -> Self {
         let names = JoinSet::new();
-        Self { directory, gossip, data, loads, said, names, looked_up: None }
+        let dead = BTreeSet::new();
+        Self { directory, gossip, data, loads, said, dead, names, looked_up: None }
     }
 
     /// Goes on until it is cancelled.
@@ -63,9 +66,20 @@ impl Wiring {
             }
             let seen = Arc::clone(&view.borrow_and_update());
             let known = Arc::clone(&nodes.borrow_and_update());
+            self.note_deaths(&seen);
             self.tell(&seen, &known);
             self.look_up(&known);
         }
+    }
+
+    /// Says once of each node that gossip gives up that it does.
+    fn note_deaths(&mut self, view: &View) {
+        let dead: BTreeSet<NodeId> =
+            view.nodes().filter(|(_, seen)| !seen.alive).map(|(node, _)| node).collect();
+        for node in dead.difference(&self.dead) {
+            tracing::info!(%node, "gossip believes that a node is dead");
+        }
+        self.dead = dead;
     }
 
     /// What this node does, to the leader and to everybody.

@@ -136,15 +136,20 @@ impl Core {
         let Some(member) = &self.member else {
             return Answer::Failed("this node is alone".into());
         };
-        if !self.leads_within(&self.metrics(), member.leases.lease) {
+        let metrics = self.metrics();
+        if metrics.current_leader != Some(self.identity.node.0) {
             return Answer::NotLeader(self.known_leader());
         }
+        // Heard in any case: a new leader's quorum may be a moment away, and then it judges.
         let Renewal { incarnation, load } = renewal;
         let mut leases = self.leases.lock();
-        if leases.hear(from, incarnation, load, self.now()) {
+        if !leases.hear(from, incarnation, load, self.now()) {
+            return Answer::Refused(format!("node {from} has begun a later life"));
+        }
+        if self.leads_within(&metrics, member.leases.lease) {
             Answer::Renewed(leases.sums())
         } else {
-            Answer::Refused(format!("node {from} has begun a later life"))
+            Answer::Failed("this leader has no quorum".into())
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Core {
     /// What the leader last said of every node.
     pub(super) loads: Mutex<BTreeMap<NodeId, LoadSum>>,
     /// Who is alive, as gossip believes; `None` until it says something.
-    pub(super) alive: Mutex<Option<BTreeSet<NodeId>>>,
+    pub(super) alive: watch::Sender<Option<BTreeSet<NodeId>>>,
     /// The snapshot that a leader is sending.
     pub(super) incoming: Mutex<Option<Incoming>>,
 }

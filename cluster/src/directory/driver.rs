@@ -1,17 +1,21 @@
 //! The leader's task: it looks at nodes and shards every tick, has pure functions decide, and
-//! proposes what they say. On a node that does not lead it does nothing. It waits for its own
+//! proposes what they say. On a node that does not lead it only stands for election when the leader
+//! seems to be dead. It waits for its own
 //! proposals, and Raft never waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{ChangeMembers, RaftMetrics};
 use parlance_actors::vocab::{Epoch, NodeId, ShardId, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::campaign::{Campaign, Electorate};
 use super::command::{Cause, Command};
 use super::core::{Core, within};
 use super::members::Member;
@@ -26,6 +30,9 @@ pub(super) struct Driver {
     member: Member,
     /// The term in which this node leads with a quorum behind it.
     term: Option<u64>,
+    campaign: Campaign,
+    /// The next look should not wait for the usual tick.
+    soon: bool,
     /// Since when each move has been under way.
     moving: BTreeMap<(ShardId, Epoch), Instant>,
     rebalanced: Option<Instant>,
@@ -43,6 +50,8 @@ impl Driver {
             core,
             member,
             term: None,
+            campaign: Campaign::default(),
+            soon: false,
             moving: BTreeMap::new(),
             rebalanced: None,
             counted: None,
@@ -56,16 +65,30 @@ impl Driver {
         let mut ticks = tokio::time::interval(limits::DRIVER_TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shards = self.core.view.shards_changed();
+        let mut alive = self.core.alive.subscribe();
+        let mut server = self.core.raft.server_metrics();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                _ = ticks.tick() => {}
+                due = ticks.tick() => self.note_stall(due.elapsed()),
+                Ok(()) = server.changed() => {}
                 changed = shards.changed() => if changed.is_err() { return },
+                Ok(()) = alive.changed() => {}
             }
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.look() => {}
             }
+            // Counted from here: a look may wait for its proposals, and that is no stall.
+            let soon = std::mem::take(&mut self.soon);
+            ticks.reset_after(if soon { limits::DRIVER_TICK_SOON } else { limits::DRIVER_TICK });
+        }
+    }
+
+    fn note_stall(&self, late: Duration) {
+        if late >= limits::DRIVER_STALL {
+            tracing::debug!(?late, "this node stood still");
+            self.core.leases.lock().stood_still(late, self.core.now());
         }
     }
 
@@ -79,6 +102,10 @@ impl Driver {
         if !leads {
             self.term = None;
             self.counted = None;
+            self.stand(&metrics).await;
+            // Elected, but for the first answers of its quorum.
+            let begins = metrics.current_leader == Some(self.core.identity.node.0);
+            self.soon = begins || self.campaign.is_on();
             return;
         }
         if self.term != Some(metrics.current_term) {
@@ -91,15 +118,29 @@ impl Driver {
         }
         self.count_moves();
         let (live, lost) = self.judge();
+        self.soon = self.doubts_any(&live);
         self.change_membership(&metrics, &live, lost);
         self.place(self.plan(&live)).await;
+    }
+
+    /// Stands for election in the place of a leader that seems to be dead.
+    async fn stand(&mut self, metrics: &RaftMetrics<Types>) {
+        let voters = metrics.membership_config.membership().voter_ids().map(NodeId).collect();
+        let (own, leader) = (self.core.identity.node, metrics.current_leader.map(NodeId));
+        let alive = self.core.alive.borrow().clone();
+        let group = Electorate { own, leader, voters: &voters, alive: alive.as_ref() };
+        if self.campaign.stands(group, self.core.now()) {
+            tracing::debug!(?leader, "this node stands for election");
+            // With the question whether it could win. Raft's end is told elsewhere.
+            let _ = self.core.raft.trigger().elect(true).await;
+        }
     }
 
     /// Who has a lease, and who has been without one for so long that it is given up.
     fn judge(&self) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
         let nodes: BTreeSet<NodeId> =
             self.core.view.state.read().nodes().map(|(id, _)| id).collect();
-        let alive = self.core.alive.lock().clone();
+        let alive = self.core.alive.borrow().clone();
         let doubted = |node: &NodeId| alive.as_ref().is_some_and(|alive| !alive.contains(node));
         let own = self.core.identity.node;
         let timing = &self.member.leases;
@@ -115,6 +156,13 @@ impl Driver {
         let lost = lost.collect();
         drop(leases);
         (live, lost)
+    }
+
+    /// Whether a node that gossip doubts is still believed.
+    fn doubts_any(&self, live: &BTreeSet<NodeId>) -> bool {
+        let (own, alive) = (self.core.identity.node, self.core.alive.borrow());
+        let doubted = |node: &NodeId| alive.as_ref().is_some_and(|alive| !alive.contains(node));
+        live.iter().any(|node| *node != own && doubted(node))
     }
 
     fn change_membership(

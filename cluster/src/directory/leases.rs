@@ -26,9 +26,17 @@ struct Heard {
 }
 
 impl Leases {
-    /// This node begins to lead, or has its quorum back: everybody gets a fresh full lease.
+    /// This node begins to lead, or has its quorum back: everybody gets a fresh lease.
     pub(super) fn begin(&mut self, now: Duration) {
         self.since = now;
+    }
+
+    /// This node stood still for so long: others may have said something that it has yet to read.
+    pub(super) fn stood_still(&mut self, late: Duration, now: Duration) {
+        self.since = (self.since + late).min(now);
+        for heard in self.heard.values_mut() {
+            heard.at = (heard.at + late).min(now);
+        }
     }
 
     /// A node renewed. A former life of it, whose message came late, does not count. A node whose
@@ -68,7 +76,8 @@ impl Leases {
     }
 
     /// Whether a node is to be believed. Doubts of gossip alone never end a lease: the node must
-    /// also have been silent.
+    /// also have been silent. One that gossip doubted already and that says nothing to a new leader
+    /// has less time: those that live renew as soon as they hear of another leader.
     pub(super) fn holds(
         &self,
         node: NodeId,
@@ -76,7 +85,12 @@ impl Leases {
         timing: &LeaseTiming,
         now: Duration,
     ) -> bool {
-        let lease = if doubted { timing.lease_if_doubted } else { timing.lease };
+        let heard = self.heard.get(&node).is_some_and(|heard| heard.at >= self.since);
+        let lease = match (doubted, heard) {
+            (false, _) => timing.lease,
+            (true, true) => timing.lease_if_doubted,
+            (true, false) => timing.renew.min(timing.lease_if_doubted),
+        };
         self.silence(node, now) < lease
     }
 
@@ -113,6 +127,33 @@ mod tests {
         leases.begin(at(10_000));
         assert!(leases.holds(NODE, false, &timing, at(12_999)));
         assert!(!leases.holds(NODE, false, &timing, at(13_000)));
+    }
+
+    #[test]
+    fn whom_gossip_doubts_has_one_renewal_to_be_heard_by_a_new_leader() {
+        let timing = LeaseTiming::default();
+        let mut leases = Leases::default();
+        assert!(leases.hear(NODE, 1, LoadReport::default(), at(9_000)));
+        leases.begin(at(10_000));
+        assert!(leases.holds(NODE, true, &timing, at(10_499)));
+        assert!(!leases.holds(NODE, true, &timing, at(10_500)), "it says nothing");
+        assert!(leases.hear(NODE, 1, LoadReport::default(), at(10_100)));
+        assert!(leases.holds(NODE, true, &timing, at(11_299)), "it renews");
+        assert!(!leases.holds(NODE, true, &timing, at(11_300)));
+    }
+
+    #[test]
+    fn the_time_in_which_the_leader_stood_still_is_no_silence_of_others() {
+        let timing = LeaseTiming::default();
+        let mut leases = Leases::default();
+        leases.begin(at(1_000));
+        assert!(leases.hear(NODE, 1, LoadReport::default(), at(10_000)));
+        leases.stood_still(at(2_000), at(12_500));
+        assert_eq!(leases.silence(NODE, at(12_500)), at(500));
+        assert!(leases.holds(NODE, true, &timing, at(13_199)));
+        assert!(!leases.holds(NODE, true, &timing, at(13_200)));
+        leases.stood_still(at(60_000), at(14_000));
+        assert_eq!(leases.silence(NODE, at(14_000)), at(0), "never more than all of it");
     }
 
     #[test]

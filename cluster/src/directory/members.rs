@@ -84,7 +84,8 @@ impl fmt::Debug for Member {
 /// How leases keep time. They decide on availability only: fences keep two owners from hurting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTiming {
-    /// How often a node renews.
+    /// How often a node renews. A new leader gives up after this long whom gossip gave up before and
+    /// who does not renew with it.
     pub renew: Duration,
     /// How long a node is believed to be there without renewing.
     pub lease: Duration,

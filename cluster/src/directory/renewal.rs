@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use parlance_actors::vocab::NodeId;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::Core;
 use super::members::Member;
 use super::wire::{Answer, Ask, Renewal};
+use crate::limits;
 
 /// Renews until it is cancelled, or until Raft has ended: the leader would go on believing in a node
 /// that learns of nothing any more.
@@ -26,16 +28,24 @@ async fn renew_again_and_again(core: &Core, member: &Member) -> Infallible {
     let mut ticks = tokio::time::interval(member.leases.renew);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed: Option<Instant> = None;
+    let mut asked_of = None;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // A new leader gives nobody long to say that it is there.
+            () = other_leader(core, asked_of) => {}
+        }
+        asked_of = core.leader();
         // The lease counts from the question, not from the answer: the leader counts from between.
         let asked = Instant::now();
-        let asking = renew(core, member);
+        let asking = renew(core, member, asked_of);
         tokio::pin!(asking);
         let answered = loop {
             let ends = renewed.map(|renewed| renewed + member.leases.lease);
             tokio::select! {
                 answered = &mut asking => break answered,
+                // The former one may never answer.
+                () = other_leader(core, asked_of) => break false,
                 () = tokio::time::sleep_until(ends.unwrap_or(asked)), if ends.is_some() => {
                     renewed = None;
                     hold(core, false);
@@ -44,6 +54,9 @@ async fn renew_again_and_again(core: &Core, member: &Member) -> Infallible {
         };
         if answered {
             renewed = Some(asked);
+            ticks.reset();
+        } else {
+            ticks.reset_after(member.leases.renew / limits::RENEWALS_AFTER_A_FAILED_ONE);
         }
         hold(core, renewed.is_some_and(|renewed| renewed.elapsed() < member.leases.lease));
     }
@@ -61,12 +74,27 @@ fn hold(core: &Core, held: bool) {
     metrics::gauge!("parlance_shards_owned").set(owned as f64);
 }
 
+/// Waits until another node leads than this one.
+async fn other_leader(core: &Core, than: Option<NodeId>) {
+    let mut metrics = core.raft.server_metrics();
+    loop {
+        let leader = metrics.borrow_watched().current_leader.map(NodeId);
+        if leader.is_some() && leader != than {
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            // Raft has ended.
+            return std::future::pending().await;
+        }
+    }
+}
+
 /// Whether the leader, which may be this node, heard of this node now.
-async fn renew(core: &Core, member: &Member) -> bool {
+async fn renew(core: &Core, member: &Member, leader: Option<NodeId>) -> bool {
     let metrics = core.metrics();
     let own = core.identity.node;
     let load = core.load.lock().clone();
-    let Some(leader) = metrics.current_leader.map(NodeId) else { return false };
+    let Some(leader) = leader else { return false };
     if leader == own {
         if !core.leads_within(&metrics, member.leases.lease) {
             return false;

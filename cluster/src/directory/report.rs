@@ -30,7 +30,7 @@ impl RaftDirectory {
 
     fn node_reports(&self) -> Vec<NodeReport> {
         let loads = self.core.loads.lock().clone();
-        let alive = self.core.alive.lock().clone();
+        let alive = self.core.alive.borrow().clone();
         let own = LoadSum::of(&self.core.load.lock());
         let state = self.view.state.read();
         let report = |(id, record): (NodeId, &super::state::NodeRecord)| {

@@ -16,6 +16,7 @@ mod back_off;
 mod changes;
 mod drive;
 mod feed;
+mod pulse;
 mod socket;
 
 pub use changes::Change;

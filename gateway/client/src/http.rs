@@ -171,7 +171,11 @@ impl Http {
             enc: false,
         };
         let path = format!("/api/rooms/{room}/messages");
-        read(&self.call("POST", &path, Some(token), Some(&message)).await?)
+        let called = self.call("POST", &path, Some(token), Some(&message));
+        match timeout(limits::ANSWER_WAIT, called).await {
+            Ok(answered) => read(&answered?),
+            Err(_) => Err(ClientError::Unreachable("the answer took too long".into())),
+        }
     }
 
     /// The page of a room's history right after `after`; 0 starts at the beginning.

@@ -22,8 +22,15 @@ pub const UPDATES_MAX: usize = 1_024;
 pub const PAGE_EVENTS: u16 = 200;
 /// Rooms in one subscribe frame: the largest that the server takes.
 pub const SUBSCRIBE_ROOMS_MAX: usize = 200;
-/// How long an answer may take before the socket counts as dead: above the server's own 10 s.
+/// How long the answer to a change may take before its way counts as dead: above the server's own
+/// 10 s, or 12 s when the room is on another node.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// An answer that is later than this, on a socket that says nothing else, has the server asked for a
+/// sign of life. Most answers are, by far, not.
+pub const LIFE_AFTER: Duration = Duration::from_secs(2);
+/// How long a sign of life may take. A server that has nothing else to do for it answers at once;
+/// this is for slow ways and busy machines.
+pub const LIFE_WAIT: Duration = Duration::from_secs(4);
 /// A write that the server does not take for this long ends the socket.
 pub const WRITE_WAIT: Duration = Duration::from_secs(15);
 /// The first pause before connecting again.
@@ -36,4 +43,5 @@ pub const BYE_MAX: Duration = Duration::from_secs(60);
 pub const RETRY_WAIT: Duration = Duration::from_millis(500);
 
 const _: () = assert!(IN_FLIGHT_MAX <= CHANGES_MAX);
+const _: () = assert!(LIFE_AFTER.as_millis() + LIFE_WAIT.as_millis() < ANSWER_WAIT.as_millis());
 const _: () = assert!(PAGE_EVENTS as usize <= UPDATES_MAX);

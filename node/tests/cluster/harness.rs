@@ -8,6 +8,7 @@ pub(crate) mod disk;
 pub(crate) mod door;
 pub(crate) mod fleet;
 pub(crate) mod holds;
+pub(crate) mod losses;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod scene;

@@ -1,6 +1,7 @@
 //! Nodes that end without a word: processes killed, machines that lose their power.
 
 use crate::harness::scene::{LARGE, SMALL, Scene, Shape};
+use crate::tools::setting;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_node_may_be_killed_under_load() {
@@ -22,6 +23,31 @@ async fn any_node_is_killed(shape: Shape, rounds: u64, seconds: u64, seed: u64) 
         scene.for_seconds(seconds).await;
         scene.fleet.nodes[place].start();
         scene.for_seconds(seconds).await;
+        scene.talk.goes_on(20).await;
+    }
+    scene.end().await;
+}
+
+/// Every other one is the Raft leader. The figures are printed; PARLANCE_TEST_ROUNDS says how many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: make soak"]
+async fn kills_of_the_leader_and_of_others_are_measured() {
+    let Some(mut scene) = Scene::open(SMALL, 0x5EED_0126).await else { return };
+    for round in 0..setting("PARLANCE_TEST_ROUNDS", 6) {
+        let leader = scene.fleet.leader().await;
+        let others = 1 + round / 2 % 2;
+        let place = if round % 2 == 0 { leader } else { leader + usize::from(others) };
+        let place = place % SMALL.nodes;
+        // Not always at the same moment between two renewals, probes or heartbeats.
+        tokio::time::sleep(scene.chance.millis_below(1_000)).await;
+        scene.kill9(place).await;
+        scene.accepts_again().await;
+        // Clients are measured too, and need a little longer.
+        scene.for_seconds(3).await;
+        scene.print_last_loss();
+        scene.fleet.start().await;
+        let rooms = scene.town.rooms.clone();
+        scene.fleet.spread(&rooms).await;
         scene.talk.goes_on(20).await;
     }
     scene.end().await;
@@ -62,6 +88,7 @@ async fn a_machine_that_loses_its_power_is_taken_over_although_nobody_hears_it_g
         let mut others = scene.fleet.hosts_but(place);
         others.push(scene.fleet.database_host.clone());
         scene.fleet.nodes[place].loses_power(&others).await;
+        scene.press();
         scene.for_seconds(15).await;
         scene.fleet.heal().await;
         scene.talk.goes_on(50).await;

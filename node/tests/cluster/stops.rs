@@ -47,8 +47,10 @@ async fn leaders_stand_still(shape: Shape, seconds: &[u64], seed: u64) {
 async fn stands_still(scene: &mut Scene, place: usize, seconds: u64) {
     scene.remember_loss(place).await;
     scene.fleet.nodes[place].stop();
+    scene.press();
     scene.for_seconds(seconds).await;
     println!("it stood still for {seconds} s; {} acks", scene.talk.acked());
+    scene.print_last_loss();
     scene.fleet.nodes[place].go_on();
     scene.talk.goes_on(50).await;
 }

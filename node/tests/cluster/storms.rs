@@ -1,12 +1,14 @@
-//! Bad weather between the nodes, and clocks that disagree.
+//! Bad weather between the nodes, machines that are busy, and clocks that disagree.
 
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use crate::harness::fleet::Fleet;
 use crate::harness::network::Network;
 use crate::harness::node::{CONTROL_PORT, DATA_PORT};
 use crate::harness::scene::{SMALL, Scene};
 use crate::harness::weather::{PacketProxy, Sky, Weather};
+use crate::tools::setting;
 use crate::town::Chance;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,6 +47,53 @@ async fn detours(fleet: &Fleet, sky: &Sky) -> Vec<PacketProxy> {
         }
     }
     proxies
+}
+
+/// For PARLANCE_TEST_MINUTES, a tenth of all packets between nodes is lost and every core is busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: make soak"]
+async fn no_shard_is_taken_over_for_a_tenth_of_loss_and_busy_cores() {
+    let Some(scene) = Scene::open(SMALL, 0x5EED_0182).await else { return };
+    let minutes = setting("PARLANCE_TEST_MINUTES", 2);
+    let before = scene.fleet.newest_epoch().await;
+    for (place, node) in scene.fleet.nodes.iter().enumerate() {
+        for other in scene.fleet.hosts_but(place) {
+            node.host.loses_packets_of(&other, 10);
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let busy: Vec<Busy> = (0..cores).map(|_| Busy::start(minutes)).collect();
+    for minute in 0..minutes {
+        println!("minute {minute}: {} acks", scene.talk.acked());
+        for _ in 0..4 {
+            scene.for_seconds(15).await;
+            scene.must_have_moved_for_no_death(before).await;
+        }
+    }
+    drop(busy);
+    scene.fleet.print_log_counts(&["this node leads", "gossip believes that a node is dead"]);
+    scene.end().await;
+}
+
+/// A process that keeps one core busy. It is ended when dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn start(minutes: u16) -> Self {
+        // The kernel ends it after so much time of a core, should nobody be left to do it.
+        let seconds = 60 * (u32::from(minutes) + 2);
+        let work = format!("ulimit -t {seconds}; while :; do :; done");
+        let child = Command::new("sh").args(["-c", &work]).stdin(Stdio::null()).spawn();
+        Self(child.expect("a shell starts"))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // It has ended already when its time was over.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The library that Debian's libfaketime brings for programs with several threads.

@@ -15,6 +15,11 @@ use crate::town::Chance;
 
 const PORT: u16 = 7701;
 
+/// How often or how long a test does something: what the environment says, or else this.
+pub(crate) fn setting(name: &str, usual: u16) -> u16 {
+    std::env::var(name).map_or(usual, |text| text.parse().expect("a small number"))
+}
+
 /// A UDP socket on a host. A thread goes there to open it; the socket stays there for good.
 fn socket(host: &Host, port: u16) -> UdpSocket {
     let (path, address) = (host.path(), SocketAddr::from((host.address, port)));

@@ -43,6 +43,18 @@ pub(crate) struct Ack {
     pub(crate) key: Uuid,
     pub(crate) begun: std::time::Instant,
     pub(crate) acked: std::time::Instant,
+    /// By whom it was sent: somebody who uses the service, or a measurement.
+    pub(crate) by: By,
+}
+
+/// Who sent a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum By {
+    /// Somebody who reaches the service as clients do, and waits as long as it asks.
+    Client,
+    /// Somebody who asks the nodes themselves, all the time; see [`Writer::presses`].
+    #[allow(dead_code, reason = "only the cluster's tests measure")]
+    Press,
 }
 
 /// What somebody heard of a room.
@@ -233,6 +245,19 @@ impl Talk {
         acks.iter().filter(|ack| these(ack)).count() as u64
     }
 
+    /// How many rooms took the message of a [`By::Press`] so far.
+    #[allow(dead_code, reason = "only the cluster's tests measure")]
+    pub(crate) fn pressed(&self) -> usize {
+        let acks = self.ledger.acks.lock().expect("nothing panics with this lock");
+        acks.iter().filter(|ack| ack.by == By::Press).count()
+    }
+
+    /// What was acknowledged so far.
+    #[allow(dead_code, reason = "only the cluster's tests measure")]
+    pub(crate) fn acks(&self) -> Vec<Ack> {
+        self.ledger.acks.lock().expect("nothing panics with this lock").clone()
+    }
+
     /// Waits for this many more acks.
     pub(crate) async fn goes_on(&self, more: u64) {
         let goal = self.acked() + more;
@@ -266,8 +291,9 @@ impl Talk {
             }
         }
         let acks = std::mem::take(&mut *self.ledger.acks.lock().expect("nobody writes any more"));
-        let longest = acks.iter().max_by_key(|ack| ack.acked - ack.begun);
-        if let Some(Ack { room, sender, key, begun, acked }) = longest {
+        let of_clients = acks.iter().filter(|ack| ack.by == By::Client);
+        let longest = of_clients.max_by_key(|ack| ack.acked - ack.begun);
+        if let Some(Ack { room, sender, key, begun, acked, .. }) = longest {
             let (took, of) = (*acked - *begun, acks.len());
             println!(
                 "longest from first send to ack: {took:?} of {of}, {key} in {room} by {sender}"

@@ -3,6 +3,8 @@
 
 mod chance;
 mod front;
+#[allow(dead_code, reason = "only the cluster's tests measure how soon a room accepts")]
+mod press;
 pub(crate) mod talk;
 mod verdict;
 mod writer;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 
 pub(crate) use chance::Chance;
 pub(crate) use front::Front;
-pub(crate) use talk::{Ack, Talk};
+pub(crate) use talk::{Ack, By, Talk};
 pub(crate) use verdict::{small_damage_is_found, verdict};
 pub(crate) use writer::{Pace, Talker, Writer};
 

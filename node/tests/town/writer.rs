@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Ack, Person};
+use super::{Ack, By, Person};
 
 /// Changes of one writer that are under way at once.
 const BESIDE_EACH_OTHER: usize = 8;
@@ -62,33 +62,34 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.ledger.over.load(Ordering::Relaxed)
     }
 
     /// The answer to a message, at the time when it comes.
-    fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
+    pub(super) fn answered(&self, message: &Message, answer: Result<u64, ClientError>) -> Fate {
         let fate = fate(answer);
         if matches!(fate, Fate::Acked(_)) {
             let Self { room, person, .. } = self;
             let (room, sender, key) = (*room, person.id, message.key);
-            let ack = Ack { room, sender, key, begun: message.begun, acked: Instant::now() };
+            let (begun, acked, by) = (message.begun, Instant::now(), message.by);
+            let ack = Ack { room, sender, key, begun, acked, by };
             self.ledger.acks.lock().expect("nothing panics with this lock").push(ack);
         }
         fate
     }
 
-    fn sent(&self, message: &Message, fate: Fate, order: Option<u64>) -> Sent {
+    pub(super) fn sent(&self, message: &Message, fate: Fate, order: Option<u64>) -> Sent {
         let (key, body) = (message.key, digest(message.body.as_bytes()));
         Sent { room: self.room, sender: self.person.id, key, body, fate, order }
     }
 
-    fn message(&self, verb: &str, number: u64) -> Message {
+    pub(super) fn message(&self, verb: &str, number: u64) -> Message {
         let mut body = format!("{} {verb} {number}", self.person.name);
         while body.len() < self.pace.body_bytes {
             body.push_str(" and so on");
         }
-        Message { key: Uuid::now_v7(), body, begun: Instant::now() }
+        Message { key: Uuid::now_v7(), body, begun: Instant::now(), by: By::Client }
     }
 
     pub(super) async fn write(self, how: Talker, sender: Sender, http: Http) -> Vec<Sent> {
@@ -160,10 +161,11 @@ impl Writer {
     }
 }
 
-struct Message {
-    key: Uuid,
-    body: String,
-    begun: Instant,
+pub(super) struct Message {
+    pub(super) key: Uuid,
+    pub(super) body: String,
+    pub(super) begun: Instant,
+    pub(super) by: By,
 }
 
 impl Message {
@@ -172,7 +174,7 @@ impl Message {
     }
 }
 
-async fn post(
+pub(super) async fn post(
     http: &Http,
     token: &str,
     room: Uuid,

@@ -476,3 +476,38 @@ async fn a_node_that_lost_its_cluster_still_shows_history_to_members() {
     assert_eq!(page.as_of, Seq(3));
     assert_eq!(read(&bob).await.expect_err("no member").code, Code::NotFound);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_send_to_a_room_whose_node_ended_waits_for_the_next_owner() {
+    let mut cluster = Cluster::start(3).await;
+    let ann = cluster.nodes[1].user("ann").await;
+    let room = cluster.nodes[0].room(&ann, "r", RoomKind::Public).await;
+    cluster.nodes[1].say(&ann, room, "before").await.expect("posted");
+    cluster.end(1);
+    // The other end is told of the interruption first.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waiting = cluster.nodes[1].say(&ann, room, "waits");
+    let taken_over = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.assign(room, 3);
+    };
+    let (posted, ()) = tokio::join!(waiting, taken_over);
+    assert_eq!(posted.expect("it was never refused").seq, Seq(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_on_a_way_that_is_cut_waits_until_it_is_healed_and_not_for_ever() {
+    let cluster = Cluster::start(2).await;
+    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+    let ann = one.user("ann").await;
+    let room = one.room(&ann, "r", RoomKind::Public).await;
+    cluster.mesh.cut(NodeId(1), NodeId(2));
+    let refused = two.say(&ann, room, "too long").await.expect_err("nobody heals it");
+    assert_eq!((refused.code, refused.retry_after), (Code::Unavailable, Some(limits::MOVED_RETRY)));
+    let heal = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.mesh.heal(NodeId(1), NodeId(2));
+    };
+    let (posted, ()) = tokio::join!(two.say(&ann, room, "waits"), heal);
+    assert_eq!(posted.expect("it was held").seq, Seq(3));
+}

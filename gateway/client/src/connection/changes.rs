@@ -157,16 +157,19 @@ impl Changes {
     /// for an answer, which wakes by itself.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let rest = self.resting.values().filter(|until| **until > now).min().copied();
-        let answer = self.waiting.values().filter_map(|w| w.sent).min();
+        let answer = self.oldest_sent();
         rest.into_iter().chain(answer.map(|sent| sent + limits::ANSWER_WAIT)).min()
+    }
+
+    /// When the oldest change on the wire was sent.
+    pub(crate) fn oldest_sent(&self) -> Option<Instant> {
+        self.waiting.values().filter_map(|w| w.sent).min()
     }
 
     /// A change on the wire has waited too long: the socket is dead.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        self.waiting
-            .values()
-            .filter_map(|w| w.sent)
-            .any(|sent| now.saturating_duration_since(sent) >= limits::ANSWER_WAIT)
+        let oldest = self.oldest_sent();
+        oldest.is_some_and(|sent| now.saturating_duration_since(sent) >= limits::ANSWER_WAIT)
     }
 
     /// The answer came, a success or a refusal that stays.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::back_off::BackOff;
 use super::changes::Changes;
 use super::feed::Feed;
+use super::pulse::{Beat, Pulse};
 use super::socket::{Heard, Socket, parse};
 use super::{Command, Options, Update};
 use crate::{ClientError, Http, limits};
@@ -235,7 +236,7 @@ impl Driver {
 
     /// One socket, from the welcome to its end.
     async fn converse(&mut self, mut socket: Socket) -> Over {
-        let mut heard_at = Instant::now();
+        let mut pulse = Pulse::new(Instant::now());
         let mut said_at = Instant::now();
         loop {
             self.tell_notices();
@@ -248,23 +249,30 @@ impl Driver {
             if self.changes.is_overdue(now) {
                 return Over::Again { why: "an answer is overdue".into(), pause: None };
             }
-            if now.duration_since(heard_at) > 2 * self.heartbeat + limits::ANSWER_WAIT {
+            if now.duration_since(pulse.heard_at()) > 2 * self.heartbeat + limits::ANSWER_WAIT {
                 return Over::Again { why: "the server is silent".into(), pause: None };
             }
-            if now.duration_since(said_at) >= self.heartbeat {
+            let beat = pulse.beat(now, self.changes.oldest_sent());
+            if beat == Beat::Dead {
+                return Over::Again { why: "the server gives no sign of life".into(), pause: None };
+            }
+            if beat == Beat::Ask || now.duration_since(said_at) >= self.heartbeat {
                 let id = self.take_id();
                 let ping = ClientFrame::Ping(client::Ping { id: Some(id) });
                 self.fire.push_back(ping.encode());
                 continue;
             }
             let wake = self.deadline(now).unwrap_or(said_at + self.heartbeat);
-            let wake = wake.min(said_at + self.heartbeat);
+            let mut wake = wake.min(said_at + self.heartbeat);
+            if let Beat::Wait(Some(until)) = beat {
+                wake = wake.min(until);
+            }
             let full = !self.notices.is_empty() || self.rooms.values().any(|r| r.feed.is_behind());
             let full = full && self.updates.capacity() < usize::from(limits::PAGE_EVENTS);
             let updates = self.updates.clone();
             tokio::select! {
                 heard = socket.hear() => {
-                    heard_at = Instant::now();
+                    pulse.heard(Instant::now());
                     match heard {
                         Heard::Life => {}
                         Heard::End(code, why) => return over(code, why),

@@ -249,6 +249,20 @@ impl Fleet {
         found.await.unwrap_or_else(|_| panic!("no node knows {what}"))
     }
 
+    /// The epoch of the last move of a shard.
+    pub(crate) async fn newest_epoch(&self) -> u64 {
+        let view = self.view().await.expect("the nodes run");
+        view.shards.iter().map(|shard| shard.epoch).max().expect("there are shards")
+    }
+
+    /// How often the nodes logged something.
+    pub(crate) fn print_log_counts(&self, of: &[&str]) {
+        for words in of {
+            let count = |node: &Node| node.log_count(words);
+            println!("{words:?}: {:?} times", self.nodes.iter().map(count).collect::<Vec<_>>());
+        }
+    }
+
     /// The hosts of all nodes but one.
     pub(crate) fn hosts_but(&self, one: usize) -> Vec<Host> {
         let others = self.nodes.iter().enumerate().filter(|(place, _)| *place != one);

@@ -147,6 +147,14 @@ impl Host {
         other.is_deaf_to(self);
     }
 
+    /// So many packets in a hundred that this one sends do not arrive here.
+    pub(crate) fn loses_packets_of(&self, other: &Self, percent: u8) {
+        let (from, part) = (other.address.to_string(), format!("0.{percent:02}"));
+        let often = ["-m", "statistic", "--mode", "random", "--probability", &part];
+        let rule = [&["-A", FAULTS, "-s", &from][..], &often, &["-j", "DROP"]];
+        self.iptables(&rule.concat());
+    }
+
     /// UDP packets of this one, and only they, arrive here no more.
     pub(crate) fn is_deaf_to_packets_of(&self, other: &Self, port: u16) {
         let (from, port) = (other.address.to_string(), port.to_string());

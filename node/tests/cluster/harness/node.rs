@@ -221,8 +221,52 @@ impl Node {
         self.data().join("directory")
     }
 
+    /// When it first logged these words after a moment.
+    pub(crate) fn first_said(&self, words: &str, after: Moment) -> Option<Moment> {
+        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        let lines = log.lines().filter(|line| line.contains(words));
+        lines.filter_map(Moment::of_line).find(|at| *at >= after)
+    }
+
+    /// How many lines of its log have these words.
+    pub(crate) fn log_count(&self, words: &str) -> usize {
+        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        log.lines().filter(|line| line.contains(words)).count()
+    }
+
     pub(crate) fn log_file(&self) -> PathBuf {
         self.folder.join("log")
+    }
+}
+
+/// A moment of the wall clock as a log has it: the time since the day began. A test that runs over
+/// midnight finds nothing in the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(Duration);
+
+impl Moment {
+    const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+    pub(crate) fn now() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.expect("it is after 1970");
+        Self(now - Duration::from_secs(now.as_secs() / Self::DAY_SECONDS * Self::DAY_SECONDS))
+    }
+
+    /// The moment that a line begins with: `2026-11-21T02:46:07.647053Z`.
+    fn of_line(line: &str) -> Option<Self> {
+        let (_, time) = line.split_whitespace().next()?.split_once('T')?;
+        let mut parts = time.strip_suffix('Z')?.split(':');
+        let hours: u64 = parts.next()?.parse().ok()?;
+        let minutes: u64 = parts.next()?.parse().ok()?;
+        let seconds: f64 = parts.next()?.parse().ok()?;
+        let whole = Duration::from_secs((hours * 60 + minutes) * 60);
+        Some(Self(whole + Duration::try_from_secs_f64(seconds).ok()?))
+    }
+
+    /// How long after another one.
+    pub(crate) fn since(self, other: Self) -> Duration {
+        self.0.saturating_sub(other.0)
     }
 }
 
@@ -264,6 +308,10 @@ pub(crate) struct Link {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Move {
+    #[allow(dead_code, reason = "shown when a test fails")]
+    pub(crate) shard: u8,
+    /// Grows with each move of any shard.
+    pub(crate) epoch: u64,
     pub(crate) cause: String,
 }
 

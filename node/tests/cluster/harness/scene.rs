@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::crowd::Crowd;
 use super::fleet::Fleet;
+use super::losses::Losses;
 use super::node::{Report, shard_of};
 use crate::town::talk::{Ended, Reset};
-use crate::town::{Ack, Chance, Pace, Talk, Talker, Town, small_damage_is_found, verdict};
+use crate::town::{Ack, By, Chance, Pace, Talk, Talker, Town, small_damage_is_found, verdict};
 
 /// Messages that must get their ack after every fault is over.
 const ACKS_HEALED: u64 = 100;
@@ -61,8 +62,7 @@ pub(crate) struct Scene {
     pub(crate) town: Town,
     pub(crate) talk: Talk,
     pub(crate) chance: Chance,
-    /// What was taken away when, with the rooms that were there.
-    losses: Vec<Loss>,
+    losses: Losses,
     /// Times whose acks are looked at by themselves.
     periods: Vec<Period>,
 }
@@ -71,11 +71,6 @@ struct Period {
     name: &'static str,
     begun: Instant,
     ended: Instant,
-}
-
-struct Loss {
-    at: Instant,
-    rooms: Vec<Uuid>,
 }
 
 impl Scene {
@@ -96,7 +91,7 @@ impl Scene {
         }
         let talk = Talk::start(fleet.server(), &town, pace, manners(&town)).await;
         talk.goes_on(2 * rooms as u64).await;
-        Self { fleet, town, talk, chance, losses: Vec::new(), periods: Vec::new() }
+        Self { fleet, town, talk, chance, losses: Losses::default(), periods: Vec::new() }
     }
 
     /// One of the nodes, by chance.
@@ -203,21 +198,42 @@ impl Scene {
         assert!(waited.await.is_ok(), "the nodes do not agree; {:?}", self.fleet.view().await);
     }
 
-    /// Kills a node, and remembers which rooms it had.
+    /// Kills a node, and measures when its rooms accept again.
     pub(crate) async fn kill9(&mut self, place: usize) {
         self.remember_loss(place).await;
         self.fleet.nodes[place].kill9().await;
+        self.press();
     }
 
     /// From now on it is measured how long the rooms of this node do not accept.
     pub(crate) async fn remember_loss(&mut self, place: usize) {
-        let name = self.fleet.nodes[place].name.clone();
-        let rooms = self.fleet.view().await.map_or_else(Vec::new, |view| {
-            let had = |room: &&Uuid| view.owner_of(**room) == Some(name.as_str());
-            self.town.rooms.iter().filter(had).copied().collect()
-        });
-        println!("{name} goes with {} rooms, after {} acks", rooms.len(), self.talk.acked());
-        self.losses.push(Loss { at: Instant::now(), rooms });
+        let view = self.fleet.view().await;
+        let loss = self.losses.begin(&self.fleet, &self.town, view.as_ref(), place);
+        println!("{loss}, after {} acks", self.talk.acked());
+    }
+
+    /// What was to be lost is lost now: in each of its rooms somebody asks the other nodes until
+    /// one of them accepts.
+    pub(crate) fn press(&mut self) {
+        let (rooms, places) = self.losses.begun(&self.fleet);
+        for room in rooms {
+            let number = self.town.rooms.iter().position(|known| *known == room);
+            let who = self.town.members[number.expect("a room of the town")][0];
+            let places = places.clone();
+            self.talk.write(&self.town.people[who], room, |writer| writer.presses(places));
+        }
+    }
+
+    /// Waits until every room that was lost accepts again.
+    pub(crate) async fn accepts_again(&self) {
+        let goal = self.losses.pressed();
+        let done = || self.talk.pressed() >= goal;
+        crate::town::until("every lost room accepts again", done).await;
+    }
+
+    /// What is known of the last loss by now.
+    pub(crate) fn print_last_loss(&self) {
+        self.losses.print_last(&self.fleet, &self.talk.acks());
     }
 
     /// What was sent since then, and answered by now, is looked at by itself in the end.
@@ -232,6 +248,17 @@ impl Scene {
             *causes.entry(moved.cause).or_default() += 1;
         }
         println!("the last moves of shards by cause: {causes:?}");
+    }
+
+    /// Fails when a shard was taken from an owner since this epoch because the owner seemed dead.
+    pub(crate) async fn must_have_moved_for_no_death(&self, since: u64) {
+        let view = self.fleet.view().await.expect("the nodes run");
+        let taken: Vec<_> = view
+            .moves
+            .iter()
+            .filter(|moved| moved.epoch > since && moved.cause == "takeover")
+            .collect();
+        assert!(taken.is_empty(), "taken from living owners: {taken:?}");
     }
 
     /// Faults are over; everything heals, and every promise is checked.
@@ -303,7 +330,7 @@ impl Scene {
         self.print_moves().await;
         let before = owners(&self.fleet, &self.town).await;
         let ended = self.talk.end(&self.town).await;
-        print_recoveries(&self.losses, &ended.acks);
+        self.losses.print(&self.fleet, &ended.acks);
         print_longest(&self.periods, &ended.acks);
         println!(
             "owners at the end of the talk: {before:#?}\nand now: {:#?}",
@@ -345,32 +372,12 @@ fn manners(town: &Town) -> Vec<(usize, Uuid, Talker)> {
     writers.collect()
 }
 
-/// From each loss until each room that was lost took a message again.
-fn print_recoveries(losses: &[Loss], acks: &[Ack]) {
-    let mut waits: Vec<Duration> = Vec::new();
-    for loss in losses {
-        for room in &loss.rooms {
-            let after = acks.iter().filter(|ack| ack.room == *room && ack.begun >= loss.at);
-            waits.extend(after.map(|ack| ack.acked - loss.at).min());
-        }
-    }
-    waits.sort_unstable();
-    let at = |percent: usize| waits.get((waits.len() * percent / 100).min(waits.len() - 1));
-    if !waits.is_empty() {
-        println!(
-            "rooms of a lost node accept again after (p50, p99, worst of {}): {:?}, {:?}, {:?}",
-            waits.len(),
-            at(50).expect("not empty"),
-            at(99).expect("not empty"),
-            at(100).expect("not empty"),
-        );
-    }
-}
-
 /// The longest time from first send to ack, of what was under way in each period.
 fn print_longest(periods: &[Period], acks: &[Ack]) {
     for Period { name, begun, ended } in periods {
-        let within = acks.iter().filter(|ack| ack.acked >= *begun && ack.begun <= *ended);
+        let within = acks
+            .iter()
+            .filter(|ack| ack.by == By::Client && ack.acked >= *begun && ack.begun <= *ended);
         let mut waits: Vec<Duration> = within.map(|ack| ack.acked - ack.begun).collect();
         waits.sort_unstable();
         println!(
