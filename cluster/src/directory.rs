@@ -30,8 +30,11 @@ mod renewal;
 mod report;
 mod rooms;
 mod seal;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod snapshot;
 mod state;
+mod steering;
 mod types;
 mod voters;
 mod wire;
