@@ -89,17 +89,22 @@ impl Remote {
     /// Sends a request to its room's owner. What cannot be sent is refused here.
     pub(crate) fn ask(&self, owner: NodeId, meta: &Arc<RoomMeta>, message: RoomMsg, follow: bool) {
         let at = meta.at();
+        let channel = Channel::of_room(at);
+        // Taken before the order is checked: a send that was lost with its round is refused before
+        // the next one begins, so this one goes behind it, or not at all.
+        let round = self.peers.round(owner, channel);
         if let RoomMsg::Post(post) = &message
             && let Some(refusal) = post.waiter.stalled(post.key, &post.change)
         {
             return refuse(message, &refusal);
         }
-        let channel = Channel::of_room(at);
         let number = follow.then(|| self.next_follow_number());
         let Some((id, envelope)) = self.pending.enter(owner, channel, meta, message, number) else {
             return;
         };
-        if let Err(error) = self.send(owner, channel, &envelope) {
+        let sent =
+            round.and_then(|round| self.peers.send_in(round, owner, channel, envelope.encode()));
+        if let Err(error) = sent {
             // Entered before it was sent, so that no answer can come too early.
             let refusal = match error {
                 NotSent::NoWay => Refusal::unavailable("the room's node cannot be reached now"),

@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use parlance_actors::ports::cluster::LinkReport;
-use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers};
+use parlance_actors::ports::peers::{CHANNELS, Channel, Inbox, Live, NotSent, Peers, Round};
 use parlance_actors::vocab::NodeId;
 use quinn::Connection;
 use tokio::sync::watch;
@@ -176,6 +176,25 @@ impl Peers for DataLinks {
         }
         let peers = self.shared.peers.read();
         peers.get(&to).ok_or(NotSent::NoWay)?.link(channel).outlet.send(frame)
+    }
+
+    fn round(&self, to: NodeId, channel: Channel) -> Result<Round, NotSent> {
+        let peers = self.shared.peers.read();
+        peers.get(&to).ok_or(NotSent::NoWay)?.link(channel).outlet.round()
+    }
+
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent> {
+        if frame.len() > FRAME_BYTES_MAX {
+            return Err(NotSent::TooLarge);
+        }
+        let peers = self.shared.peers.read();
+        peers.get(&to).ok_or(NotSent::NoWay)?.link(channel).outlet.send_in(round, frame)
     }
 
     fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes) {

@@ -27,9 +27,7 @@ use std::time::{Duration, Instant};
 use parlance_actors::ports::directory::{Directory, NewRoom};
 use parlance_actors::session::{Caller, Change};
 use parlance_actors::testkit::history::Broken;
-use parlance_actors::vocab::{
-    RoomId, RoomKind, RoomName, TenantId, Timestamp, Topic, UserId,
-};
+use parlance_actors::vocab::{RoomId, RoomKind, RoomName, TenantId, Timestamp, Topic, UserId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
@@ -183,8 +181,7 @@ impl Schedule {
         let username: Arc<str> = format!("user{number}").into();
         let user = UserId(uuid(random));
         fleet.database.add_user(user, &username);
-        let caller =
-            Caller { tenant: TenantId::MAIN, user, username, device: None, admin: false };
+        let caller = Caller { tenant: TenantId::MAIN, user, username, device: None, admin: false };
         let number = u16::try_from(number).expect("few clients");
         let door = fleet.doors.lock().values().next().cloned().expect("all are up");
         let began = tokio::time::Instant::now();
@@ -209,6 +206,7 @@ impl Schedule {
             open: rooms.iter().map(|room| (*room, Vec::new())).collect(),
             left: self.sends,
             made: 0,
+            next: tokio::time::Instant::now(),
             busy: busy.clone(),
             is_idle: false,
             trace,

@@ -60,6 +60,10 @@ pub enum NotSent {
     TooLarge,
 }
 
+/// What lies between two interruptions of a channel, as one end numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round(pub u64);
+
 /// Links to the other nodes.
 ///
 /// On one channel to one peer frames arrive in the order in which they were sent, each at most
@@ -76,6 +80,25 @@ pub trait Peers: Send + Sync + 'static {
     /// # Errors
     /// [`NotSent`].
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent>;
+
+    /// The present round of a channel.
+    ///
+    /// # Errors
+    /// As a frame would not be taken now.
+    fn round(&self, to: NodeId, channel: Channel) -> Result<Round, NotSent>;
+
+    /// As [`send`](Self::send), if there was no interruption since [`round`](Self::round) gave this:
+    /// then the frame comes after everything that was sent before, or is lost with it.
+    ///
+    /// # Errors
+    /// [`NotSent`]; [`NotSent::Interrupted`] also in a later round.
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent>;
 
     /// As [`send`](Self::send) for what may be lost: it is dropped when the channel is a quarter full,
     /// and nobody is told.
@@ -124,6 +147,14 @@ impl Peers for Alone {
     }
 
     fn send(&self, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
+        Err(NotSent::NoWay)
+    }
+
+    fn round(&self, _: NodeId, _: Channel) -> Result<Round, NotSent> {
+        Err(NotSent::NoWay)
+    }
+
+    fn send_in(&self, _: Round, _: NodeId, _: Channel, _: Bytes) -> Result<(), NotSent> {
         Err(NotSent::NoWay)
     }
 

@@ -459,7 +459,8 @@ fn commit(database: &Mutex<Database>, process: &Process, appends: Vec<Append>) -
         let shard = room.shard();
         let fence = database.fences.get(&shard).copied();
         let owned = queue.owned.get(&shard).copied().filter(|(owned, _)| *owned == epoch);
-        let is_fenced = database.broken != Some(Broken::NoFence) && (owned.is_none() || owned != fence);
+        let is_fenced =
+            database.broken != Some(Broken::NoFence) && (owned.is_none() || owned != fence);
         let outcome = if is_fenced && database.broken == Some(Broken::AcksWhenFenced) {
             let seq = head.get().next();
             head.set(seq);

@@ -3,6 +3,7 @@
 //! of an interruption before anything later.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::ports::peers::{Channel, Inbox, Live, NotSent, Peers};
+use crate::ports::peers::{Channel, Inbox, Live, NotSent, Peers, Round};
 use crate::vocab::NodeId;
 
 /// Frames that wait on one channel. One more interrupts it.
@@ -27,6 +28,8 @@ enum Item {
 #[derive(Default)]
 struct Way {
     items: Mutex<VecDeque<Item>>,
+    /// Grows with each interruption.
+    interruptions: AtomicU64,
     stirred: Notify,
 }
 
@@ -110,6 +113,7 @@ impl Mesh {
                 let mut items = way.items.lock();
                 items.clear();
                 items.push_back(Item::Interruption);
+                way.interruptions.fetch_add(1, Ordering::AcqRel);
                 drop(items);
                 way.stirred.notify_one();
             }
@@ -185,6 +189,10 @@ impl Peers for MemoryPeers {
     }
 
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent> {
+        self.round(to, channel).and_then(|round| self.send_in(round, to, channel, frame))
+    }
+
+    fn round(&self, to: NodeId, channel: Channel) -> Result<Round, NotSent> {
         {
             let links = self.mesh.links.lock();
             let pair = (self.node.min(to), self.node.max(to));
@@ -202,8 +210,25 @@ impl Peers for MemoryPeers {
         if is_interrupted(&back.items.lock()) {
             return Err(NotSent::Interrupted);
         }
+        if is_interrupted(&way.items.lock()) {
+            return Err(NotSent::Interrupted);
+        }
+        Ok(Round(way.interruptions.load(Ordering::Acquire)))
+    }
+
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent> {
+        self.round(to, channel)?;
+        let way = self.mesh.way_made(self.node, to, channel);
         let mut items = way.items.lock();
-        if is_interrupted(&items) {
+        // An interruption is entered and counted under this lock.
+        let present = Round(way.interruptions.load(Ordering::Acquire));
+        if present != round || is_interrupted(&items) {
             return Err(NotSent::Interrupted);
         }
         if items.len() >= QUEUE_MAX {

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
-use parlance_actors::ports::peers::NotSent;
+use parking_lot::{Mutex, MutexGuard};
+use parlance_actors::ports::peers::{NotSent, Round};
 use tokio::sync::Notify;
 
 use super::wire;
@@ -26,6 +26,8 @@ pub(super) struct Outlet {
 #[derive(Default)]
 struct Queue {
     phase: Phase,
+    /// How often it was opened: each time is another round for those who send.
+    opened: u64,
     frames: VecDeque<Bytes>,
     /// Of the frames, and of those that are being written, each with its overhead.
     bytes: usize,
@@ -58,11 +60,29 @@ pub(super) enum Next {
 
 impl Outlet {
     pub(super) fn send(&self, frame: Bytes) -> Result<(), NotSent> {
-        let mut queue = self.queue.lock();
-        match queue.phase {
-            Phase::NoWay => return Err(NotSent::NoWay),
-            Phase::Interrupted => return Err(NotSent::Interrupted),
-            Phase::Open => {}
+        let queue = self.queue.lock();
+        let round = queue.round()?;
+        self.send_now(queue, round, frame)
+    }
+
+    /// The round that frames are taken for.
+    pub(super) fn round(&self) -> Result<Round, NotSent> {
+        self.queue.lock().round()
+    }
+
+    /// Takes a frame for this round only.
+    pub(super) fn send_in(&self, round: Round, frame: Bytes) -> Result<(), NotSent> {
+        self.send_now(self.queue.lock(), round, frame)
+    }
+
+    fn send_now(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        round: Round,
+        frame: Bytes,
+    ) -> Result<(), NotSent> {
+        if queue.round()? != round {
+            return Err(NotSent::Interrupted);
         }
         if queue.bytes + cost(&frame) > CHANNEL_BYTES_MAX {
             queue.phase = Phase::Interrupted;
@@ -91,21 +111,26 @@ impl Outlet {
 
     /// Frames are taken from now on.
     pub(super) fn open(&self) {
-        *self.queue.lock() = Queue { phase: Phase::Open, ..Queue::default() };
+        let mut queue = self.queue.lock();
+        let opened = queue.opened + 1;
+        *queue = Queue { phase: Phase::Open, opened, ..Queue::default() };
     }
 
     /// The round ended: what waits is lost, and nothing is taken until the next stream.
     pub(super) fn interrupt(&self) {
         let mut queue = self.queue.lock();
         if queue.phase == Phase::Open {
-            *queue = Queue { phase: Phase::Interrupted, ..Queue::default() };
+            let opened = queue.opened;
+            *queue = Queue { phase: Phase::Interrupted, opened, ..Queue::default() };
             self.burst.notify_one();
         }
     }
 
     /// There is no connection, and all that was lost was told.
     pub(super) fn no_way(&self) {
-        *self.queue.lock() = Queue::default();
+        let mut queue = self.queue.lock();
+        let opened = queue.opened;
+        *queue = Queue { opened, ..Queue::default() };
     }
 
     /// Whether it took frames, or may have, whose loss was not told yet.
@@ -172,6 +197,16 @@ impl Outlet {
     }
 }
 
+impl Queue {
+    fn round(&self) -> Result<Round, NotSent> {
+        match self.phase {
+            Phase::NoWay => Err(NotSent::NoWay),
+            Phase::Interrupted => Err(NotSent::Interrupted),
+            Phase::Open => Ok(Round(self.opened)),
+        }
+    }
+}
+
 fn cost(frame: &Bytes) -> usize {
     frame.len() + FRAME_OVERHEAD_BYTES
 }
@@ -192,4 +227,27 @@ fn gather(frames: Vec<Bytes>) -> Vec<Bytes> {
         pieces.push(small.freeze());
     }
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_a_round_that_ended_is_not_taken_in_the_next() {
+        let (outlet, frame) = (Outlet::default(), Bytes::from_static(b"frame"));
+        assert_eq!(outlet.round(), Err(NotSent::NoWay));
+        outlet.open();
+        let first = outlet.round().expect("open");
+        outlet.send_in(first, frame.clone()).expect("its round");
+        outlet.interrupt();
+        assert_eq!(outlet.send_in(first, frame.clone()), Err(NotSent::Interrupted));
+        outlet.open();
+        assert_eq!(outlet.send_in(first, frame.clone()), Err(NotSent::Interrupted));
+        outlet.send_in(outlet.round().expect("open"), frame.clone()).expect("the next round");
+        outlet.no_way();
+        assert_eq!(outlet.send_in(first, frame.clone()), Err(NotSent::NoWay));
+        outlet.open();
+        assert_eq!(outlet.send_in(first, frame), Err(NotSent::Interrupted));
+    }
 }

@@ -29,6 +29,8 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Sends to one room that are not answered yet.
 const OPEN_MAX: usize = 3;
+/// The pause before a client says more, so that it goes on saying something while faults come.
+const PAUSE_MAX_MS: u64 = 4_000;
 
 /// A node as clients reach it.
 #[derive(Clone)]
@@ -62,6 +64,8 @@ pub(super) struct Client {
     pub(super) open: BTreeMap<RoomId, Vec<Key>>,
     pub(super) left: u32,
     pub(super) made: u64,
+    /// When it next has something to say.
+    pub(super) next: Instant,
     /// Clients that have something unanswered, or left to send.
     pub(super) busy: Arc<AtomicUsize>,
     pub(super) is_idle: bool,
@@ -254,7 +258,11 @@ impl Client {
             if talk.asked.values().flatten().any(|(of, _)| of == room) {
                 continue;
             }
-            while open.len() < OPEN_MAX && self.left > 0 {
+            let says = Instant::now() >= self.next;
+            if says {
+                self.next += Duration::from_millis(self.random.random_range(0..PAUSE_MAX_MS));
+            }
+            while says && open.len() < OPEN_MAX && self.left > 0 {
                 self.left -= 1;
                 self.made += 1;
                 open.push(key(self.number, self.made));

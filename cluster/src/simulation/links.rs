@@ -7,20 +7,31 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parlance_actors::ports::peers::{Channel, NotSent};
+use parlance_actors::ports::peers::{Channel, NotSent, Round};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use crate::limits::LINK_IDLE;
 
 /// How often the ways are looked at.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// What is given to a node's inbox.
 #[derive(Debug)]
 pub(super) enum Given {
-    Frame { from: usize, to: usize, channel: Channel, frame: Bytes },
-    Interrupted { node: usize, peer: usize, channel: Channel },
+    Frame {
+        from: usize,
+        to: usize,
+        channel: Channel,
+        frame: Bytes,
+    },
+    /// To be [confirmed](Links::told) once the inbox heard it.
+    Interrupted {
+        node: usize,
+        peer: usize,
+        channel: Channel,
+        round: u64,
+    },
 }
 
 /// What the ways must know of nodes and network.
@@ -37,6 +48,8 @@ struct Way {
     round: u64,
     /// The round that each end knows of, and when it hears of the present one.
     told: [(u64, Duration); 2],
+    /// The round that each end is being told of.
+    telling: [u64; 2],
     queues: [VecDeque<(Duration, Bytes)>; 2],
 }
 
@@ -68,27 +81,43 @@ impl Links {
         Self { links: pairs.map(|pair| (pair, link())).collect(), random, silent: false }
     }
 
-    /// Takes a frame that arrives after `delay` at the earliest.
+    /// The round that frames are taken for.
+    pub(super) fn round(&self, from: usize, to: usize, channel: Channel) -> Result<Round, NotSent> {
+        let link = self.links.get(&(from.min(to), from.max(to))).ok_or(NotSent::NoWay)?;
+        let way = &link.ways[usize::from(channel.0)];
+        let known = way.told[usize::from(from > to)].0;
+        if !link.is_up {
+            return Err(NotSent::NoWay);
+        }
+        if known < way.round { Err(NotSent::Interrupted) } else { Ok(Round(known)) }
+    }
+
+    /// Takes a frame of this round that arrives at `due` at the earliest.
     pub(super) fn send(
         &mut self,
-        from: usize,
-        to: usize,
+        round: Round,
+        (from, to): (usize, usize),
         channel: Channel,
         frame: Bytes,
         due: Duration,
     ) -> Result<(), NotSent> {
-        let link = self.links.get_mut(&(from.min(to), from.max(to))).ok_or(NotSent::NoWay)?;
-        if !link.is_up {
-            return Err(NotSent::NoWay);
-        }
-        let (end, way) = (usize::from(from > to), &mut link.ways[usize::from(channel.0)]);
-        if way.told[end].0 < way.round {
+        if self.round(from, to, channel)? != round {
             return Err(NotSent::Interrupted);
         }
+        let link = self.links.get_mut(&(from.min(to), from.max(to))).ok_or(NotSent::NoWay)?;
+        let (end, way) = (usize::from(from > to), &mut link.ways[usize::from(channel.0)]);
         let queue = &mut way.queues[end];
         let due = queue.back().map_or(due, |(last, _)| due.max(*last));
         queue.push_back((due, frame));
         Ok(())
+    }
+
+    /// A node has heard of an interruption, and its frames are taken again.
+    pub(super) fn told(&mut self, node: usize, peer: usize, channel: Channel, round: u64) {
+        if let Some(link) = self.links.get_mut(&(node.min(peer), node.max(peer))) {
+            let told = &mut link.ways[usize::from(channel.0)].told[usize::from(node > peer)];
+            told.0 = told.0.max(round);
+        }
     }
 
     /// A node's process starts: what was sent to its former life is lost.
@@ -123,8 +152,7 @@ impl Links {
         }
     }
 
-    /// What has arrived, and what goes down or comes up. `None` when nothing is due before the
-    /// next look.
+    /// What has arrived, and what goes down or comes up.
     pub(super) fn look(&mut self, weather: &Weather<'_>, given: &mut Vec<Given>) {
         let pairs: Vec<(usize, usize)> = self.links.keys().copied().collect();
         for pair in pairs {
@@ -159,9 +187,11 @@ impl Links {
         for (channel, way) in Channel::all().zip(&mut link.ways) {
             for (end, (node, peer)) in [(0, (pair.0, pair.1)), (1, (pair.1, pair.0))] {
                 let (known, due) = way.told[end];
-                if known < way.round && weather.awake[node] && weather.now >= due {
-                    way.told[end].0 = way.round;
-                    given.push(Given::Interrupted { node, peer, channel });
+                let heard = known.max(way.telling[end]);
+                if heard < way.round && weather.awake[node] && weather.now >= due {
+                    let round = way.round;
+                    way.telling[end] = round;
+                    given.push(Given::Interrupted { node, peer, channel, round });
                 }
             }
             for (end, (from, to)) in [(0, (ends[0], ends[1])), (1, (ends[1], ends[0]))] {
@@ -189,9 +219,8 @@ impl Links {
 
     /// Why not all nodes reach each other.
     pub(super) fn disagreement(&self, runs: &[bool]) -> Option<String> {
-        let down = self.links.iter().find(|((low, high), link)| {
-            runs[*low] && runs[*high] && !link.is_up
-        });
+        let down =
+            self.links.iter().find(|((low, high), link)| runs[*low] && runs[*high] && !link.is_up);
         down.map(|((low, high), _)| format!("there is no way between {low} and {high}"))
     }
 }

@@ -88,9 +88,14 @@ impl Schedule {
     pub(super) fn from_seed(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let nodes = if random.random_range(0..8) == 0 { 5 } else { 3 };
-        let steps = (0..random.random_range(3..=10))
-            .map(|_| (ms(random.random_range(0..2_000)), Step::random(&mut random, nodes)));
-        let steps = steps.collect();
+        let mut steps = Vec::new();
+        for _ in 0..random.random_range(3..=10) {
+            let step = Step::random(&mut random, nodes);
+            // What separates nodes sometimes lasts longer than it takes to give one up.
+            let lasts = matches!(steps.last(), Some((_, Step::Cut { .. } | Step::Split { .. })));
+            let most = if lasts || random.random_range(0..5) == 0 { 6_000 } else { 1_500 };
+            steps.push((ms(random.random_range(0..most)), step));
+        }
         let (rooms, clients) = (random.random_range(1..=3), random.random_range(2..=3));
         Self { seed, nodes, rooms, clients, sends: 16, steps }
     }
@@ -102,8 +107,9 @@ impl Step {
         let other = (node + random.random_range(1..nodes)) % nodes;
         let ways = [Ways::All, Ways::All, Ways::Control, Ways::Data][random.random_range(0..4)];
         match random.random_range(0..28) {
-            0..4 => Self::Kill(node),
-            4..8 => Self::Start(node),
+            0..3 => Self::Kill(node),
+            3..6 => Self::Start(node),
+            6 | 7 => Self::Split { side: 1 << node, ways },
             8..10 => Self::Stop(node),
             10..12 => Self::Resume(node),
             12..14 => Self::Cut { from: node, to: other, ways },

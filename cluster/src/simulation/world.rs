@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use parlance_actors::ports::peers::{Channel, Inbox, Live, NotSent, Peers};
+use parlance_actors::ports::peers::{Channel, Inbox, Live, NotSent, Peers, Round};
 use parlance_actors::vocab::NodeId;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -123,10 +123,14 @@ impl World {
                 sim.advance(&mut given);
                 sim.began + sim.wakes_at
             };
+            let again = given.iter().any(|given| matches!(given, Given::Interrupted { .. }));
             for given in given.drain(..) {
                 self.give(given);
                 // Others' turns come between, as on a network.
                 tokio::task::yield_now().await;
+            }
+            if again {
+                continue;
             }
             tokio::select! {
                 biased;
@@ -143,10 +147,11 @@ impl World {
                 let taken = inbox(to).map(|inbox| inbox.frame(id(from), channel, &frame));
                 assert!(!matches!(taken, Some(Err(_))), "a frame does not decode: {taken:?}");
             }
-            Given::Interrupted { node, peer, channel } => {
+            Given::Interrupted { node, peer, channel, round } => {
                 if let Some(inbox) = inbox(node) {
                     inbox.interrupted(id(peer), channel);
                 }
+                self.sim.lock().links.told(node, peer, channel, round);
             }
         }
     }
@@ -305,8 +310,13 @@ impl Sim {
         self.links_at = now + links::LOOK;
         let ticks = self.lives.iter().map(|life| life.ticks_at).min();
         let call = self.calls.first_key_value().map(|((at, _), _)| *at);
-        let dues =
-            [self.gossip.next_due(), call, ticks, self.links.next_due(&weather), Some(self.links_at)];
+        let dues = [
+            self.gossip.next_due(),
+            call,
+            ticks,
+            self.links.next_due(&weather),
+            Some(self.links_at),
+        ];
         self.wakes_at = dues.into_iter().flatten().min().unwrap_or(FAR).max(now);
     }
 
@@ -352,12 +362,10 @@ impl Sim {
                 continue;
             }
             let view = self.gossip.view(at);
-            let mut alive = view.alive().clone();
-            alive.insert(id(at));
             let changed = life.live.send_if_modified(|live| {
-                let differs = live.nodes != alive;
+                let differs = live.nodes != *view.alive();
                 if differs {
-                    *live = Arc::new(Live { nodes: alive.clone() });
+                    *live = Arc::new(Live { nodes: view.alive().clone() });
                 }
                 differs
             });
@@ -386,21 +394,25 @@ impl Sim {
 }
 
 impl Port {
-    fn send_over(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent> {
+    /// Does something with the links, in this life.
+    fn with<T>(
+        &self,
+        to: NodeId,
+        act: impl FnOnce(&mut Sim, usize) -> Result<T, NotSent>,
+    ) -> Result<T, NotSent> {
         let world = self.world.upgrade().ok_or(NotSent::NoWay)?;
         let mut sim = world.sim.lock();
         let to = place(to);
         if sim.lives[self.at].number != self.life || to >= sim.lives.len() || to == self.at {
             return Err(NotSent::NoWay);
         }
-        let due = sim.now() + sim.delay();
-        sim.links.send(self.at, to, channel, frame, due)?;
-        if due < sim.wakes_at {
-            sim.wakes_at = due;
+        let wakes_at = sim.wakes_at;
+        let done = act(&mut sim, to)?;
+        if sim.wakes_at < wakes_at {
             drop(sim);
             world.stirred.notify_one();
         }
-        Ok(())
+        Ok(done)
     }
 }
 
@@ -410,12 +422,31 @@ impl Peers for Port {
     }
 
     fn send(&self, to: NodeId, channel: Channel, frame: Bytes) -> Result<(), NotSent> {
-        self.send_over(to, channel, frame)
+        self.round(to, channel).and_then(|round| self.send_in(round, to, channel, frame))
+    }
+
+    fn round(&self, to: NodeId, channel: Channel) -> Result<Round, NotSent> {
+        self.with(to, |sim, to| sim.links.round(self.at, to, channel))
+    }
+
+    fn send_in(
+        &self,
+        round: Round,
+        to: NodeId,
+        channel: Channel,
+        frame: Bytes,
+    ) -> Result<(), NotSent> {
+        self.with(to, |sim, to| {
+            let due = sim.now() + sim.delay();
+            sim.links.send(round, (self.at, to), channel, frame, due)?;
+            sim.wakes_at = sim.wakes_at.min(due);
+            Ok(())
+        })
     }
 
     fn whisper(&self, to: NodeId, channel: Channel, frame: Bytes) {
         // What may be lost is; nobody is told.
-        let _ = self.send_over(to, channel, frame);
+        let _ = self.send(to, channel, frame);
     }
 
     fn attach(&self, inbox: Arc<dyn Inbox>) {

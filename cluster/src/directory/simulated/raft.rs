@@ -19,6 +19,8 @@ use crate::limits;
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Nobody votes against a leader that it heard within this.
 const ELECTION_MIN: Duration = Duration::from_secs(1);
+/// A leader that has nothing to do looks for something this often.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 pub(super) enum Role {
     Follower,
@@ -37,6 +39,8 @@ pub(super) struct Lead {
     looked: Duration,
     /// The last entry of its own last look, and until when it waits for it.
     proposed: (usize, Duration),
+    /// After a look that had nothing to do: what it saw, and when.
+    idle: Option<(usize, BTreeSet<NodeId>, Duration)>,
     leases: Leases,
     /// Once it has its quorum.
     steering: Option<Steering>,
@@ -148,6 +152,7 @@ impl Group {
             beat: now,
             looked: now,
             proposed: (0, now),
+            idle: None,
             leases: Leases::default(),
             steering: None,
         }));
@@ -196,8 +201,7 @@ impl Group {
             return;
         }
         let Message { term, what } = message;
-        let pre_vote =
-            matches!(what, What::Vote { pre: true, .. } | What::Voted { pre: true, .. });
+        let pre_vote = matches!(what, What::Vote { pre: true, .. } | What::Voted { pre: true, .. });
         let vote = matches!(what, What::Vote { pre: false, .. });
         // A vote that would be refused for a leader's sake does not end its term either.
         if !pre_vote && !(vote && self.hears_leader(at, now)) {
@@ -349,13 +353,7 @@ impl Group {
         }
     }
 
-    fn propose_for(
-        &mut self,
-        at: usize,
-        waiter: Waiter,
-        command: Option<Command>,
-        now: Duration,
-    ) {
+    fn propose_for(&mut self, at: usize, waiter: Waiter, command: Option<Command>, now: Duration) {
         match self.propose(at, command, now) {
             Some(proposed) => {
                 let life = self.seats[at].life.as_mut().expect("it leads");
@@ -456,10 +454,22 @@ impl Group {
         let state = life.view.state.read();
         let nodes: BTreeSet<NodeId> = state.nodes().map(|(id, _)| id).collect();
         let (live, _) = leases.judge(&nodes, id(at), life.alive.as_ref(), &timing, now);
+        // Most looks of the real driver find what the one before found. They cost time, and here a
+        // second less often is enough.
+        let same = |(applied, seen, then): &(usize, BTreeSet<NodeId>, Duration)| {
+            *applied == life.applied && *seen == live && now < *then + IDLE_LOOK
+        };
+        if lead.idle.as_ref().is_some_and(same) {
+            return;
+        }
         let plan = Steering::plan(&state, leases, id(at), &live);
         drop(state);
         let steered = steering.decide(&plan, now, Timestamp(0));
+        lead.idle = None;
         if steered.commands.is_empty() {
+            if plan.moving().next().is_none() {
+                lead.idle = Some((life.applied, live, now));
+            }
             return;
         }
         let mut last = 0;
@@ -472,4 +482,3 @@ impl Group {
         self.append_all(at, now);
     }
 }
-
