@@ -204,7 +204,8 @@ impl Group {
         let pre_vote = matches!(what, What::Vote { pre: true, .. } | What::Voted { pre: true, .. });
         let vote = matches!(what, What::Vote { pre: false, .. });
         // A vote that would be refused for a leader's sake does not end its term either.
-        if !pre_vote && !(vote && self.hears_leader(at, now)) {
+        let is_passed_over = pre_vote || (vote && self.hears_leader(at, now));
+        if !is_passed_over {
             self.seats[at].move_to(term);
         }
         match what {
