@@ -270,7 +270,7 @@ fn run_all(first: u64, count: u64, threads: usize) -> Result<Vec<Duration>, Stri
 }
 
 #[test]
-#[ignore = "about one schedule in a hundred shows events of a room again, such as PARLANCE_SEED=5029"]
+#[ignore = "a resume at a cut-off former owner shows events again: PARLANCE_SEED=5029"]
 fn the_promises_hold_in_every_schedule_of_a_whole_cluster() {
     if let Some(seed) = number_from("PARLANCE_SEED") {
         let schedule = Schedule::from_seed(seed);
