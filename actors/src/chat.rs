@@ -424,6 +424,12 @@ impl Chat {
         self.world.presence.crash(user);
     }
 
+    /// Ends everything at once, as a crash of the process does.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn crash(&self) {
+        self.end();
+    }
+
     /// How many sessions here follow the room.
     #[must_use]
     pub fn followers(&self, at: RoomRef) -> usize {

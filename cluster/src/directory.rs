@@ -32,8 +32,11 @@ mod report;
 mod returns;
 mod rooms;
 mod seal;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod snapshot;
 mod state;
+mod steering;
 mod types;
 mod voters;
 mod wire;

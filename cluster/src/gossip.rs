@@ -253,6 +253,6 @@ impl Driver {
 }
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

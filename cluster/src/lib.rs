@@ -12,4 +12,6 @@ pub mod limits;
 pub mod link;
 pub mod peers;
 pub mod placement;
+#[cfg(test)]
+mod simulation;
 pub mod transport;

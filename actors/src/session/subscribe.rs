@@ -85,8 +85,33 @@ async fn ask(
     }
     let at = RoomRef { tenant: link.caller.tenant, room };
     let joining = world.hub.prepare(at);
-    let seen = Box::pin(world.look(&link.caller, at, cursor)).await;
-    (room, seen.map(|seen| (joining, seen)))
+    let seen = async {
+        let seen = world.look(&link.caller, at, cursor).await?;
+        is_current(world, at, cursor, &seen).await?;
+        Ok((joining, seen))
+    };
+    (room, Box::pin(seen).await)
+}
+
+/// Refuses the answer of a former owner that does not know yet that it is one, because nobody sent
+/// anything through it since. What the client has seen beyond its head would come to it again when
+/// this node hears of the next owner. A log that ends there has lost its end, and a gap says so.
+async fn is_current(
+    world: &World,
+    at: RoomRef,
+    cursor: Option<Cursor>,
+    seen: &Seen,
+) -> Result<(), Refusal> {
+    if cursor.is_none_or(|cursor| cursor.r#gen != seen.r#gen || cursor.seq <= seen.head) {
+        return Ok(());
+    }
+    match world.history.log(at, Range::After(seen.head), 1).await {
+        Ok(beyond) if beyond.events.is_empty() => Ok(()),
+        Ok(_) | Err(_) => {
+            let why = "the room's owner here is behind what you have seen; repeat in a moment";
+            Err(Refusal::unavailable(why).retry_after(limits::MOVED_RETRY))
+        }
+    }
 }
 
 /// Replays and joins; `false` when the caller lost the room meanwhile, or the session ends.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -46,6 +47,20 @@ pub(super) struct Database {
     projected: BTreeMap<RoomRef, RoomMeta>,
     id: DatabaseId,
     batches: Vec<Vec<(RoomRef, Seq)>>,
+    /// The epoch of each event, as every row has it.
+    epochs: HashMap<RoomRef, Vec<Epoch>>,
+    broken: Option<Broken>,
+}
+
+/// A build that keeps a promise no longer, to show that a test notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Appends are committed under whatever epoch.
+    NoFence,
+    /// An owner that is fenced goes on, and answers as if it had committed.
+    AcksWhenFenced,
+    /// A repeated key is added again.
+    NoDedupe,
 }
 
 enum Request {
@@ -64,6 +79,8 @@ struct Queue {
     held: bool,
     away: bool,
     closing: bool,
+    /// How long a batch takes; it is committed in the middle.
+    slow: Duration,
 }
 
 #[derive(Default)]
@@ -132,6 +149,23 @@ impl MemoryHistory {
     /// accepted before waits and is committed afterwards.
     pub fn set_away(&self, away: bool) {
         self.change(|queue| queue.away = away);
+    }
+
+    /// From now on a batch takes so long, and is committed in the middle: a process that ends after
+    /// that has not told anybody.
+    pub fn slow_down(&self, slow: Duration) {
+        self.change(|queue| queue.slow = slow);
+    }
+
+    /// Breaks a promise for every process.
+    pub fn break_promise(&self, broken: Broken) {
+        self.database.lock().broken = Some(broken);
+    }
+
+    /// The epochs under which a room's events were committed, in the order of the log.
+    #[must_use]
+    pub fn epochs(&self, room: RoomRef) -> Vec<Epoch> {
+        self.database.lock().epochs.get(&room).cloned().unwrap_or_default()
     }
 
     /// The next `count` opens answer `Unavailable`.
@@ -316,7 +350,7 @@ impl Log {
 async fn run(database: Arc<Mutex<Database>>, process: Arc<Process>) {
     loop {
         let changed = process.changed.notified();
-        let taken = {
+        let (taken, slow) = {
             let mut queue = process.queue.lock();
             let stopped = queue.held || queue.away;
             if queue.closing && (stopped || queue.requests.is_empty()) {
@@ -325,7 +359,8 @@ async fn run(database: Arc<Mutex<Database>>, process: Arc<Process>) {
                 refuse_all(rest);
                 return;
             }
-            if stopped { Vec::new() } else { take_batch(&mut queue.requests) }
+            let taken = if stopped { Vec::new() } else { take_batch(&mut queue.requests) };
+            (taken, queue.slow)
         };
         if taken.is_empty() {
             changed.await;
@@ -333,7 +368,17 @@ async fn run(database: Arc<Mutex<Database>>, process: Arc<Process>) {
             tokio::task::yield_now().await;
             continue;
         }
-        settle(&database, &process, taken);
+        if !slow.is_zero() {
+            tokio::time::sleep(slow / 2).await;
+        }
+        let told = settle(&database, &process, taken);
+        if !slow.is_zero() {
+            tokio::time::sleep(slow / 2).await;
+        }
+        while !told.is_empty() && process.queue.lock().held {
+            process.changed.notified().await;
+        }
+        tell(told);
         tokio::task::yield_now().await;
     }
 }
@@ -348,7 +393,8 @@ fn take_batch(requests: &mut VecDeque<Request>) -> Vec<Request> {
     requests.drain(..count).collect()
 }
 
-fn settle(database: &Mutex<Database>, process: &Process, taken: Vec<Request>) {
+/// Does it; gives whom to tell.
+fn settle(database: &Mutex<Database>, process: &Process, taken: Vec<Request>) -> Vec<Told> {
     let mut appends = Vec::new();
     for request in taken {
         match request {
@@ -359,9 +405,7 @@ fn settle(database: &Mutex<Database>, process: &Process, taken: Vec<Request>) {
             }
         }
     }
-    if !appends.is_empty() {
-        tell(commit(database, process, appends));
-    }
+    if appends.is_empty() { Vec::new() } else { commit(database, process, appends) }
 }
 
 fn open(
@@ -378,7 +422,12 @@ fn open(
     let mut database = database.lock();
     queue.look_at(database.id);
     let stored = database.fences.get(&shard).map(|(stored, _)| *stored);
-    if stored.is_some_and(|stored| stored > epoch) {
+    let fenced = stored.is_some_and(|stored| stored > epoch);
+    if fenced && database.broken == Some(Broken::NoFence) {
+        queue.owned.insert(shard, (epoch, Turn(1)));
+        return Ok(database.id);
+    }
+    if fenced {
         return Err(HistoryError::Fenced);
     }
     if queue.owned.get(&shard).is_none_or(|(owned, _)| *owned != epoch) {
@@ -410,9 +459,15 @@ fn commit(database: &Mutex<Database>, process: &Process, appends: Vec<Append>) -
         let shard = room.shard();
         let fence = database.fences.get(&shard).copied();
         let owned = queue.owned.get(&shard).copied().filter(|(owned, _)| *owned == epoch);
-        let outcome = if head.database() != Some(database.id) {
+        let is_fenced =
+            database.broken != Some(Broken::NoFence) && (owned.is_none() || owned != fence);
+        let outcome = if is_fenced && database.broken == Some(Broken::AcksWhenFenced) {
+            let seq = head.get().next();
+            head.set(seq);
+            Outcome::Committed { seq }
+        } else if head.database() != Some(database.id) {
             Outcome::DatabaseChanged
-        } else if owned.is_none() || owned != fence {
+        } else if is_fenced {
             if owned.is_some() {
                 queue.owned.remove(&shard);
             }
@@ -420,14 +475,17 @@ fn commit(database: &Mutex<Database>, process: &Process, appends: Vec<Append>) -
         } else if queue.refused.contains(&draft.key) {
             Outcome::Failed { why: "the row was refused".to_owned() }
         } else {
+            let dedupes = database.broken != Some(Broken::NoDedupe);
             let log = database.rooms.entry(room).or_default();
-            if let Some(seq) = log.keys.get(&(draft.sender.id, draft.key)).copied() {
+            let known = log.keys.get(&(draft.sender.id, draft.key)).copied();
+            if let Some(seq) = known.filter(|_| dedupes) {
                 let first = &log.events[usize::try_from(seq.0 - 1).expect("a log in memory")];
                 Outcome::Repeated { seq, sent_at: first.sent_at }
             } else {
                 let seq = log.add(room.tenant, room.room, draft.clone());
                 head.set(seq);
                 batch.push((room, seq));
+                database.epochs.entry(room).or_default().push(epoch);
                 Outcome::Committed { seq }
             }
         };

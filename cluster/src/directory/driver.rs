@@ -1,25 +1,25 @@
 //! The leader's task: it looks at nodes and shards every tick, has pure functions decide, and
 //! proposes what they say. On a node that does not lead it only stands for election when the leader
-//! seems to be dead. It waits for its own
-//! proposals, and Raft never waits for it.
+//! seems to be dead. It waits for its own proposals, and Raft never waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{ChangeMembers, RaftMetrics};
-use parlance_actors::vocab::{Epoch, NodeId, ShardId, Timestamp};
+use parlance_actors::vocab::{Epoch, NodeId, Timestamp};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::campaign::{Campaign, Electorate};
-use super::command::{Cause, Command};
+use super::command::Command;
 use super::core::{Core, within};
 use super::members::Member;
 use super::plan::Plan;
+use super::steering::{Steered, Steering};
 use super::types::{Peer, Types};
 use super::voters::{Change, Group};
 use crate::limits;
@@ -33,9 +33,8 @@ pub(super) struct Driver {
     campaign: Campaign,
     /// The next look should not wait for the usual tick.
     soon: bool,
-    /// Since when each move has been under way.
-    moving: BTreeMap<(ShardId, Epoch), Instant>,
-    rebalanced: Option<Instant>,
+    /// What it remembers of placement while it leads.
+    steering: Steering,
     /// The epoch of the last change of an owner that the metrics have; only a leader counts.
     counted: Option<Epoch>,
     /// The one change of membership that is being made.
@@ -52,8 +51,7 @@ impl Driver {
             term: None,
             campaign: Campaign::default(),
             soon: false,
-            moving: BTreeMap::new(),
-            rebalanced: None,
+            steering: Steering::begin(Duration::ZERO),
             counted: None,
             change: JoinSet::new(),
             probing: JoinSet::new(),
@@ -110,9 +108,8 @@ impl Driver {
         }
         if self.term != Some(metrics.current_term) {
             self.term = Some(metrics.current_term);
-            self.moving.clear();
-            self.rebalanced = Some(Instant::now());
             let now = self.core.now();
+            self.steering = Steering::begin(now);
             self.core.leases.lock().begin(now);
             tracing::info!(term = metrics.current_term, "this node leads");
         }
@@ -141,21 +138,10 @@ impl Driver {
         let nodes: BTreeSet<NodeId> =
             self.core.view.state.read().nodes().map(|(id, _)| id).collect();
         let alive = self.core.alive.borrow().clone();
-        let doubted = |node: &NodeId| alive.as_ref().is_some_and(|alive| !alive.contains(node));
         let own = self.core.identity.node;
-        let timing = &self.member.leases;
         let now = self.core.now();
         let mut leases = self.core.leases.lock();
-        leases.keep(&nodes);
-        let holds = |node: &NodeId| *node == own || leases.holds(*node, doubted(node), timing, now);
-        let live: BTreeSet<NodeId> = nodes.iter().copied().filter(holds).collect();
-        let lost = nodes.difference(&live).copied().filter(|node| {
-            let believed = alive.as_ref().is_some_and(|alive| alive.contains(node));
-            !believed && leases.silence(*node, now) >= timing.voter_replaced_after
-        });
-        let lost = lost.collect();
-        drop(leases);
-        (live, lost)
+        leases.judge(&nodes, own, alive.as_ref(), &self.member.leases, now)
     }
 
     /// Whether a node that gossip doubts is still believed.
@@ -235,55 +221,25 @@ impl Driver {
         let own = self.core.identity.node;
         let leases = self.core.leases.lock();
         let state = self.core.view.state.read();
-        let owners: BTreeSet<NodeId> = state.shards().map(|(_, row)| row.owner).collect();
-        // A node that was admitted and never said that it is there gets nothing.
-        let shown = |node| node == own || owners.contains(&node) || leases.load(node).is_some();
-        let lives = |node| live.contains(&node) && shown(node);
-        Plan::of(&state, lives, |owner, shard| {
-            let load = leases.load(owner).and_then(|load| load.shards.get(usize::from(shard.0)));
-            u32::from(load.copied().unwrap_or_default())
-        })
+        Steering::plan(&state, &leases, own, live)
     }
 
     async fn place(&mut self, plan: Plan) {
-        let pause = limits::REBALANCE_PAUSE;
-        let rebalance = self.rebalanced.is_none_or(|rebalanced| rebalanced.elapsed() >= pause);
-        let decision = plan.board.decide(rebalance);
-        let overdue = self.overdue(&plan);
-        if !decision.takeovers.is_empty() {
-            tracing::info!(
-                shards = decision.takeovers.len(),
-                "a dead owner's shards are taken over"
-            );
+        let steered = self.steering.decide(&plan, self.core.now(), Timestamp::now());
+        let Steered { commands, takeovers, overdue } = steered;
+        if takeovers > 0 {
+            tracing::info!(shards = takeovers, "a dead owner's shards are taken over");
         }
-        if !overdue.is_empty() {
-            tracing::warn!(shards = overdue.len(), "shards were not released in time");
+        if overdue > 0 {
+            tracing::warn!(shards = overdue, "shards were not released in time");
         }
-        let rebalances = decision.moves.iter().any(|(_, _, cause)| *cause == Cause::Rebalance);
-        if rebalances && plan.board.is_even() {
-            // What is left is about loads, and they must be measured anew.
-            self.rebalanced = Some(Instant::now());
-        }
-        // Each names its epoch, so that their order does not matter: they share the log's writes.
-        let commands = plan.commands(&decision, &overdue, Timestamp::now());
+        // They share the log's writes.
         let written = join_all(commands.into_iter().map(|command| self.propose(command))).await;
         let failed: Vec<String> = written.into_iter().filter_map(Result::err).collect();
         if let Some(why) = failed.first() {
             // The next look may decide the same again.
             tracing::warn!(count = failed.len(), why, "proposals of the leader were not committed");
         }
-    }
-
-    /// Moves that were not released in time.
-    fn overdue(&mut self, plan: &Plan) -> Vec<ShardId> {
-        let now = Instant::now();
-        let moving = plan.moving();
-        let moving = moving.map(|at| (at, self.moving.get(&at).copied().unwrap_or(now)));
-        let moving: BTreeMap<_, _> = moving.collect();
-        self.moving = moving;
-        let late = self.moving.iter();
-        let late = late.filter(|(_, since)| since.elapsed() >= limits::RELEASE_WAIT);
-        late.map(|((shard, _), _)| *shard).collect()
     }
 
     /// Why it was not committed, if it was not.

@@ -94,6 +94,28 @@ impl Leases {
         self.silence(node, now) < lease
     }
 
+    /// Of the cluster's nodes, who has a lease, and who has been without one for so long that it is
+    /// given up. `alive` is whom gossip believes to be alive, once it said something.
+    pub(super) fn judge(
+        &mut self,
+        nodes: &BTreeSet<NodeId>,
+        own: NodeId,
+        alive: Option<&BTreeSet<NodeId>>,
+        timing: &LeaseTiming,
+        now: Duration,
+    ) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
+        self.keep(nodes);
+        let doubted = |node: &NodeId| alive.is_some_and(|alive| !alive.contains(node));
+        let believed = |node: &NodeId| alive.is_some_and(|alive| alive.contains(node));
+        let holds = |node: &NodeId| *node == own || self.holds(*node, doubted(node), timing, now);
+        let live: BTreeSet<NodeId> = nodes.iter().copied().filter(holds).collect();
+        let lost = nodes.difference(&live).copied().filter(|node| {
+            !believed(node) && self.silence(*node, now) >= timing.voter_replaced_after
+        });
+        let lost = lost.collect();
+        (live, lost)
+    }
+
     pub(super) fn load(&self, node: NodeId) -> Option<&LoadReport> {
         self.heard.get(&node).map(|heard| &heard.load)
     }

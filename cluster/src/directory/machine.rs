@@ -60,7 +60,7 @@ impl View {
         self.shards_changed.subscribe()
     }
 
-    fn apply(&self, index: u64, command: &Command) -> Response {
+    pub(super) fn apply(&self, index: u64, command: &Command) -> Response {
         let response = self.state.write().apply(index, command);
         match command {
             Command::CreateRoom(_) | Command::ChangeRoom(_) | Command::Restore(_) => {}
@@ -83,6 +83,11 @@ impl View {
             let _ = self.changes.send(at);
         }
         response
+    }
+
+    /// Everything up to this index can be read.
+    pub(super) fn reached(&self, index: u64) {
+        self.applied.send_replace(index);
     }
 
     fn tell_of_shards(&self) {
@@ -132,7 +137,7 @@ impl Machine {
     fn measure(&self) {
         let last = self.applied.map_or(0, |last| last.index);
         metrics::gauge!("parlance_raft_last_applied").set(last as f64);
-        self.view.applied.send_replace(last);
+        self.view.reached(last);
         let rooms = self.view.state.read().room_count();
         metrics::gauge!("parlance_directory_rooms").set(rooms as f64);
     }

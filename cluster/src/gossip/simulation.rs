@@ -5,7 +5,7 @@
 //! steps printed; `GOSSIP_SCHEDULES=…` runs so many.
 
 mod schedule;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 

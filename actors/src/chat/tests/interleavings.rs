@@ -171,3 +171,30 @@ async fn who_follows_an_owner_that_lags_behind_is_told_to_follow_again() {
     client.event(4).await;
     assert_eq!(client.events(), [3, 4]);
 }
+
+/// A node that was cut off still believes that it owns a room, and nobody sent anything through it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_seen_more_is_not_let_in_by_a_former_owner() {
+    let cluster = Cluster::start(2).await;
+    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
+    let ann = one.user("ann").await;
+    let room = one.room(&ann, "r", RoomKind::Public).await;
+    one.say(&ann, room, "here").await.expect("posted");
+    cluster.directory().lag();
+    cluster.assign_from(2, room, 2);
+    for body in ["there", "there too"] {
+        two.say(&ann, room, body).await.expect("posted");
+    }
+    let mut client = one.client(&ann);
+    assert_eq!(client.subscribe(1, room, Some(5)).await["error"], "unavailable");
+    // Who has seen nothing of it is: what follows comes when this node hears of the next owner.
+    let mut other = one.client(&ann);
+    assert_eq!(other.subscribe(1, room, Some(3)).await["head"], 3);
+    cluster.directory().catch_up();
+    other.event(5).await;
+    assert_eq!(client.subscribe(2, room, Some(5)).await["head"], 5);
+    two.say(&ann, room, "to both").await.expect("posted");
+    client.event(6).await;
+    other.event(6).await;
+    assert_eq!((client.events(), other.events()), (vec![6], vec![4, 5, 6]));
+}

@@ -43,6 +43,9 @@ enum Step {
     Loss {
         of_thousand: u32,
     },
+    Duplicates {
+        of_thousand: u32,
+    },
     Delay {
         least_ms: u64,
         most_ms: u64,
@@ -146,6 +149,7 @@ impl Schedule {
             }
             Step::Mend => world.network.cut.clear(),
             Step::Loss { of_thousand } => world.network.lost = of_thousand,
+            Step::Duplicates { of_thousand } => world.network.duplicated = of_thousand,
             Step::Delay { least_ms, most_ms } => world.network.delay_ms = (least_ms, most_ms),
             Step::Load { node, rooms, draining } => {
                 let mut said = world.nodes[node].said.clone();
@@ -159,7 +163,7 @@ impl Schedule {
 impl Step {
     fn random(rng: &mut SmallRng, nodes: usize, directory: bool) -> Self {
         let node = rng.random_range(0..nodes);
-        match rng.random_range(0..20) {
+        match rng.random_range(0..21) {
             0..3 => Self::Kill(node),
             3 => Self::Leave(node),
             // Without a directory nobody could find a node that moved.
@@ -170,6 +174,7 @@ impl Step {
             12..14 => Self::Split(rng.random()),
             14 => Self::Mend,
             15..17 => Self::Loss { of_thousand: [0, 10, 100, 300][rng.random_range(0..4)] },
+            20 => Self::Duplicates { of_thousand: [0, 100, 500][rng.random_range(0..3)] },
             17 => {
                 let least_ms = [0, 0, 50][rng.random_range(0..3)];
                 Self::Delay { least_ms, most_ms: least_ms + [3, 100, 450][rng.random_range(0..3)] }

@@ -18,11 +18,11 @@ use super::super::view::View;
 use crate::limits::{PACKET_BYTES_MAX, PACKETS_QUEUE_MAX};
 use crate::transport::PeerName;
 
-pub(super) const fn ms(ms: u64) -> Duration {
+pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-pub(super) const fn secs(secs: u64) -> Duration {
+pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
@@ -31,18 +31,20 @@ const EVENTS_MAX: u64 = 1_000_000;
 
 /// What the network does to a packet.
 #[derive(Debug, Clone)]
-pub(super) struct Network {
+pub(crate) struct Network {
     /// Of a thousand packets.
-    pub(super) lost: u32,
+    pub(crate) lost: u32,
+    /// The same.
+    pub(crate) duplicated: u32,
     /// Between these, at random: a wide range reorders.
-    pub(super) delay_ms: (u64, u64),
+    pub(crate) delay_ms: (u64, u64),
     /// Nothing gets from the first to the second.
-    pub(super) cut: BTreeSet<(usize, usize)>,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
 }
 
 impl Network {
-    pub(super) fn lan() -> Self {
-        Self { lost: 0, delay_ms: (0, 3), cut: BTreeSet::new() }
+    pub(crate) fn lan() -> Self {
+        Self { lost: 0, duplicated: 0, delay_ms: (0, 3), cut: BTreeSet::new() }
     }
 }
 
@@ -63,14 +65,14 @@ struct Life {
 }
 
 /// A node, running or not.
-pub(super) struct Node {
-    pub(super) id: NodeId,
-    pub(super) incarnation: u64,
-    pub(super) address: SocketAddr,
-    pub(super) said: Said,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) said: Said,
     life: Option<Life>,
-    pub(super) bytes_out: u64,
-    pub(super) packets_out: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) packets_out: u64,
 }
 
 impl Node {
@@ -79,13 +81,13 @@ impl Node {
     }
 }
 
-pub(super) struct World {
-    pub(super) now: Duration,
-    pub(super) rng: SmallRng,
-    pub(super) network: Network,
-    pub(super) nodes: Vec<Node>,
+pub(crate) struct World {
+    pub(crate) now: Duration,
+    pub(crate) rng: SmallRng,
+    pub(crate) network: Network,
+    pub(crate) nodes: Vec<Node>,
     /// How often a node came to believe that another one died that was running and not stopped.
-    pub(super) wrongly_dead: u64,
+    pub(crate) wrongly_dead: u64,
     by_address: BTreeMap<SocketAddr, usize>,
     events: BTreeMap<(Duration, u64), Event>,
     numbered: u64,
@@ -93,7 +95,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, nodes: usize) -> Self {
+    pub(crate) fn new(seed: u64, nodes: usize) -> Self {
         let nodes = (0..nodes).map(|index| {
             let port = 10_000 + u16::try_from(index).expect("few nodes");
             Node {
@@ -126,20 +128,20 @@ impl World {
         }
     }
 
-    pub(super) fn is_running(&self, index: usize) -> bool {
+    pub(crate) fn is_running(&self, index: usize) -> bool {
         self.nodes[index].life.is_some()
     }
 
-    pub(super) fn running(&self) -> Vec<usize> {
+    pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|index| self.is_running(*index)).collect()
     }
 
-    pub(super) fn view(&self, index: usize) -> &View {
+    pub(crate) fn view(&self, index: usize) -> &View {
         &self.nodes[index].life.as_ref().expect("it runs").view
     }
 
     /// Starts a process with a higher incarnation.
-    pub(super) fn start(&mut self, index: usize, seeds: &[usize]) {
+    pub(crate) fn start(&mut self, index: usize, seeds: &[usize]) {
         let seeds = seeds.iter().map(|seed| self.nodes[*seed].address).collect();
         let rng = SmallRng::seed_from_u64(self.rng.random());
         let node = &mut self.nodes[index];
@@ -153,26 +155,26 @@ impl World {
     }
 
     /// A process ends without a word.
-    pub(super) fn kill(&mut self, index: usize) {
+    pub(crate) fn kill(&mut self, index: usize) {
         self.nodes[index].life = None;
         let address = self.nodes[index].address;
         self.by_address.remove(&address);
     }
 
-    pub(super) fn leave(&mut self, index: usize) {
+    pub(crate) fn leave(&mut self, index: usize) {
         self.command(index, Command::Leave);
         self.kill(index);
     }
 
     /// Like SIGSTOP.
-    pub(super) fn stop(&mut self, index: usize) {
+    pub(crate) fn stop(&mut self, index: usize) {
         if let Some(life) = &mut self.nodes[index].life {
             life.stopped.get_or_insert_default();
         }
     }
 
     /// Like SIGCONT: what arrived is read before late timers, as the driver does.
-    pub(super) fn resume(&mut self, index: usize) {
+    pub(crate) fn resume(&mut self, index: usize) {
         let Some(life) = &mut self.nodes[index].life else { return };
         for (from, packet) in life.stopped.take().unwrap_or_default() {
             self.arrive(index, from, packet);
@@ -181,7 +183,7 @@ impl World {
     }
 
     /// Tells a node what the directory knows.
-    pub(super) fn expect_all(&mut self, index: usize) {
+    pub(crate) fn expect_all(&mut self, index: usize) {
         let nodes = self.nodes.iter().map(|node| Expected {
             node: node.id,
             name: node.name(),
@@ -191,12 +193,12 @@ impl World {
         self.command(index, Command::Expect(nodes));
     }
 
-    pub(super) fn say(&mut self, index: usize, said: Said) {
+    pub(crate) fn say(&mut self, index: usize, said: Said) {
         self.nodes[index].said = said.clone();
         self.command(index, Command::Say(said));
     }
 
-    pub(super) fn run_until(&mut self, until: Duration) {
+    pub(crate) fn run_until(&mut self, until: Duration) {
         while let Some(entry) = self.events.first_entry()
             && entry.key().0 <= until
         {
@@ -217,7 +219,12 @@ impl World {
         self.now = until;
     }
 
-    pub(super) fn run_for(&mut self, time: Duration) {
+    /// When the next thing happens.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.events.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) {
         self.run_until(self.now + time);
     }
 
@@ -296,6 +303,13 @@ impl World {
         if lost || self.network.cut.contains(&(from, to)) {
             return;
         }
+        if self.rng.random_range(0..1_000) < self.network.duplicated {
+            self.travel(to, from, packet.clone());
+        }
+        self.travel(to, from, packet);
+    }
+
+    fn travel(&mut self, to: usize, from: usize, packet: Bytes) {
         let (least, most) = self.network.delay_ms;
         let delay = Duration::from_micros(self.rng.random_range(least * 1_000..=most * 1_000));
         self.later(self.now + delay, Event::Arrive { to, from, packet });
@@ -317,7 +331,7 @@ impl World {
     }
 
     /// Why the nodes do not agree on exactly those that run and on what they say.
-    pub(super) fn disagreement(&self) -> Option<String> {
+    pub(crate) fn disagreement(&self) -> Option<String> {
         let running = self.running();
         let ids: BTreeSet<NodeId> = running.iter().map(|index| self.nodes[*index].id).collect();
         for &at in &running {
@@ -341,7 +355,7 @@ impl World {
     }
 
     /// Runs until all agree, at most so long.
-    pub(super) fn agree_within(&mut self, time: Duration) -> Result<Duration, String> {
+    pub(crate) fn agree_within(&mut self, time: Duration) -> Result<Duration, String> {
         let start = self.now;
         loop {
             let Some(why) = self.disagreement() else { return Ok(self.now - start) };
