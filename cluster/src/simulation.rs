@@ -44,6 +44,8 @@ use self::schedule::Schedule;
 const HEALED_WITHIN: Duration = Duration::from_secs(180);
 /// Schedules that are always run.
 const SCHEDULES: u64 = 300;
+/// In `make soak`.
+const MANY_SCHEDULES: u64 = 3_000;
 /// A broken build is caught within so many.
 const CAUGHT_WITHIN: u64 = 200;
 
@@ -54,8 +56,6 @@ enum Fault {
     Database(Broken),
     /// Every node takes what is taken over for its own.
     EverybodyTakesOver,
-    /// Nobody is told that frames were lost.
-    SilentLinks,
 }
 
 impl Schedule {
@@ -221,7 +221,6 @@ fn break_it(fleet: &Fleet, fault: Option<Fault>) {
         Some(Fault::EverybodyTakesOver) => {
             fleet.world.change(|sim| sim.group.everybody_takes_over = true);
         }
-        Some(Fault::SilentLinks) => fleet.world.change(|sim| sim.links.silent = true),
     }
 }
 
@@ -279,11 +278,23 @@ fn the_promises_hold_in_every_schedule_of_a_whole_cluster() {
         }
         return;
     }
-    let (count, threads) = match number_from("PARLANCE_SCHEDULES") {
-        Some(count) => (count, std::thread::available_parallelism().map_or(1, usize::from)),
-        None => (SCHEDULES, 1),
-    };
-    let first: u64 = number_from("PARLANCE_FIRST").unwrap_or(rand::random_range(0..u64::MAX / 4));
+    match number_from("PARLANCE_SCHEDULES") {
+        Some(count) => hold_in(number_from("PARLANCE_FIRST").unwrap_or(1), count, cores()),
+        None => hold_in(number_from("PARLANCE_FIRST").unwrap_or(1), SCHEDULES, 1),
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn the_promises_hold_in_thousands_of_schedules_that_were_never_run() {
+    hold_in(rand::random_range(0..u64::MAX / 4), MANY_SCHEDULES, cores());
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn hold_in(first: u64, count: u64, threads: usize) {
     println!("seeds {first} to {}", first + count - 1);
     let began = Instant::now();
     let mut healing = run_all(first, count, threads).unwrap_or_else(|why| panic!("{why}"));
@@ -326,9 +337,4 @@ fn a_key_that_is_held_twice_is_caught() {
 #[test]
 fn a_shard_that_is_given_to_two_nodes_is_caught() {
     caught(Fault::EverybodyTakesOver);
-}
-
-#[test]
-fn frames_that_are_lost_without_a_word_are_caught() {
-    caught(Fault::SilentLinks);
 }

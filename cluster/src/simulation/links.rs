@@ -37,7 +37,7 @@ pub(super) enum Given {
 /// What the ways must know of nodes and network.
 pub(super) struct Weather<'a> {
     pub(super) now: Duration,
-    /// Nodes whose process runs and is not stopped.
+    /// Nodes whose process runs, takes frames and is not stopped.
     pub(super) awake: &'a [bool],
     /// Whether anything gets from the first to the second.
     pub(super) passes: &'a dyn Fn(usize, usize) -> bool,
@@ -65,8 +65,6 @@ struct Link {
 pub(super) struct Links {
     links: BTreeMap<(usize, usize), Link>,
     random: SmallRng,
-    /// A broken build: ends are not told that frames were lost.
-    pub(super) silent: bool,
 }
 
 impl Links {
@@ -78,7 +76,7 @@ impl Links {
             dial: Duration::ZERO,
             ways: Channel::all().map(|_| Way::default()).collect(),
         };
-        Self { links: pairs.map(|pair| (pair, link())).collect(), random, silent: false }
+        Self { links: pairs.map(|pair| (pair, link())).collect(), random }
     }
 
     /// The round that frames are taken for.
@@ -132,9 +130,9 @@ impl Links {
 
     /// Loses what is on one channel between two nodes, as a stream that is reset.
     pub(super) fn reset(&mut self, one: usize, other: usize, channel: Channel, now: Duration) {
-        let (random, silent) = (&mut self.random, self.silent);
+        let random = &mut self.random;
         if let Some(link) = self.links.get_mut(&(one.min(other), one.max(other))) {
-            link.ways[usize::from(channel.0)].end_round(now, random, silent);
+            link.ways[usize::from(channel.0)].end_round(now, random);
         }
     }
 
@@ -148,7 +146,7 @@ impl Links {
         let link = self.links.get_mut(&pair).expect("a pair");
         (link.is_up, link.since, link.dial) = (false, None, dial);
         for way in &mut link.ways {
-            way.end_round(now, &mut self.random, self.silent);
+            way.end_round(now, &mut self.random);
         }
     }
 
@@ -226,14 +224,11 @@ impl Links {
 }
 
 impl Way {
-    fn end_round(&mut self, now: Duration, random: &mut SmallRng, silent: bool) {
+    fn end_round(&mut self, now: Duration, random: &mut SmallRng) {
         self.round += 1;
         self.queues.iter_mut().for_each(VecDeque::clear);
         for told in &mut self.told {
             told.1 = now + Duration::from_millis(random.random_range(0..60));
-            if silent {
-                told.0 = self.round;
-            }
         }
     }
 }

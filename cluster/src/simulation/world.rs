@@ -302,7 +302,9 @@ impl Sim {
         }
         self.dispatch();
         self.note_leader();
-        let awake: Vec<bool> = (0..self.lives.len()).map(|at| self.is_awake(at)).collect();
+        // As real links: nothing is taken for a node before its inbox is there.
+        let takes = |at: usize| self.is_awake(at) && self.lives[at].inbox.is_some();
+        let awake: Vec<bool> = (0..self.lives.len()).map(takes).collect();
         let cut = &self.network.data_cut;
         let passes = |from: usize, to: usize| !cut.contains(&(from, to));
         let weather = Weather { now, awake: &awake, passes: &passes };
