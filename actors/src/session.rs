@@ -10,7 +10,7 @@ pub(crate) mod waiter;
 pub mod words;
 
 pub use handle::SessionHandle;
-pub(crate) use stalls::Stalls;
+pub(crate) use stalls::{STALL, Stalls};
 pub use words::{
     Answer, Caller, Change, Command, Cursor, Output, Posted, PresenceStatus, Request, Subscribed,
     View,

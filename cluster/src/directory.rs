@@ -162,6 +162,7 @@ impl RaftDirectory {
             load: Mutex::default(),
             loads: Mutex::default(),
             alive: watch::Sender::new(None),
+            seen: Mutex::default(),
             incoming: Mutex::default(),
         });
         let (cancel, tasks) = (CancellationToken::new(), JoinSet::new());
@@ -215,8 +216,10 @@ impl RaftDirectory {
         *self.core.load.lock() = load;
     }
 
-    /// Says who gossip believes to be alive. It never takes a lease from a node that renews.
-    pub fn believe(&self, alive: BTreeSet<NodeId>) {
+    /// Says whom gossip need not doubt, and which of them it does see alive. It never takes a lease
+    /// from a node that renews.
+    pub fn believe(&self, alive: BTreeSet<NodeId>, seen: BTreeSet<NodeId>) {
+        *self.core.seen.lock() = seen;
         let alive = Some(alive);
         self.core.alive.send_if_modified(|known| {
             let differs = *known != alive;

@@ -253,8 +253,9 @@ pub(crate) async fn follow_shards(world: Arc<World>, mut changed: watch::Receive
             Ok(()) = live.changed() => world.let_all_go(),
             () = world.remote.stirred.notified() => {}
             _ = tick.tick() => {
-                world.let_all_go();
+                // First: what a refused send stood before must not go once that is forgotten.
                 world.held.expire();
+                world.let_all_go();
                 world.remote.follow_unanswered();
                 world.remote.pending.expire();
                 world.remote.stalled.sweep();

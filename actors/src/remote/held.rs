@@ -12,7 +12,11 @@ use tokio::time::Instant;
 use super::moved;
 use crate::limits;
 use crate::room::actor::{RoomMsg, refuse};
+use crate::session::STALL;
 use crate::vocab::{Refusal, RoomMeta, SHARD_COUNT, ShardId};
+
+/// Who stood behind a refused send is told to come again before the refusal is forgotten.
+const _: () = assert!(limits::HELD_MAX.as_millis() <= STALL.as_millis());
 
 struct Waiting {
     meta: Arc<RoomMeta>,
@@ -88,11 +92,17 @@ impl Held {
     ) {
         let bytes = weight(&message);
         // Two that come at once may go over by one request: the bound is of memory, not of numbers.
-        if self.total.load(Ordering::Acquire) >= limits::HELD_REQUESTS_MAX
+        // Clients that come back by the thousand and look at their rooms leave room for sends.
+        let most = match &message {
+            RoomMsg::Post(_) => limits::HELD_REQUESTS_MAX,
+            _ => limits::HELD_REQUESTS_MAX / 2,
+        };
+        if self.total.load(Ordering::Acquire) >= most
             || self.bytes.load(Ordering::Acquire) + bytes > limits::HELD_BYTES_MAX
         {
             let why = "too many requests wait for rooms that are moving";
-            return refuse(message, &Refusal::busy(why));
+            let refusal = Refusal::busy(why).retry_after(limits::UNAVAILABLE_RETRY);
+            return refuse(message, &refusal);
         }
         self.total.fetch_add(1, Ordering::AcqRel);
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
@@ -106,7 +116,8 @@ impl Held {
     }
 
     /// Lets a shard's requests go, in their order, until `go` gives one back. Those that come
-    /// meanwhile wait for the lock and go behind them.
+    /// meanwhile wait for the lock and go behind them. Those that waited for too long do not go: a
+    /// send whose earlier one expired may stand behind it no more, as long as its repeat is held back.
     pub(crate) fn release(
         &self,
         shard: ShardId,
@@ -119,6 +130,11 @@ impl Held {
         let mut waiting = queue.waiting.lock();
         while let Some(first) = waiting.pop_front() {
             let bytes = first.weight();
+            if first.since.elapsed() >= limits::HELD_MAX {
+                self.forget(bytes);
+                refuse(first.message, &moved());
+                continue;
+            }
             let Waiting { meta, message, since } = first;
             if let Some(message) = go(&meta, message) {
                 waiting.push_front(Waiting { meta, message, since });
@@ -225,5 +241,44 @@ mod tests {
         let (message, mut waits) = send(limits::ENC_BODY_BYTES_MAX);
         held.begin(shard, &meta, message);
         assert!(waits.try_recv().is_err(), "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_for_too_long_does_not_go_although_there_is_a_way_again() {
+        let (held, meta, shard) = (Held::new(), meta(), ShardId(77));
+        let (old, mut refused) = send(1);
+        held.begin(shard, &meta, old);
+        tokio::time::advance(limits::HELD_MAX).await;
+        let (new, _waits) = send(1);
+        assert!(held.join(shard, &meta, new).is_none(), "it goes behind");
+        let mut gone = 0;
+        held.release(shard, |_, _| {
+            gone += 1;
+            None
+        });
+        assert_eq!(gone, 1, "only the one that has just come");
+        assert!(refused.try_recv().expect("an answer").is_err(), "it is told to come again");
+    }
+
+    #[test]
+    fn looks_leave_room_for_sends() {
+        let (held, meta, shard) = (Held::new(), meta(), ShardId(77));
+        let refresh = || RoomMsg::Refresh {
+            meta: meta.clone(),
+            by: crate::vocab::Sender { id: UserId(Uuid::from_u128(1)), username: "a".into() },
+            waiter: None,
+        };
+        for _ in 0..limits::HELD_REQUESTS_MAX {
+            held.begin(shard, &meta, refresh());
+        }
+        let (message, mut waits) = send(1);
+        held.begin(shard, &meta, message);
+        assert!(waits.try_recv().is_err(), "it is not refused");
+        let mut gone = 0;
+        held.release(shard, |_, _| {
+            gone += 1;
+            None
+        });
+        assert_eq!(gone, limits::HELD_REQUESTS_MAX / 2 + 1);
     }
 }

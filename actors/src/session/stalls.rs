@@ -8,7 +8,7 @@ use crate::vocab::{Key, Refusal, RoomId};
 
 /// How long a refused send holds back the later ones of its room, if the client neither repeats
 /// it nor waits. Twice the longest time to retry after.
-pub(super) const STALL: Duration = Duration::from_millis(2_000);
+pub(crate) const STALL: Duration = Duration::from_millis(2_000);
 /// Rooms in which a session is stalled at once; of more the oldest is forgotten.
 const STALLS_MAX: usize = 64;
 

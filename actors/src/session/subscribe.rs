@@ -105,9 +105,10 @@ async fn is_current(
     if cursor.is_none_or(|cursor| cursor.r#gen != seen.r#gen || cursor.seq <= seen.head) {
         return Ok(());
     }
-    match world.history.log(at, Range::After(seen.head), 1).await {
-        Ok(beyond) if beyond.events.is_empty() => Ok(()),
-        Ok(_) | Err(_) => {
+    // Not a page of the log, which a replica may serve that is as far behind.
+    match world.history.event(at, seen.head.next()).await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) | Err(_) => {
             let why = "the room's owner here is behind what you have seen; repeat in a moment";
             Err(Refusal::unavailable(why).retry_after(limits::MOVED_RETRY))
         }

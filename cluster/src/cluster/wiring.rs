@@ -100,7 +100,7 @@ impl Wiring {
     }
 
     fn tell(&self, view: &View, nodes: &[NodeInfo]) {
-        self.directory.believe(not_known_dead(view, nodes));
+        self.directory.believe(not_known_dead(view, nodes), view.alive().clone());
         let own = self.directory.node();
         let others = nodes.iter().filter(|node| node.id != own && !node.name.0.is_empty());
         let peers = others.map(|node| PeerAddress {

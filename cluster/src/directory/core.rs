@@ -48,6 +48,8 @@ pub(super) struct Core {
     pub(super) loads: Mutex<BTreeMap<NodeId, LoadSum>>,
     /// Who is alive, as gossip believes; `None` until it says something.
     pub(super) alive: watch::Sender<Option<BTreeSet<NodeId>>>,
+    /// Whom gossip sees alive. One of whom it never heard is not among them, and not doubted either.
+    pub(super) seen: Mutex<BTreeSet<NodeId>>,
     /// The snapshot that a leader is sending.
     pub(super) incoming: Mutex<Option<Incoming>>,
 }

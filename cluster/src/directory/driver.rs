@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{ChangeMembers, RaftMetrics};
 use parlance_actors::vocab::{Epoch, NodeId, Timestamp};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::campaign::{Campaign, Electorate};
@@ -60,26 +60,28 @@ impl Driver {
 
     /// Drives until it is cancelled.
     pub(super) async fn run(mut self, cancel: CancellationToken) {
-        let mut ticks = tokio::time::interval(limits::DRIVER_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = Instant::now();
         let mut shards = self.core.view.shards_changed();
         let mut alive = self.core.alive.subscribe();
         let mut server = self.core.raft.server_metrics();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                due = ticks.tick() => self.note_stall(due.elapsed()),
+                () = sleep_until(due) => {}
                 Ok(()) = server.changed() => {}
                 changed = shards.changed() => if changed.is_err() { return },
                 Ok(()) = alive.changed() => {}
             }
+            // Whatever woke it.
+            self.note_stall(Instant::now().saturating_duration_since(due));
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.look() => {}
             }
             // Counted from here: a look may wait for its proposals, and that is no stall.
             let soon = std::mem::take(&mut self.soon);
-            ticks.reset_after(if soon { limits::DRIVER_TICK_SOON } else { limits::DRIVER_TICK });
+            let tick = if soon { limits::DRIVER_TICK_SOON } else { limits::DRIVER_TICK };
+            due = Instant::now() + tick;
         }
     }
 
@@ -141,7 +143,8 @@ impl Driver {
         let own = self.core.identity.node;
         let now = self.core.now();
         let mut leases = self.core.leases.lock();
-        leases.judge(&nodes, own, alive.as_ref(), &self.member.leases, now)
+        let seen = self.core.seen.lock().clone();
+        leases.judge(&nodes, own, alive.as_ref(), &seen, &self.member.leases, now)
     }
 
     /// Whether a node that gossip doubts is still believed.

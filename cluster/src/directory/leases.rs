@@ -85,7 +85,9 @@ impl Leases {
         timing: &LeaseTiming,
         now: Duration,
     ) -> bool {
-        let heard = self.heard.get(&node).is_some_and(|heard| heard.at >= self.since);
+        // Its last renewal may have come a moment before this node judged for the first time.
+        let heard = |heard: &Heard| heard.at + timing.renew >= self.since;
+        let heard = self.heard.get(&node).is_some_and(heard);
         let lease = match (doubted, heard) {
             (false, _) => timing.lease,
             (true, true) => timing.lease_if_doubted,
@@ -95,22 +97,24 @@ impl Leases {
     }
 
     /// Of the cluster's nodes, who has a lease, and who has been without one for so long that it is
-    /// given up. `alive` is whom gossip believes to be alive, once it said something.
+    /// given up. `alive` is whom gossip does not doubt, once it said something, and `seen` whom it
+    /// sees alive: a dead one of whom it never heard, because this node was started since, must not
+    /// keep its vote for ever.
     pub(super) fn judge(
         &mut self,
         nodes: &BTreeSet<NodeId>,
         own: NodeId,
         alive: Option<&BTreeSet<NodeId>>,
+        seen: &BTreeSet<NodeId>,
         timing: &LeaseTiming,
         now: Duration,
     ) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
         self.keep(nodes);
         let doubted = |node: &NodeId| alive.is_some_and(|alive| !alive.contains(node));
-        let believed = |node: &NodeId| alive.is_some_and(|alive| alive.contains(node));
         let holds = |node: &NodeId| *node == own || self.holds(*node, doubted(node), timing, now);
         let live: BTreeSet<NodeId> = nodes.iter().copied().filter(holds).collect();
         let lost = nodes.difference(&live).copied().filter(|node| {
-            !believed(node) && self.silence(*node, now) >= timing.voter_replaced_after
+            !seen.contains(node) && self.silence(*node, now) >= timing.voter_replaced_after
         });
         let lost = lost.collect();
         (live, lost)

@@ -104,7 +104,9 @@ impl Core {
         }
         drop(state);
         let metrics = self.metrics();
-        let leads = metrics.current_leader == Some(self.identity.node.0);
+        // A leader of old, cut off from its quorum, may know of acknowledgements that were taken back.
+        let lease = self.member.as_ref().map(|member| member.leases.lease);
+        let leads = lease.is_some_and(|lease| self.leads_within(&metrics, lease / 2));
         let acknowledged = metrics.replication.as_ref().and_then(|nodes| nodes.get(&node.0));
         let acknowledged = acknowledged.and_then(Option::as_ref).map_or(0, |last| last.index);
         if leads && acknowledged > returning.last {

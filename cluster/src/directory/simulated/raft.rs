@@ -454,7 +454,7 @@ impl Group {
         });
         let state = life.view.state.read();
         let nodes: BTreeSet<NodeId> = state.nodes().map(|(id, _)| id).collect();
-        let (live, _) = leases.judge(&nodes, id(at), life.alive.as_ref(), &timing, now);
+        let (live, _) = leases.judge(&nodes, id(at), life.alive.as_ref(), &nodes, &timing, now);
         // Most looks of the real driver find what the one before found. They cost time, and here a
         // second less often is enough.
         let same = |(applied, seen, then): &(usize, BTreeSet<NodeId>, Duration)| {

@@ -244,6 +244,26 @@ fn a_dead_voter_is_replaced_by_a_learner() {
 }
 
 #[test]
+fn a_leader_that_leads_again_after_a_restart_replaces_a_dead_voter() {
+    runs(async {
+        let (mut town, [a, b, c]) = Town::three().await;
+        let d = town.join("d", "c").await;
+        until("a learner", async || a.report().raft.learners == [d.node()]).await;
+        town.kill("b", &b).await;
+        // Alone the other voter elects nobody.
+        town.kill("a", &a).await;
+        let options = town.options("a", Start::Join { seeds: vec![address("c")] });
+        let a = RaftDirectory::open(options).await.expect("comes back");
+        // Nor did its gossip hear of the dead one: it neither doubts it nor sees it alive.
+        let others = [a.node(), c.node(), d.node()];
+        a.believe([&others[..], &[b.node()]].concat().into_iter().collect(), others.into());
+        let expected = vec![a.node(), c.node(), d.node()];
+        until("replaced", async || voters(&a) == expected).await;
+        close_all([&a, &c, &d]).await;
+    });
+}
+
+#[test]
 fn a_new_node_gets_shards_and_each_move_ends_when_its_owner_releases() {
     runs(async {
         let mut town = Town::new();
@@ -465,7 +485,7 @@ fn a_silent_node_that_gossip_doubts_is_taken_over_before_its_lease_ends() {
         .await;
         town.kill("c", &c).await;
         for node in [&a, &b] {
-            node.believe([a.node(), b.node()].into());
+            node.believe([a.node(), b.node()].into(), [a.node(), b.node()].into());
         }
         until("taken over", async || owned_by(&a, c.node()).is_empty()).await;
         assert_eq!(a.report().nodes[2].state, NodeState::Down);
