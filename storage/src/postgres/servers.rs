@@ -51,6 +51,14 @@ struct Latest {
     since: Option<Instant>,
 }
 
+impl Latest {
+    fn is_after(&self, database: DatabaseId) -> bool {
+        self.database.is_some_and(|latest| {
+            latest.system == database.system && latest.timeline > database.timeline
+        })
+    }
+}
+
 /// A connection to the primary, and what it is.
 pub(crate) struct Primary {
     pub(crate) connection: PgConnection,
@@ -136,9 +144,10 @@ impl Servers {
         let Some((place, found)) = best else {
             return Err(sqlx::Error::Protocol(why.join("; ")));
         };
-        self.seen.knows_system.store(found.knows_system, Ordering::Release);
-        self.lead_to(place);
-        self.seen.found(found.database);
+        // Another lane may have found a later one while this call waited for the others.
+        if !self.seen.found(&found, || self.lead_to(place)) {
+            return Err(sqlx::Error::Protocol(former(found.database)));
+        }
         Ok(found)
     }
 
@@ -165,23 +174,23 @@ impl Seen {
     /// A primary whose standby was promoted while it could not be reached goes on taking writes if
     /// nobody stops it, and alone among the servers it would be believed.
     fn is_former(&self, database: DatabaseId) -> bool {
-        let latest = self.latest.lock().database;
-        latest.is_some_and(|latest| {
-            latest.system == database.system && latest.timeline > database.timeline
-        })
+        self.latest.lock().is_after(database)
     }
 
-    fn found(&self, database: DatabaseId) {
+    /// Takes this primary for the present one, and leads to it, unless a later one was seen: both
+    /// or neither, so that a slow connect cannot lead back.
+    fn found(&self, found: &Primary, lead: impl FnOnce()) -> bool {
         let mut latest = self.latest.lock();
-        let is_slow = latest.database.is_some_and(|known| {
-            known.system == database.system && known.timeline > database.timeline
-        });
-        if latest.database.is_some_and(|known| known != database) && !is_slow {
+        if latest.is_after(found.database) {
+            return false;
+        }
+        if latest.database.is_some_and(|known| known != found.database) {
             latest.since = Some(Instant::now());
         }
-        if !is_slow {
-            latest.database = Some(database);
-        }
+        latest.database = Some(found.database);
+        self.knows_system.store(found.knows_system, Ordering::Release);
+        lead();
+        true
     }
 
     /// Whether a connection of this age was made to the primary of the moment: the former one may

@@ -2,6 +2,7 @@
 //! the node needs no restart, and it commits nothing in the new database before its rooms were
 //! opened again there.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,12 @@ use parlance_actors::testkit::history_suite::new_room;
 use parlance_actors::vocab::{Epoch, Key, RoomRef, Seq, UserId};
 
 use super::owners::Town;
+use super::proxy::Proxy;
 use super::{Process, audit, execute, operator};
 use crate::StorageConfig;
-use crate::testkit::PostgresServer;
+use crate::limits;
+use crate::postgres::Servers;
+use crate::testkit::{PostgresServer, Replication};
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -119,6 +123,54 @@ async fn a_former_primary_that_lives_on_is_left_alone() {
     town.acked_more(200).await;
     println!("{acks} messages were acked before the new primary came back");
     town.ends_well(&standby.url()).await;
+}
+
+/// Connects twice at once; the first does not hear of the new primary, the second one does.
+/// `None` when the first one ended before the second, or heard of it after all.
+async fn connect_over_a_muted_successor(
+    servers: &Servers,
+    proxy: &Proxy,
+) -> Option<Result<u32, String>> {
+    proxy.mute(true);
+    let mut slow = pin!(servers.connect(|options| options));
+    // Enough for the former primary to answer, and less than the others are waited for.
+    tokio::select! {
+        biased;
+        _ = &mut slow => return None,
+        () = tokio::time::sleep(limits::OTHER_PRIMARY_WAIT / 3) => {}
+    }
+    proxy.mute(false);
+    let quick = tokio::select! {
+        biased;
+        _ = &mut slow => return None,
+        quick = servers.connect(|options| options) => quick.expect("both servers answer"),
+    };
+    assert_eq!(quick.database.timeline, 2);
+    match slow.await.map(|found| found.database.timeline) {
+        Ok(2) => None,
+        slow => Some(slow.map_err(|error| error.to_string())),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connect_that_ends_late_does_not_lead_back_to_the_former_primary() {
+    let primary = PostgresServer::start(false).await;
+    let standby = primary.standby_at(None, Replication::Asynchronous).await;
+    let proxy = Proxy::before(&standby);
+    standby.promote().await;
+    let socket = proxy.url().split_once("host=").expect("a socket").1.to_owned();
+    let former = primary.socket_folder().display();
+    let url = format!("postgres://postgres@localhost/postgres?host={former},{socket}");
+    // A slow machine may miss the moment; then it is tried again.
+    loop {
+        let servers = Servers::new(&url).expect("a URL");
+        let Some(slow) = connect_over_a_muted_successor(&servers, &proxy).await else { continue };
+        let refused = slow.expect_err("a later timeline was seen");
+        assert!(refused.contains("former primary"), "{refused}");
+        let leads = servers.options().get_socket().map(|folder| folder.display().to_string());
+        assert_eq!(leads.as_deref(), Some(socket.as_str()));
+        return;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
