@@ -9,7 +9,6 @@ mod writer;
 
 use std::sync::Arc;
 
-use parlance_actors::ports::history::DatabaseId;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
@@ -18,6 +17,7 @@ use crate::error::{StorageError, redacted};
 use crate::limits;
 use crate::schema::{Schema, Schemas};
 
+use servers::Primary;
 pub(crate) use servers::{Servers, database_id};
 pub(crate) use writer::PostgresWriter;
 
@@ -133,9 +133,8 @@ impl LaneConnection {
         Self { servers, name, lock_wait }
     }
 
-    async fn connect(&self) -> Result<(PgConnection, DatabaseId), sqlx::Error> {
-        let found = self.servers.connect(|options| self.dress(options)).await?;
-        Ok((found.connection, found.database))
+    async fn connect(&self) -> Result<Primary, sqlx::Error> {
+        self.servers.connect(|options| self.dress(options)).await
     }
 
     fn dress(&self, options: PgConnectOptions) -> PgConnectOptions {

@@ -49,6 +49,8 @@ struct Latest {
     database: Option<DatabaseId>,
     /// When it took the place of another one.
     since: Option<Instant>,
+    /// How often one did.
+    changes: u64,
 }
 
 impl Latest {
@@ -60,12 +62,15 @@ impl Latest {
 }
 
 /// A connection to the primary, and what it is.
+#[derive(Debug)]
 pub(crate) struct Primary {
     pub(crate) connection: PgConnection,
     pub(crate) database: DatabaseId,
     /// As `server_version_num`.
     pub(crate) version: i32,
     knows_system: bool,
+    /// For [`Servers::is_present`].
+    pub(crate) changes: u64,
 }
 
 impl Servers {
@@ -141,14 +146,19 @@ impl Servers {
                 }
             }
         }
-        let Some((place, found)) = best else {
+        let Some((place, mut found)) = best else {
             return Err(sqlx::Error::Protocol(why.join("; ")));
         };
         // Another lane may have found a later one while this call waited for the others.
-        if !self.seen.found(&found, || self.lead_to(place)) {
-            return Err(sqlx::Error::Protocol(former(found.database)));
-        }
+        let changes = self.seen.found(&found, || self.lead_to(place));
+        found.changes = changes.ok_or_else(|| sqlx::Error::Protocol(former(found.database)))?;
         Ok(found)
+    }
+
+    /// Whether no other database took the place of the one that [`Self::connect`] found with this
+    /// many changes.
+    pub(crate) fn is_present(&self, changes: u64) -> bool {
+        self.seen.latest.lock().changes == changes
     }
 
     fn lead_to(&self, place: usize) {
@@ -178,19 +188,20 @@ impl Seen {
     }
 
     /// Takes this primary for the present one, and leads to it, unless a later one was seen: both
-    /// or neither, so that a slow connect cannot lead back.
-    fn found(&self, found: &Primary, lead: impl FnOnce()) -> bool {
+    /// or neither, so that a slow connect cannot lead back. Gives the changes until then.
+    fn found(&self, found: &Primary, lead: impl FnOnce()) -> Option<u64> {
         let mut latest = self.latest.lock();
         if latest.is_after(found.database) {
-            return false;
+            return None;
         }
         if latest.database.is_some_and(|known| known != found.database) {
             latest.since = Some(Instant::now());
+            latest.changes += 1;
         }
         latest.database = Some(found.database);
         self.knows_system.store(found.knows_system, Ordering::Release);
         lead();
-        true
+        Some(latest.changes)
     }
 
     /// Whether a connection of this age was made to the primary of the moment: the former one may
@@ -241,7 +252,8 @@ async fn primary(options: PgConnectOptions) -> Result<Primary, sqlx::Error> {
     }
     let sql = sqlx::AssertSqlSafe(format!("SELECT {system}, {TIMELINE}"));
     let (system, timeline): (i64, i64) = sqlx::query_as(sql).fetch_one(&mut connection).await?;
-    Ok(Primary { connection, database: database_id(system, timeline), version, knows_system })
+    let database = database_id(system, timeline);
+    Ok(Primary { connection, database, version, knows_system, changes: 0 })
 }
 
 /// The two columns of [`Servers::identity`].

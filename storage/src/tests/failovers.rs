@@ -11,8 +11,9 @@ use parlance_actors::testkit::history_room::{TestRoom, draft, keyed, message};
 use parlance_actors::testkit::history_suite::new_room;
 use parlance_actors::vocab::{Epoch, Key, RoomRef, Seq, UserId};
 
-use super::owners::Town;
+use super::owners::{Town, room_of};
 use super::proxy::Proxy;
+use super::takeovers::{HELD, HOLD, LONG, count, until};
 use super::{Process, audit, execute, operator};
 use crate::StorageConfig;
 use crate::limits;
@@ -43,7 +44,7 @@ async fn after_a_failover_nothing_is_committed_before_the_room_opens_again() {
     let user = UserId::generate();
     let mut room = TestRoom::open(&history, new_room(), Epoch(5)).await.expect("opens");
     // The same shard, so that opening one of them again would let the other one go on.
-    let neighbour = RoomRef { room: super::owners::room_of(room.at.shard().0).room, ..room.at };
+    let neighbour = RoomRef { room: room_of(room.at.shard().0).room, ..room.at };
     let mut neighbour = TestRoom::open(&history, neighbour, Epoch(5)).await.expect("opens");
     for room in [&mut room, &mut neighbour] {
         let outcome = room.settle(draft(user, message("before"))).await;
@@ -171,6 +172,94 @@ async fn a_connect_that_ends_late_does_not_lead_back_to_the_former_primary() {
         assert_eq!(leads.as_deref(), Some(socket.as_str()));
         return;
     }
+}
+
+/// A node with two lanes and a room on each, with a message. The standby of its primary was
+/// promoted, and nobody noticed: every connection to the former primary is as it was.
+struct Unnoticed {
+    primary: PostgresServer,
+    standby: PostgresServer,
+    process: Process,
+    history: Arc<dyn History>,
+    rooms: [TestRoom; 2],
+    user: UserId,
+}
+
+impl Unnoticed {
+    async fn new() -> Self {
+        let primary = PostgresServer::start(false).await;
+        let standby = primary.standby_at(None, Replication::Asynchronous).await;
+        let mut config = StorageConfig::new(PostgresServer::url_of(&[&primary, &standby]));
+        (config.lanes, config.lock_wait) = (Some(2), LONG);
+        let process = Process::open(&config).await;
+        let history: Arc<dyn History> = process.storage.history();
+        let user = UserId::generate();
+        let mut rooms = [open(&history, 0).await, open(&history, 1).await];
+        for room in &mut rooms {
+            let outcome = room.settle(draft(user, message("before"))).await;
+            assert_eq!(outcome, Outcome::Committed { seq: Seq(1) });
+        }
+        let there = "SELECT count(*) < 2 FROM main.event";
+        let mut connection = operator(&standby.url()).await;
+        while sqlx::query_scalar(there).fetch_one(&mut connection).await.expect(there) {
+            tokio::time::sleep(POLL).await;
+        }
+        standby.promote().await;
+        Self { primary, standby, process, history, rooms, user }
+    }
+
+    /// The first lane loses its connection, and finds the new primary.
+    async fn first_lane_notices(&mut self) {
+        let cut = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+            WHERE application_name LIKE 'parlance/node/lane0/%'";
+        execute(&mut operator(&self.primary.url()).await, cut).await;
+        let outcome = self.rooms[0].settle(draft(self.user, message("first lane"))).await;
+        assert_eq!(outcome, Outcome::DatabaseChanged);
+    }
+
+    /// Both rooms open again in the new database and go on there.
+    async fn ends_well(self) {
+        for room in &self.rooms {
+            let mut room = open_when_back(&self.history, room.at, room.epoch).await;
+            assert_eq!((room.opened.head, room.opened.database.timeline), (Seq(1), 2));
+            let outcome = room.settle(draft(self.user, message("after"))).await;
+            assert_eq!(outcome, Outcome::Committed { seq: Seq(2) });
+        }
+        self.process.storage.close().await;
+        assert_eq!(audit(&self.standby.url()).await, []);
+    }
+}
+
+/// Opens the room of a shard.
+async fn open(history: &Arc<dyn History>, shard: u8) -> TestRoom {
+    TestRoom::open(history, room_of(shard), Epoch(5)).await.expect("opens")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_stops_on_a_former_primary_once_another_lane_has_seen_the_new_one() {
+    let mut scene = Unnoticed::new().await;
+    // Nothing can be known yet, and the standby is asynchronous.
+    let late = scene.rooms[1].settle(draft(scene.user, message("not known yet"))).await;
+    assert_eq!(late, Outcome::Committed { seq: Seq(2) });
+    scene.first_lane_notices().await;
+    let outcome = scene.rooms[1].settle(draft(scene.user, message("second lane"))).await;
+    assert_eq!(outcome, Outcome::DatabaseChanged);
+    let mut former = operator(&scene.primary.url()).await;
+    assert_eq!(count(&mut former, "SELECT count(*) FROM main.event").await, 3);
+    scene.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_under_way_on_a_former_primary_is_not_acknowledged() {
+    let mut scene = Unnoticed::new().await;
+    let mut former = operator(&scene.primary.url()).await;
+    execute(&mut former, HOLD).await;
+    scene.rooms[1].post(draft(scene.user, message("held"))).expect("taken");
+    until(&mut former, HELD, true).await;
+    scene.first_lane_notices().await;
+    execute(&mut former, "SELECT pg_advisory_unlock_all()").await;
+    assert_eq!(scene.rooms[1].outcomes().await[1].1, Outcome::DatabaseChanged);
+    scene.ends_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
