@@ -46,21 +46,17 @@ impl PostgresDb {
                 .acquire_timeout(limits::ACQUIRE_WAIT)
         };
         let name = application_name(&config.node, "read");
-        let seen = servers.seen();
+        let (idle, new) = (servers.seen(), servers.seen());
         let to_primary = pool().before_acquire(move |_, connection| {
-            let is_present = seen.is_present(connection.age);
+            let is_present = idle.is_present(connection.age);
             Box::pin(async move { Ok(is_present) })
         });
-        // Of several servers one may come back as a standby, or as the primary that it was.
-        let to_primary = if servers.are_several() {
-            let seen = servers.seen();
-            to_primary.after_connect(move |connection, _| {
-                let seen = seen.clone();
-                Box::pin(async move { seen.admit(connection).await })
-            })
-        } else {
-            to_primary
-        };
+        // A server may come back as a standby, or as the primary that it was, and so may what
+        // stands behind the only address.
+        let to_primary = to_primary.after_connect(move |connection, _| {
+            let new = new.clone();
+            Box::pin(async move { new.admit(connection).await })
+        });
         let primary = to_primary.connect_lazy_with(servers.options().application_name(&name));
         servers.lead(primary.clone());
         let readers = match &config.read_url {

@@ -99,10 +99,6 @@ impl Servers {
         self.servers[self.primary.load(Ordering::Acquire)].clone()
     }
 
-    pub(crate) fn are_several(&self) -> bool {
-        self.servers.len() > 1
-    }
-
     /// From now on the pool's new connections follow the primary that [`Self::connect`] finds.
     pub(crate) fn lead(&self, pool: PgPool) {
         // A second pool would be a mistake of this crate; the first one stays.
@@ -150,7 +146,10 @@ impl Servers {
             return Err(sqlx::Error::Protocol(why.join("; ")));
         };
         // Another lane may have found a later one while this call waited for the others.
-        let changes = self.seen.found(&found, || self.lead_to(place));
+        let changes = self.seen.found(found.database, || {
+            self.seen.knows_system.store(found.knows_system, Ordering::Release);
+            self.lead_to(place);
+        });
         found.changes = changes.ok_or_else(|| sqlx::Error::Protocol(former(found.database)))?;
         Ok(found)
     }
@@ -187,19 +186,25 @@ impl Seen {
         self.latest.lock().is_after(database)
     }
 
+    /// A later timeline of the same system. What a read finds of another system proves nothing.
+    fn is_successor(&self, database: DatabaseId) -> bool {
+        self.latest.lock().database.is_some_and(|known| {
+            known.system == database.system && known.timeline < database.timeline
+        })
+    }
+
     /// Takes this primary for the present one, and leads to it, unless a later one was seen: both
     /// or neither, so that a slow connect cannot lead back. Gives the changes until then.
-    fn found(&self, found: &Primary, lead: impl FnOnce()) -> Option<u64> {
+    fn found(&self, database: DatabaseId, lead: impl FnOnce()) -> Option<u64> {
         let mut latest = self.latest.lock();
-        if latest.is_after(found.database) {
+        if latest.is_after(database) {
             return None;
         }
-        if latest.database.is_some_and(|known| known != found.database) {
+        if latest.database.is_some_and(|known| known != database) {
             latest.since = Some(Instant::now());
             latest.changes += 1;
         }
-        latest.database = Some(found.database);
-        self.knows_system.store(found.knows_system, Ordering::Release);
+        latest.database = Some(database);
         lead();
         Some(latest.changes)
     }
@@ -210,7 +215,8 @@ impl Seen {
         self.latest.lock().since.is_none_or(|since| age < since.elapsed())
     }
 
-    /// Refuses a connection to a standby or to a former primary.
+    /// Refuses a connection to a standby or to a former primary. One to a successor of the primary
+    /// is the news of it: behind an address that moves, the lanes' own connections may stay.
     pub(crate) async fn admit(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let sql = "SELECT pg_is_in_recovery()";
         let standby: bool = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
@@ -222,6 +228,10 @@ impl Seen {
         let database = database_id(system, timeline);
         if self.is_former(database) {
             return Err(sqlx::Error::Protocol(former(database)));
+        }
+        if self.is_successor(database) {
+            // One that was found since is later still, and this one is then left at its next use.
+            let _ = self.found(database, || {});
         }
         Ok(())
     }

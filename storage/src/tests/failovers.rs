@@ -2,6 +2,7 @@
 //! the node needs no restart, and it commits nothing in the new database before its rooms were
 //! opened again there.
 
+use std::os::unix::fs::symlink;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use parlance_actors::ports::history::{History, Outcome, Range};
 use parlance_actors::testkit::history_room::{TestRoom, draft, keyed, message};
 use parlance_actors::testkit::history_suite::new_room;
 use parlance_actors::vocab::{Epoch, Key, RoomRef, Seq, UserId};
+use tempfile::TempDir;
 
 use super::owners::{Town, room_of};
 use super::proxy::Proxy;
@@ -189,7 +191,12 @@ impl Unnoticed {
     async fn new() -> Self {
         let primary = PostgresServer::start(false).await;
         let standby = primary.standby_at(None, Replication::Asynchronous).await;
-        let mut config = StorageConfig::new(PostgresServer::url_of(&[&primary, &standby]));
+        let url = PostgresServer::url_of(&[&primary, &standby]);
+        Self::at(primary, standby, &url).await
+    }
+
+    async fn at(primary: PostgresServer, standby: PostgresServer, url: &str) -> Self {
+        let mut config = StorageConfig::new(url);
         (config.lanes, config.lock_wait) = (Some(2), LONG);
         let process = Process::open(&config).await;
         let history: Arc<dyn History> = process.storage.history();
@@ -199,9 +206,17 @@ impl Unnoticed {
             let outcome = room.settle(draft(user, message("before"))).await;
             assert_eq!(outcome, Outcome::Committed { seq: Seq(1) });
         }
-        let there = "SELECT count(*) < 2 FROM main.event";
+        let written: String = sqlx::query_scalar("SELECT pg_current_wal_lsn()::text")
+            .fetch_one(&mut operator(&primary.url()).await)
+            .await
+            .expect("a position");
+        let behind = "SELECT pg_last_wal_replay_lsn() < $1::pg_lsn";
         let mut connection = operator(&standby.url()).await;
-        while sqlx::query_scalar(there).fetch_one(&mut connection).await.expect(there) {
+        let mut is_behind = async || -> bool {
+            let asked = sqlx::query_scalar(behind).bind(&written).fetch_one(&mut connection);
+            asked.await.expect(behind)
+        };
+        while is_behind().await {
             tokio::time::sleep(POLL).await;
         }
         standby.promote().await;
@@ -259,6 +274,53 @@ async fn a_commit_under_way_on_a_former_primary_is_not_acknowledged() {
     scene.first_lane_notices().await;
     execute(&mut former, "SELECT pg_advisory_unlock_all()").await;
     assert_eq!(scene.rooms[1].outcomes().await[1].1, Outcome::DatabaseChanged);
+    scene.ends_well().await;
+}
+
+/// One address behind which servers change, as behind a name or a virtual address.
+struct Address(TempDir);
+
+impl Address {
+    fn of(server: &PostgresServer) -> Self {
+        let address = Self(tempfile::tempdir().expect("a folder"));
+        address.moves_to(server);
+        address
+    }
+
+    fn moves_to(&self, server: &PostgresServer) {
+        let (next, socket) = (self.0.path().join("next"), ".s.PGSQL.5432");
+        symlink(server.socket_folder().join(socket), &next).expect("a link");
+        std::fs::rename(next, self.0.path().join(socket)).expect("moved");
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://postgres@localhost/postgres?host={}", self.0.path().display())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_one_address_a_former_primary_gets_neither_reads_nor_appends() {
+    const CUT_READS: &str = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+        WHERE application_name = 'parlance/node/read'";
+    let primary = PostgresServer::start(false).await;
+    let standby = primary.standby_at(None, Replication::Asynchronous).await;
+    let address = Address::of(&primary);
+    let mut scene = Unnoticed::at(primary, standby, &address.url()).await;
+    address.moves_to(&scene.standby);
+    execute(&mut operator(&scene.primary.url()).await, CUT_READS).await;
+    let at = scene.rooms[0].at;
+    let read = scene.history.log(at, Range::Latest, 10).await.expect("the new primary answers");
+    assert_eq!(read.as_of, Seq(1));
+    // The read's connection was the first to reach it; those of the lanes are as they were.
+    for room in &mut scene.rooms {
+        let outcome = room.settle(draft(scene.user, message("to the former"))).await;
+        assert_eq!(outcome, Outcome::DatabaseChanged);
+    }
+    address.moves_to(&scene.primary);
+    execute(&mut operator(&scene.standby.url()).await, CUT_READS).await;
+    let read = scene.history.log(at, Range::Latest, 10).await;
+    assert!(read.is_err(), "{read:?}");
+    address.moves_to(&scene.standby);
     scene.ends_well().await;
 }
 
