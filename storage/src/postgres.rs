@@ -9,7 +9,6 @@ mod writer;
 
 use std::sync::Arc;
 
-use parlance_actors::ports::history::DatabaseId;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
@@ -18,6 +17,7 @@ use crate::error::{StorageError, redacted};
 use crate::limits;
 use crate::schema::{Schema, Schemas};
 
+use servers::Primary;
 pub(crate) use servers::{Servers, database_id};
 pub(crate) use writer::PostgresWriter;
 
@@ -46,21 +46,17 @@ impl PostgresDb {
                 .acquire_timeout(limits::ACQUIRE_WAIT)
         };
         let name = application_name(&config.node, "read");
-        let seen = servers.seen();
+        let (idle, new) = (servers.seen(), servers.seen());
         let to_primary = pool().before_acquire(move |_, connection| {
-            let is_present = seen.is_present(connection.age);
+            let is_present = idle.is_present(connection.age);
             Box::pin(async move { Ok(is_present) })
         });
-        // Of several servers one may come back as a standby, or as the primary that it was.
-        let to_primary = if servers.are_several() {
-            let seen = servers.seen();
-            to_primary.after_connect(move |connection, _| {
-                let seen = seen.clone();
-                Box::pin(async move { seen.admit(connection).await })
-            })
-        } else {
-            to_primary
-        };
+        // A server may come back as a standby, or as the primary that it was, and so may what
+        // stands behind the only address.
+        let to_primary = to_primary.after_connect(move |connection, _| {
+            let new = new.clone();
+            Box::pin(async move { new.admit(connection).await })
+        });
         let primary = to_primary.connect_lazy_with(servers.options().application_name(&name));
         servers.lead(primary.clone());
         let readers = match &config.read_url {
@@ -133,9 +129,8 @@ impl LaneConnection {
         Self { servers, name, lock_wait }
     }
 
-    async fn connect(&self) -> Result<(PgConnection, DatabaseId), sqlx::Error> {
-        let found = self.servers.connect(|options| self.dress(options)).await?;
-        Ok((found.connection, found.database))
+    async fn connect(&self) -> Result<Primary, sqlx::Error> {
+        self.servers.connect(|options| self.dress(options)).await
     }
 
     fn dress(&self, options: PgConnectOptions) -> PgConnectOptions {

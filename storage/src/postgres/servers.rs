@@ -49,15 +49,28 @@ struct Latest {
     database: Option<DatabaseId>,
     /// When it took the place of another one.
     since: Option<Instant>,
+    /// How often one did.
+    changes: u64,
+}
+
+impl Latest {
+    fn is_after(&self, database: DatabaseId) -> bool {
+        self.database.is_some_and(|latest| {
+            latest.system == database.system && latest.timeline > database.timeline
+        })
+    }
 }
 
 /// A connection to the primary, and what it is.
+#[derive(Debug)]
 pub(crate) struct Primary {
     pub(crate) connection: PgConnection,
     pub(crate) database: DatabaseId,
     /// As `server_version_num`.
     pub(crate) version: i32,
     knows_system: bool,
+    /// For [`Servers::is_present`].
+    pub(crate) changes: u64,
 }
 
 impl Servers {
@@ -84,10 +97,6 @@ impl Servers {
     /// How to reach the primary of the moment, as far as is known.
     pub(crate) fn options(&self) -> PgConnectOptions {
         self.servers[self.primary.load(Ordering::Acquire)].clone()
-    }
-
-    pub(crate) fn are_several(&self) -> bool {
-        self.servers.len() > 1
     }
 
     /// From now on the pool's new connections follow the primary that [`Self::connect`] finds.
@@ -133,13 +142,22 @@ impl Servers {
                 }
             }
         }
-        let Some((place, found)) = best else {
+        let Some((place, mut found)) = best else {
             return Err(sqlx::Error::Protocol(why.join("; ")));
         };
-        self.seen.knows_system.store(found.knows_system, Ordering::Release);
-        self.lead_to(place);
-        self.seen.found(found.database);
+        // Another lane may have found a later one while this call waited for the others.
+        let changes = self.seen.found(found.database, || {
+            self.seen.knows_system.store(found.knows_system, Ordering::Release);
+            self.lead_to(place);
+        });
+        found.changes = changes.ok_or_else(|| sqlx::Error::Protocol(former(found.database)))?;
         Ok(found)
+    }
+
+    /// Whether no other database took the place of the one that [`Self::connect`] found with this
+    /// many changes.
+    pub(crate) fn is_present(&self, changes: u64) -> bool {
+        self.seen.latest.lock().changes == changes
     }
 
     fn lead_to(&self, place: usize) {
@@ -165,23 +183,30 @@ impl Seen {
     /// A primary whose standby was promoted while it could not be reached goes on taking writes if
     /// nobody stops it, and alone among the servers it would be believed.
     fn is_former(&self, database: DatabaseId) -> bool {
-        let latest = self.latest.lock().database;
-        latest.is_some_and(|latest| {
-            latest.system == database.system && latest.timeline > database.timeline
+        self.latest.lock().is_after(database)
+    }
+
+    /// A later timeline of the same system. What a read finds of another system proves nothing.
+    fn is_successor(&self, database: DatabaseId) -> bool {
+        self.latest.lock().database.is_some_and(|known| {
+            known.system == database.system && known.timeline < database.timeline
         })
     }
 
-    fn found(&self, database: DatabaseId) {
+    /// Takes this primary for the present one, and leads to it, unless a later one was seen: both
+    /// or neither, so that a slow connect cannot lead back. Gives the changes until then.
+    fn found(&self, database: DatabaseId, lead: impl FnOnce()) -> Option<u64> {
         let mut latest = self.latest.lock();
-        let is_slow = latest.database.is_some_and(|known| {
-            known.system == database.system && known.timeline > database.timeline
-        });
-        if latest.database.is_some_and(|known| known != database) && !is_slow {
+        if latest.is_after(database) {
+            return None;
+        }
+        if latest.database.is_some_and(|known| known != database) {
             latest.since = Some(Instant::now());
+            latest.changes += 1;
         }
-        if !is_slow {
-            latest.database = Some(database);
-        }
+        latest.database = Some(database);
+        lead();
+        Some(latest.changes)
     }
 
     /// Whether a connection of this age was made to the primary of the moment: the former one may
@@ -190,7 +215,8 @@ impl Seen {
         self.latest.lock().since.is_none_or(|since| age < since.elapsed())
     }
 
-    /// Refuses a connection to a standby or to a former primary.
+    /// Refuses a connection to a standby or to a former primary. One to a successor of the primary
+    /// is the news of it: behind an address that moves, the lanes' own connections may stay.
     pub(crate) async fn admit(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let sql = "SELECT pg_is_in_recovery()";
         let standby: bool = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
@@ -202,6 +228,10 @@ impl Seen {
         let database = database_id(system, timeline);
         if self.is_former(database) {
             return Err(sqlx::Error::Protocol(former(database)));
+        }
+        if self.is_successor(database) {
+            // One that was found since is later still, and this one is then left at its next use.
+            let _ = self.found(database, || {});
         }
         Ok(())
     }
@@ -232,7 +262,8 @@ async fn primary(options: PgConnectOptions) -> Result<Primary, sqlx::Error> {
     }
     let sql = sqlx::AssertSqlSafe(format!("SELECT {system}, {TIMELINE}"));
     let (system, timeline): (i64, i64) = sqlx::query_as(sql).fetch_one(&mut connection).await?;
-    Ok(Primary { connection, database: database_id(system, timeline), version, knows_system })
+    let database = database_id(system, timeline);
+    Ok(Primary { connection, database, version, knows_system, changes: 0 })
 }
 
 /// The two columns of [`Servers::identity`].

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{Epoch, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn};
 
-use super::LaneConnection;
+use super::{LaneConnection, Primary};
 use crate::lane::{Batch, Lookup, Placed, Raised, WriteError, Writer, Written, column};
 use crate::limits;
 use crate::sabotage::Sabotage;
@@ -50,13 +50,13 @@ pub(crate) struct PostgresWriter {
     how: LaneConnection,
     schemas: Schemas,
     /// Taken while a statement runs, so that one that is dropped half-way takes it along.
-    connection: Option<PgConnection>,
+    held: Option<Primary>,
     sabotage: Sabotage,
 }
 
 impl PostgresWriter {
     pub(crate) fn new(how: LaneConnection, schemas: Schemas, sabotage: Sabotage) -> Self {
-        Self { how, schemas, connection: None, sabotage }
+        Self { how, schemas, held: None, sabotage }
     }
 
     fn sql(&self, tenant: TenantId, text: &str) -> Written<AssertSqlSafe<String>> {
@@ -70,16 +70,29 @@ impl PostgresWriter {
     }
 
     /// Runs one statement with the connection, and keeps the connection unless it may be broken.
+    /// On a former primary that lives on it would not break, and what is committed there would be
+    /// acknowledged and lost: so nothing begins there once any connection of this process found
+    /// the successor, and an answer that comes later is none.
     async fn with<T>(
         &mut self,
         run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Written<T> {
-        let mut connection = self.connection.take().ok_or_else(WriteError::no_connection)?;
-        let result = run(&mut connection).await.map_err(judge);
+        let mut held = self.held.take().ok_or_else(WriteError::no_connection)?;
+        self.check(&held)?;
+        let result = run(&mut held.connection).await.map_err(judge);
+        self.check(&held)?;
         if !matches!(result, Err(WriteError::Lost(_))) {
-            self.connection = Some(connection);
+            self.held = Some(held);
         }
         result
+    }
+
+    fn check(&self, held: &Primary) -> Written<()> {
+        if self.how.servers.is_present(held.changes) {
+            return Ok(());
+        }
+        let why = "another database took the place of the one that this lane is connected to";
+        Err(WriteError::Lost(why.to_owned()))
     }
 
     async fn raise_once(&mut self, shard: ShardId, epoch: Epoch) -> Written<Raised> {
@@ -107,11 +120,11 @@ impl Writer for PostgresWriter {
     }
 
     async fn connect(&mut self) -> Written<DatabaseId> {
-        self.connection = None;
+        self.held = None;
         let connected = self.how.connect().await;
-        let (connection, database) =
-            connected.map_err(|error| WriteError::Lost(error.to_string()))?;
-        self.connection = Some(connection);
+        let held = connected.map_err(|error| WriteError::Lost(error.to_string()))?;
+        let database = held.database;
+        self.held = Some(held);
         Ok(database)
     }
 
