@@ -16,6 +16,9 @@ use super::hello::Purpose;
 use crate::limits::{DIAL_PAUSE_MAX, DIAL_PAUSE_MIN, LINK_IDLE};
 use crate::transport::PeerName;
 
+/// A connection or stream that lasted longer than this did not fail at once.
+pub(crate) const LASTING: Duration = Duration::from_secs(1);
+
 /// How a line stands.
 #[derive(Debug, Clone)]
 enum Status {
@@ -132,12 +135,19 @@ impl Line {
             self.wanted.notified().await;
             match self.dial(endpoint, std::mem::take(&mut silent)).await {
                 Ok(linked) => {
-                    failures = 0;
+                    let linked_at = Instant::now();
                     silent = self.keep(endpoint, linked).await == ConnectionError::TimedOut;
                     self.interruptions.fetch_add(1, Ordering::Relaxed);
                     metrics::counter!("parlance_link_interruptions_total", "kind" => kind)
                         .increment(1);
                     self.status.send_replace(Status::Idle);
+                    if linked_at.elapsed() > LASTING {
+                        failures = 0;
+                    } else {
+                        // One that sends this node away at once is not to be asked again at once.
+                        tokio::time::sleep(pause(failures)).await;
+                        failures = failures.saturating_add(1);
+                    }
                     // Whoever used it will again, and a lease does not wait long.
                     if self.used().elapsed() < LINK_IDLE {
                         self.wanted.notify_one();
