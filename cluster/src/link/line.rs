@@ -1,6 +1,7 @@
 //! A line: the one connection to a place for a purpose, dialled when it is wanted, kept while it
 //! lives, and dialled again after a pause when that failed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -200,6 +201,12 @@ impl Line {
             }
         }
     }
+}
+
+/// The line that was not used for longest, of those without a connection.
+pub(super) fn oldest_down<K: Clone>(lines: &HashMap<K, Arc<Line>>) -> Option<K> {
+    let down = lines.iter().filter(|(_, line)| line.up().is_none());
+    down.min_by_key(|(_, line)| line.used()).map(|(key, _)| key.clone())
 }
 
 /// The pause after so many failed dials in a row: drawn from all of zero to its bound, so that

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::endpoint::{Close, DialError, LinkEndpoint, Linked};
 use super::hello::Purpose;
-use super::line::Line;
+use super::line::{Line, oldest_down};
 use super::passages::{self, Passage, offer};
 use crate::cert::NAME_CHARS_MAX;
 use crate::limits::{
@@ -154,13 +154,17 @@ impl LinkEndpoint {
     ) -> Result<Arc<Line>, DialError> {
         let mut lines = self.relay.lines.lock();
         if let Some(line) = lines.get(name) {
-            if line.address == *address {
+            // Its passages are worth more than another spelling of where the node is.
+            if line.address == *address || line.up().is_some() {
                 return Ok(Arc::clone(line));
             }
             line.end();
         } else if lines.len() >= LINES_MAX {
-            let why = "there are connections to too many places".to_owned();
-            return Err(DialError::Unreachable(why));
+            let oldest = oldest_down(&lines);
+            let oldest = oldest.and_then(|name| lines.remove(&name)).ok_or_else(|| {
+                DialError::Unreachable("there are connections to too many places".to_owned())
+            })?;
+            oldest.end();
         }
         let line = Line::start(self, Arc::clone(address), Some(name.clone()), Purpose::Relay);
         lines.insert(name.clone(), Arc::clone(&line));
@@ -437,6 +441,10 @@ fn count(carried: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::transport;
+    use super::super::hello::Hello;
+    use super::super::protocols::Protocols;
+    use super::super::tests::{PATIENCE, Town, options};
     use super::*;
 
     fn name(name: &str) -> PeerName {
@@ -469,6 +477,31 @@ mod tests {
         };
         assert_eq!(order(&one, &two), order(&two, &one));
         assert_ne!(order(&one, &two), order(&one, &name("n20")));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_up_is_used_however_its_address_is_spelled() {
+        let town = Town::new();
+        let bound = |node: &str| {
+            let options = options(town.identity(node), Hello::default());
+            LinkEndpoint::bind(options, &[], Protocols::NOW, transport()).expect("bound")
+        };
+        let (one, two) = (bound("n1"), bound("n2"));
+        two.accept_with(|_| async {});
+        let (here, other): (Arc<str>, Arc<str>) =
+            (two.local_addr().to_string().into(), "elsewhere:1".into());
+        let line = one.relay_line(&name("n2"), &here).expect("a line");
+        line.linked().await.expect("linked");
+        let same = one.relay_line(&name("n2"), &other).expect("a line");
+        assert!(Arc::ptr_eq(&line, &same));
+        two.close().await;
+        let up = line.up();
+        if let Some(up) = up {
+            timeout(PATIENCE, up.connection.closed()).await.expect("lost");
+        }
+        let another = one.relay_line(&name("n2"), &other).expect("a line");
+        assert_eq!(another.address, other);
+        one.close().await;
     }
 
     #[test]
