@@ -12,7 +12,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
@@ -29,6 +32,13 @@ use crate::limits::{
     PASSAGES_PER_ORIGIN_MAX, RELAYS_TRIED_MAX,
 };
 use crate::transport::PeerName;
+
+/// How long all relays together may take to lead somewhere: as long as one may.
+const RELAYS_WAIT: Duration = PASSAGE_WAIT.saturating_add(HANDSHAKE_WAIT);
+/// How long a relay is asked alone before the next one is asked beside it: every one has its turn
+/// within [`RELAYS_WAIT`].
+const RELAY_ALONE: Duration =
+    Duration::from_millis(RELAYS_WAIT.as_millis() as u64 / RELAYS_TRIED_MAX as u64);
 
 /// What a relay, and then the far end, answers when a passage is open.
 const OPENED: u8 = 1;
@@ -90,15 +100,37 @@ impl LinkEndpoint {
         target: &PeerName,
         purpose: Purpose,
     ) -> Result<Linked, DialError> {
+        let dialled = timeout(RELAYS_WAIT, self.dial_over_any(target, purpose)).await;
+        dialled.unwrap_or_else(|_| {
+            Err(DialError::Unreachable(format!("no relay led there within {RELAYS_WAIT:?}")))
+        })
+    }
+
+    /// Asks one relay after the other; the next one beside one that is slow, so that a relay that
+    /// does not answer keeps nobody from the rest.
+    async fn dial_over_any(
+        self: &Arc<Self>,
+        target: &PeerName,
+        purpose: Purpose,
+    ) -> Result<Linked, DialError> {
         let mut missed = "no other node is in reach".to_owned();
-        for (relay, address) in self.relays(target) {
-            match self.dial_over_one(&relay, &address, target, purpose).await {
-                Ok(linked) => return Ok(linked),
+        let mut relays = self.relays(target).into_iter();
+        let mut asked = FuturesUnordered::new();
+        loop {
+            if let Some((relay, address)) = relays.next() {
+                asked.push(async move {
+                    let dialled = self.dial_over_one(&relay, &address, target, purpose).await;
+                    dialled.map_err(|error| format!("over {relay}: {error}"))
+                });
+            }
+            match timeout(RELAY_ALONE, asked.next()).await {
+                Ok(Some(Ok(linked))) => return Ok(linked),
                 // Another relay may lead to the right one.
-                Err(error) => missed = format!("over {relay}: {error}"),
+                Ok(Some(Err(why))) => missed = why,
+                Ok(None) => return Err(DialError::Unreachable(missed)),
+                Err(_) => {}
             }
         }
-        Err(DialError::Unreachable(missed))
     }
 
     async fn dial_over_one(
