@@ -28,6 +28,6 @@ pub(crate) use endpoint::{Close, DialError, LinkEndpoint, Linked, socket, transp
 pub use hello::Hello;
 pub(crate) use hello::Purpose;
 pub use identity::{Identity, IdentityError, IdentityFiles};
-pub(crate) use line::pause;
+pub(crate) use line::{LASTING, pause};
 pub(crate) use protocols::{Protocols, Version};
 pub(crate) use relay::Neighbours;

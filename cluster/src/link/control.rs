@@ -19,7 +19,7 @@ use super::endpoint::{
 };
 use super::frame::{self, FrameError};
 use super::hello::{Hello, Purpose};
-use super::line::Line;
+use super::line::{Line, oldest_down};
 use super::protocols::Protocols;
 use super::relay::Neighbours;
 use crate::limits::{
@@ -281,11 +281,7 @@ impl Shared {
             return Ok(Arc::clone(line));
         }
         if lines.len() >= LINES_MAX {
-            let oldest = lines
-                .iter()
-                .filter(|(_, line)| line.up().is_none())
-                .min_by_key(|(_, line)| line.used())
-                .map(|(key, _)| key.clone());
+            let oldest = oldest_down(&lines);
             let oldest = oldest.and_then(|key| lines.remove(&key)).ok_or_else(|| {
                 DialError::Unreachable("there are connections to too many places".to_owned())
             })?;

@@ -1,6 +1,7 @@
 //! A line: the one connection to a place for a purpose, dialled when it is wanted, kept while it
 //! lives, and dialled again after a pause when that failed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,9 @@ use super::endpoint::{Close, DialError, LinkEndpoint, Linked};
 use super::hello::Purpose;
 use crate::limits::{DIAL_PAUSE_MAX, DIAL_PAUSE_MIN, LINK_IDLE};
 use crate::transport::PeerName;
+
+/// A connection or stream that lasted longer than this did not fail at once.
+pub(crate) const LASTING: Duration = Duration::from_secs(1);
 
 /// How a line stands.
 #[derive(Debug, Clone)]
@@ -132,12 +136,19 @@ impl Line {
             self.wanted.notified().await;
             match self.dial(endpoint, std::mem::take(&mut silent)).await {
                 Ok(linked) => {
-                    failures = 0;
+                    let linked_at = Instant::now();
                     silent = self.keep(endpoint, linked).await == ConnectionError::TimedOut;
                     self.interruptions.fetch_add(1, Ordering::Relaxed);
                     metrics::counter!("parlance_link_interruptions_total", "kind" => kind)
                         .increment(1);
                     self.status.send_replace(Status::Idle);
+                    if linked_at.elapsed() > LASTING {
+                        failures = 0;
+                    } else {
+                        // One that sends this node away at once is not to be asked again at once.
+                        tokio::time::sleep(pause(failures)).await;
+                        failures = failures.saturating_add(1);
+                    }
                     // Whoever used it will again, and a lease does not wait long.
                     if self.used().elapsed() < LINK_IDLE {
                         self.wanted.notify_one();
@@ -190,6 +201,12 @@ impl Line {
             }
         }
     }
+}
+
+/// The line that was not used for longest, of those without a connection.
+pub(super) fn oldest_down<K: Clone>(lines: &HashMap<K, Arc<Line>>) -> Option<K> {
+    let down = lines.iter().filter(|(_, line)| line.up().is_none());
+    down.min_by_key(|(_, line)| line.used()).map(|(key, _)| key.clone())
 }
 
 /// The pause after so many failed dials in a row: drawn from all of zero to its bound, so that

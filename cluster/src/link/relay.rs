@@ -12,7 +12,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
@@ -21,7 +24,7 @@ use tokio::time::timeout;
 
 use super::endpoint::{Close, DialError, LinkEndpoint, Linked};
 use super::hello::Purpose;
-use super::line::Line;
+use super::line::{Line, oldest_down};
 use super::passages::{self, Passage, offer};
 use crate::cert::NAME_CHARS_MAX;
 use crate::limits::{
@@ -29,6 +32,13 @@ use crate::limits::{
     PASSAGES_PER_ORIGIN_MAX, RELAYS_TRIED_MAX,
 };
 use crate::transport::PeerName;
+
+/// How long all relays together may take to lead somewhere: as long as one may.
+const RELAYS_WAIT: Duration = PASSAGE_WAIT.saturating_add(HANDSHAKE_WAIT);
+/// How long a relay is asked alone before the next one is asked beside it: every one has its turn
+/// within [`RELAYS_WAIT`].
+const RELAY_ALONE: Duration =
+    Duration::from_millis(RELAYS_WAIT.as_millis() as u64 / RELAYS_TRIED_MAX as u64);
 
 /// What a relay, and then the far end, answers when a passage is open.
 const OPENED: u8 = 1;
@@ -90,15 +100,37 @@ impl LinkEndpoint {
         target: &PeerName,
         purpose: Purpose,
     ) -> Result<Linked, DialError> {
+        let dialled = timeout(RELAYS_WAIT, self.dial_over_any(target, purpose)).await;
+        dialled.unwrap_or_else(|_| {
+            Err(DialError::Unreachable(format!("no relay led there within {RELAYS_WAIT:?}")))
+        })
+    }
+
+    /// Asks one relay after the other; the next one beside one that is slow, so that a relay that
+    /// does not answer keeps nobody from the rest.
+    async fn dial_over_any(
+        self: &Arc<Self>,
+        target: &PeerName,
+        purpose: Purpose,
+    ) -> Result<Linked, DialError> {
         let mut missed = "no other node is in reach".to_owned();
-        for (relay, address) in self.relays(target) {
-            match self.dial_over_one(&relay, &address, target, purpose).await {
-                Ok(linked) => return Ok(linked),
+        let mut relays = self.relays(target).into_iter();
+        let mut asked = FuturesUnordered::new();
+        loop {
+            if let Some((relay, address)) = relays.next() {
+                asked.push(async move {
+                    let dialled = self.dial_over_one(&relay, &address, target, purpose).await;
+                    dialled.map_err(|error| format!("over {relay}: {error}"))
+                });
+            }
+            match timeout(RELAY_ALONE, asked.next()).await {
+                Ok(Some(Ok(linked))) => return Ok(linked),
                 // Another relay may lead to the right one.
-                Err(error) => missed = format!("over {relay}: {error}"),
+                Ok(Some(Err(why))) => missed = why,
+                Ok(None) => return Err(DialError::Unreachable(missed)),
+                Err(_) => {}
             }
         }
-        Err(DialError::Unreachable(missed))
     }
 
     async fn dial_over_one(
@@ -154,13 +186,17 @@ impl LinkEndpoint {
     ) -> Result<Arc<Line>, DialError> {
         let mut lines = self.relay.lines.lock();
         if let Some(line) = lines.get(name) {
-            if line.address == *address {
+            // Its passages are worth more than another spelling of where the node is.
+            if line.address == *address || line.up().is_some() {
                 return Ok(Arc::clone(line));
             }
             line.end();
         } else if lines.len() >= LINES_MAX {
-            let why = "there are connections to too many places".to_owned();
-            return Err(DialError::Unreachable(why));
+            let oldest = oldest_down(&lines);
+            let oldest = oldest.and_then(|name| lines.remove(&name)).ok_or_else(|| {
+                DialError::Unreachable("there are connections to too many places".to_owned())
+            })?;
+            oldest.end();
         }
         let line = Line::start(self, Arc::clone(address), Some(name.clone()), Purpose::Relay);
         lines.insert(name.clone(), Arc::clone(&line));
@@ -437,6 +473,10 @@ fn count(carried: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::transport;
+    use super::super::hello::Hello;
+    use super::super::protocols::Protocols;
+    use super::super::tests::{PATIENCE, Town, options};
     use super::*;
 
     fn name(name: &str) -> PeerName {
@@ -469,6 +509,31 @@ mod tests {
         };
         assert_eq!(order(&one, &two), order(&two, &one));
         assert_ne!(order(&one, &two), order(&one, &name("n20")));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_up_is_used_however_its_address_is_spelled() {
+        let town = Town::new();
+        let bound = |node: &str| {
+            let options = options(town.identity(node), Hello::default());
+            LinkEndpoint::bind(options, &[], Protocols::NOW, transport()).expect("bound")
+        };
+        let (one, two) = (bound("n1"), bound("n2"));
+        two.accept_with(|_| async {});
+        let (here, other): (Arc<str>, Arc<str>) =
+            (two.local_addr().to_string().into(), "elsewhere:1".into());
+        let line = one.relay_line(&name("n2"), &here).expect("a line");
+        line.linked().await.expect("linked");
+        let same = one.relay_line(&name("n2"), &other).expect("a line");
+        assert!(Arc::ptr_eq(&line, &same));
+        two.close().await;
+        let up = line.up();
+        if let Some(up) = up {
+            timeout(PATIENCE, up.connection.closed()).await.expect("lost");
+        }
+        let another = one.relay_line(&name("n2"), &other).expect("a line");
+        assert_eq!(another.address, other);
+        one.close().await;
     }
 
     #[test]

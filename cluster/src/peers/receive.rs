@@ -89,7 +89,11 @@ async fn read(shared: &Shared, peer: &Peer, linked: &Linked, mut stream: RecvStr
         Err(_) => return malformed(shared, connection, "a stream did not say what it is"),
     }
     let Some(header) = layout.decode(&header) else {
-        return malformed(shared, connection, "a stream is for a channel that does not exist");
+        return malformed(
+            shared,
+            connection,
+            "a stream is for a channel or a round that does not exist",
+        );
     };
     let channel = header.channel;
     let link = peer.link(channel);

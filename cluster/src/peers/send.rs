@@ -13,12 +13,10 @@ use tokio::time::Instant;
 use super::outlet::{Next, Outlet};
 use super::wire::{Layout, StreamHeader, round_of_stop};
 use super::{Peer, Shared};
-use crate::link::{Close, DialError, Linked, Purpose, pause};
+use crate::link::{Close, DialError, LASTING, Linked, Purpose, pause};
 
 /// How often the queue's size is measured.
 const MEASURE: Duration = Duration::from_secs(1);
-/// A connection or stream that lasted longer than this did not fail at once.
-const LASTING: Duration = Duration::from_secs(1);
 /// Streams in a row that may end at once before the next one waits.
 const STREAMS_FREE: u32 = 3;
 

@@ -14,6 +14,9 @@ use crate::link::Version;
 
 /// The first error code that says a round.
 const STOP_CODES: u64 = 16;
+/// The last round that a peer may say. None is ever reached by counting; what is over it would leave
+/// no room for the next round, and none in an error code.
+const ROUND_MAX: u64 = 1 << 60;
 /// Bytes before each frame.
 const FRAME_HEADER_BYTES: usize = 4;
 
@@ -69,7 +72,7 @@ impl Layout {
         bytes
     }
 
-    /// `None` for a channel that does not exist.
+    /// `None` for a channel or a round that does not exist.
     pub(super) fn decode(self, bytes: &[u8]) -> Option<StreamHeader> {
         #[cfg(any(test, feature = "next-version"))]
         let bytes = match self {
@@ -77,8 +80,9 @@ impl Layout {
             Self::Next => bytes.strip_prefix(&[NEXT_MARK])?,
         };
         let [channel, round @ ..] = *<&[u8; STREAM_HEADER_BYTES]>::try_from(bytes).ok()?;
-        (channel < CHANNELS)
-            .then_some(StreamHeader { channel: Channel(channel), round: u64::from_be_bytes(round) })
+        let round = u64::from_be_bytes(round);
+        (channel < CHANNELS && round <= ROUND_MAX)
+            .then_some(StreamHeader { channel: Channel(channel), round })
     }
 }
 
@@ -88,9 +92,10 @@ pub(super) fn stop_code(round: u64) -> VarInt {
     VarInt::from_u64(STOP_CODES + round).unwrap_or(VarInt::MAX)
 }
 
-/// The round that such a code says; 0 for another code.
+/// The round that such a code says; 0 for another code, and for a round that does not exist.
 pub(super) fn round_of_stop(code: VarInt) -> u64 {
-    code.into_inner().saturating_sub(STOP_CODES)
+    let round = code.into_inner().saturating_sub(STOP_CODES);
+    if round <= ROUND_MAX { round } else { 0 }
 }
 
 /// What stands before a frame.
@@ -188,6 +193,22 @@ mod tests {
         unknown[0] = CHANNELS;
         assert_eq!(first.decode(&unknown), None);
         assert_eq!(frame_header(&Bytes::from(vec![0; 0x0001_0203])), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_round_that_leaves_no_room_for_the_next_one_is_refused() {
+        for layout in [Layout::First, Layout::Next] {
+            let decoded =
+                |round| layout.decode(&layout.encode(StreamHeader { channel: Channel(3), round }));
+            assert!(decoded(ROUND_MAX).is_some());
+            for round in [ROUND_MAX + 1, u64::MAX] {
+                assert_eq!(decoded(round), None);
+            }
+        }
+        // The round after the last one can be said.
+        assert!(stop_code(ROUND_MAX + 1) < VarInt::MAX);
+        assert_eq!(round_of_stop(stop_code(ROUND_MAX)), ROUND_MAX);
+        assert_eq!(round_of_stop(VarInt::MAX), 0);
     }
 
     #[test]
