@@ -40,7 +40,8 @@ use crate::limits::{
     PASSAGES_PER_CONNECTION_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::link::{
-    BindError, LinkEndpoint, LinkOptions, Linked, Neighbours, Protocols, Purpose, socket, transport,
+    BindError, LinkEndpoint, LinkOptions, Linked, Names, Neighbours, Protocols, Purpose, socket,
+    transport,
 };
 use crate::transport::PeerName;
 use channel::{Link, Told};
@@ -131,6 +132,7 @@ impl DataLinks {
             attached: CancellationToken::new(),
         });
         shared.endpoint.set_neighbours(Arc::downgrade(&shared) as Weak<dyn Neighbours>);
+        shared.endpoint.set_names(Arc::new(PeerNames(Arc::downgrade(&shared))));
         let here = Arc::clone(&shared);
         shared.endpoint.accept_with(move |linked| receive::serve(Arc::clone(&here), linked));
         Ok(Self { shared })
@@ -236,6 +238,15 @@ impl Drop for DataLinks {
 impl fmt::Debug for DataLinks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataLinks").field("node", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
+/// Names as this node was told of its peers.
+struct PeerNames(Weak<Shared>);
+
+impl Names for PeerNames {
+    fn name_of(&self, node: NodeId) -> Option<PeerName> {
+        self.0.upgrade()?.peers.read().get(&node).map(|peer| peer.name.clone())
     }
 }
 

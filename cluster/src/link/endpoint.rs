@@ -259,6 +259,12 @@ impl LinkEndpoint {
         let _ = self.names.set(names);
     }
 
+    /// Whether the other side says which node it is, and that node is known by its name.
+    pub(super) fn is_known(&self, linked: &Linked) -> bool {
+        let known = linked.hello.node.and_then(|node| self.names.get()?.name_of(node));
+        known.as_ref() == Some(&linked.name)
+    }
+
     /// Dials `host:port`, every address that the name has, one after the other.
     pub(crate) async fn dial(
         &self,

@@ -56,8 +56,14 @@ pub(super) struct Relay {
     /// The connections on which this node asks for passages and leads on those of others.
     lines: Mutex<HashMap<PeerName, Arc<Line>>>,
     /// How many passages are carried for each origin.
-    carried: Mutex<HashMap<PeerName, usize>>,
+    carried: Arc<Counts>,
+    /// How many passages of others end here, for each relay.
+    far_ends: Arc<Counts>,
 }
+
+/// How many passages there are for each node, bounded.
+#[derive(Default)]
+struct Counts(Mutex<HashMap<PeerName, usize>>);
 
 /// What a stream of a passage begins with: a kind (u8), then a name with its length (u8) before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,13 +85,18 @@ enum Refusal {
     Full,
     #[error("it does not understand")]
     Malformed,
+    #[error("it does not know who asks")]
+    NotKnown,
 }
 
-/// A passage that is carried; it counts until it is dropped.
-struct Carried<'a> {
-    relay: &'a Relay,
-    origin: PeerName,
+/// A passage that counts until this is dropped.
+struct Counted {
+    counts: Arc<Counts>,
+    node: PeerName,
 }
+
+/// A passage that is carried, for the gauge.
+struct Carried;
 
 impl LinkEndpoint {
     /// Says whom the owner reaches: over them this node finds a way to others, and to them it leads
@@ -175,7 +186,7 @@ impl LinkEndpoint {
     ) -> Result<Passage, DialError> {
         let linked = self.relay_line(relay, address)?.linked().await?;
         let (send, recv) = open(&linked, &Opening::Onward(target.clone())).await?;
-        Ok(self.begin_passage(&linked, send, recv))
+        Ok(self.begin_passage(&linked, send, recv, None))
     }
 
     /// The line on which this node asks another one for passages, or leads some on to it.
@@ -203,12 +214,13 @@ impl LinkEndpoint {
         Ok(line)
     }
 
-    /// This node is one end of a passage whose streams are open.
+    /// This node is one end of a passage whose streams are open. It counts until it ends.
     fn begin_passage(
         self: &Arc<Self>,
         over: &Linked,
         mut send: SendStream,
         mut recv: RecvStream,
+        counted: Option<Counted>,
     ) -> Passage {
         let ended = self.closing.child_token();
         let relay_at = over.connection.remote_address();
@@ -223,6 +235,7 @@ impl LinkEndpoint {
             };
             this.ended.run_until_cancelled(carried).await;
             here.passages.end(&this);
+            drop(counted);
         });
         passage
     }
@@ -237,7 +250,7 @@ impl LinkEndpoint {
         purpose: Purpose,
     ) -> Result<Linked, DialError> {
         let (send, recv) = open(far, &Opening::From(origin.clone())).await?;
-        let passage = self.begin_passage(far, send, recv);
+        let passage = self.begin_passage(far, send, recv, None);
         self.reach_over(&passage, target, purpose).await
     }
 
@@ -267,14 +280,27 @@ impl LinkEndpoint {
         mut recv: RecvStream,
     ) {
         let served = match timeout(PASSAGE_WAIT, Opening::read(&mut recv)).await {
+            Ok(Some(Opening::Onward(_))) if linked.hello.node.is_none() => {
+                // It says who it is on the next connection, once it knows.
+                linked.connection.close(Close::NotYet.code(), b"a node without an id");
+                Err(Refusal::NotKnown)
+            }
+            Ok(Some(Opening::Onward(_))) if !self.is_known(linked) => Err(Refusal::NotKnown),
             Ok(Some(Opening::Onward(target))) => {
                 self.carry(&linked.name, &target, &mut send, &mut recv).await
             }
+            // Whoever relays: a node that opens knows nobody yet, and must be found all the same. Those
+            // who come over the passage show who they are.
             Ok(Some(Opening::From(origin))) if origin != self.name() => {
-                if send.write_all(&[OPENED]).await.is_ok() {
-                    self.begin_passage(linked, send, recv);
+                match self.relay.far_ends.admit(&linked.name) {
+                    Some(counted) => {
+                        if send.write_all(&[OPENED]).await.is_ok() {
+                            self.begin_passage(linked, send, recv, Some(counted));
+                        }
+                        return;
+                    }
+                    None => Err(Refusal::Full),
                 }
-                return;
             }
             _ => Err(Refusal::Malformed),
         };
@@ -293,7 +319,8 @@ impl LinkEndpoint {
         send: &mut SendStream,
         recv: &mut RecvStream,
     ) -> Result<(), Refusal> {
-        let _carried = self.relay.admit(origin).ok_or(Refusal::Full)?;
+        let _counted = self.relay.carried.admit(origin).ok_or(Refusal::Full)?;
+        let _carried = Carried::new();
         // Less than the origin waits.
         let onward = timeout(HANDSHAKE_WAIT, self.lead_on(origin, target)).await;
         let (mut far_send, mut far_recv) =
@@ -337,30 +364,43 @@ impl Relay {
         let neighbours = self.neighbours.get().and_then(Weak::upgrade);
         neighbours.map(|neighbours| neighbours.direct()).unwrap_or_default()
     }
+}
 
-    /// `None` when this node carries too much, for all or for this one.
-    fn admit(&self, origin: &PeerName) -> Option<Carried<'_>> {
-        let mut carried = self.carried.lock();
-        let of_origin = carried.get(origin).copied().unwrap_or_default();
-        let in_all: usize = carried.values().sum();
-        if of_origin >= PASSAGES_PER_ORIGIN_MAX || in_all >= PASSAGES_MAX {
+impl Counts {
+    /// `None` when there are too many, in all or for this node.
+    fn admit(self: &Arc<Self>, node: &PeerName) -> Option<Counted> {
+        let mut counts = self.0.lock();
+        let of_node = counts.get(node).copied().unwrap_or_default();
+        let in_all: usize = counts.values().sum();
+        if of_node >= PASSAGES_PER_ORIGIN_MAX || in_all >= PASSAGES_MAX {
             return None;
         }
-        carried.insert(origin.clone(), of_origin + 1);
-        metrics::gauge!("parlance_relay_passages").increment(1.0);
-        Some(Carried { relay: self, origin: origin.clone() })
+        counts.insert(node.clone(), of_node + 1);
+        Some(Counted { counts: Arc::clone(self), node: node.clone() })
     }
 }
 
-impl Drop for Carried<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let mut carried = self.relay.carried.lock();
-        if let Some(count) = carried.get_mut(&self.origin) {
+        let mut counts = self.counts.0.lock();
+        if let Some(count) = counts.get_mut(&self.node) {
             *count -= 1;
             if *count == 0 {
-                carried.remove(&self.origin);
+                counts.remove(&self.node);
             }
         }
+    }
+}
+
+impl Carried {
+    fn new() -> Self {
+        metrics::gauge!("parlance_relay_passages").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
         metrics::gauge!("parlance_relay_passages").decrement(1.0);
     }
 }
@@ -403,6 +443,7 @@ impl Refusal {
             Self::NoWay => 16,
             Self::Full => 17,
             Self::Malformed => 18,
+            Self::NotKnown => 19,
         })
     }
 
@@ -411,11 +452,14 @@ impl Refusal {
             Self::NoWay => "no way",
             Self::Full => "full",
             Self::Malformed => "malformed",
+            Self::NotKnown => "not known",
         }
     }
 
     fn of_code(code: VarInt) -> Option<Self> {
-        [Self::NoWay, Self::Full, Self::Malformed].into_iter().find(|one| one.code() == code)
+        [Self::NoWay, Self::Full, Self::Malformed, Self::NotKnown]
+            .into_iter()
+            .find(|one| one.code() == code)
     }
 }
 
@@ -494,8 +538,11 @@ mod tests {
         }
         assert_eq!(Opening::decode(2, b"n1"), None);
         assert_eq!(Opening::decode(0, b""), None);
-        let codes = [Refusal::NoWay, Refusal::Full, Refusal::Malformed].map(Refusal::code);
-        assert_eq!(codes.map(VarInt::into_inner), [16, 17, 18]);
+        let codes = [Refusal::NoWay, Refusal::Full, Refusal::Malformed, Refusal::NotKnown];
+        for (refusal, code) in codes.into_iter().zip(16..) {
+            assert_eq!(refusal.code().into_inner(), code);
+            assert_eq!(Refusal::of_code(refusal.code()), Some(refusal));
+        }
     }
 
     #[test]
@@ -538,11 +585,11 @@ mod tests {
 
     #[test]
     fn what_is_carried_is_bounded_for_each_origin_and_in_all() {
-        let relay = Relay::default();
-        let mut held: Vec<_> = std::iter::from_fn(|| relay.admit(&name("n1"))).collect();
+        let counts = Arc::new(Counts::default());
+        let mut held: Vec<_> = std::iter::from_fn(|| counts.admit(&name("n1"))).collect();
         assert_eq!(held.len(), PASSAGES_PER_ORIGIN_MAX);
         for other in 2_usize.. {
-            let of_other = std::iter::from_fn(|| relay.admit(&name(&format!("n{other}"))));
+            let of_other = std::iter::from_fn(|| counts.admit(&name(&format!("n{other}"))));
             let before = held.len();
             held.extend(of_other);
             if held.len() == before {
@@ -551,6 +598,6 @@ mod tests {
         }
         assert_eq!(held.len(), PASSAGES_MAX);
         drop(held);
-        assert!(relay.admit(&name("n1")).is_some());
+        assert!(counts.admit(&name("n1")).is_some());
     }
 }

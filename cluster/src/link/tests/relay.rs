@@ -2,12 +2,28 @@
 
 use std::net::UdpSocket;
 
+use parlance_actors::vocab::NodeId;
+
 use super::*;
 use crate::limits::CALL_BYTES_MAX;
 
+/// Node 1 is n1, and so on.
+struct Numbered;
+
+impl Names for Numbered {
+    fn name_of(&self, node: NodeId) -> Option<PeerName> {
+        Some(PeerName(format!("n{node}").into()))
+    }
+}
+
 /// Three nodes, the second of which reaches the others and is reached by them.
 async fn bridge(town: &Town) -> [Node; 3] {
-    let nodes = ["n1", "n2", "n3"].map(|name| node(town.identity(name), Hello::default()));
+    let nodes = [1, 2, 3].map(|number| {
+        let hello = Hello { node: Some(NodeId(number)), ..Hello::default() };
+        let node = node(town.identity(&format!("n{number}")), hello);
+        node.links.set_names(Arc::new(Numbered));
+        node
+    });
     let [one, two, three] = &nodes;
     for (from, to) in [(one, two), (two, three), (three, two), (two, one)] {
         from.ask(&to.place(None), "hi").await.expect("answered");
@@ -61,6 +77,23 @@ async fn a_call_as_large_as_its_bound_goes_over_a_third_node() {
     let largest = Bytes::from(vec![7; CALL_BYTES_MAX]);
     let answer = one.links.call(&place, Service::Snapshot, largest.clone(), PATIENCE).await;
     assert!(answer.expect("answered") == largest);
+}
+
+#[tokio::test]
+async fn a_node_that_opens_asks_no_relay_and_asks_once_it_knows_who_it_is() {
+    let town = Town::new();
+    let [one, _two, _three] = bridge(&town).await;
+    one.links.set_hello(Hello::default());
+    let (place, _socket) = nowhere(Some("n3"));
+    let error = one.ask(&place, "hi").await.expect_err("refused");
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+    one.links.set_hello(Hello { node: Some(NodeId(1)), ..Hello::default() });
+    let answered = tokio::time::timeout(PATIENCE, async {
+        while one.ask(&place, "hi").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    answered.await.expect("answered");
 }
 
 #[tokio::test]

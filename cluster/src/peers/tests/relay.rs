@@ -3,9 +3,11 @@
 use std::net::UdpSocket;
 
 use parlance_actors::ports::cluster::LinkReport;
+use quinn::{RecvStream, SendStream};
 
 use super::strangers::rogue;
 use super::*;
+use crate::limits::PASSAGES_PER_ORIGIN_MAX;
 use crate::link::{DialError, Linked, Purpose};
 
 const THREE: NodeId = NodeId(3);
@@ -285,10 +287,11 @@ async fn a_relay_cannot_speak_for_another_node() {
     let town = Town::new();
     let three = Node::new(&town, THREE);
     three.knows(&[at(ONE, anywhere()), at(TWO, anywhere())]);
-    // Node 2 says that it is node 1, with a certificate of its own.
-    let two = rogue(&town, "n2", Some(ONE));
+    let two = rogue(&town, "n2", Some(TWO));
     let address = three.links.local_addr().to_string();
     let relay = two.dial(&address, None, Purpose::Relay).await.expect("linked");
+    // Node 2 says that it is node 1, with a certificate of its own.
+    two.set_hello(Hello { node: Some(ONE), incarnation: 1, ..Hello::default() });
     let name = |name: &str| PeerName(name.into());
     let dialled = two.pretend_to_relay(&relay, &name("n1"), &name("n3"), Purpose::Actor).await;
     let why = refused(dialled).await;
@@ -328,6 +331,8 @@ async fn the_direct_way_is_taken_again_when_it_works_and_both_ends_are_told() {
 async fn garbage_for_a_relay_is_refused_and_does_no_other_harm() {
     let town = Town::new();
     let map = Map::new(&town, 3, &[(1, 2), (2, 3)]);
+    let others = [ONE, THREE].map(|node| at(node, map.of(node.0).links.local_addr()));
+    map.of(2).knows(&[&others[..], &[at(FOUR, map.nowhere)]].concat());
     map.of(1).send(THREE, FIRST, "before").await;
     let rogue = rogue(&town, "n4", Some(FOUR));
     let address = map.of(2).links.local_addr().to_string();
@@ -349,4 +354,56 @@ async fn garbage_for_a_relay_is_refused_and_does_no_other_harm() {
     assert!(ended.is_ok_and(|rest| rest.is_empty()));
     map.of(1).send(THREE, FIRST, "after").await;
     map.of(3).ear.until("both", |ear| ear.frames(ONE, FIRST) == ["before", "after"]).await;
+}
+
+/// Opens a passage as its first bytes say, or gives why it was refused.
+async fn opening(linked: &Linked, opening: &[u8]) -> Result<(SendStream, RecvStream), String> {
+    let (mut send, mut recv) = linked.connection.open_bi().await.expect("a stream");
+    send.write_all(opening).await.expect("written");
+    let mut opened = [0];
+    let answered = timeout(PATIENCE, recv.read_exact(&mut opened)).await.expect("answered");
+    answered.map(|()| (send, recv)).map_err(|error| format!("{error:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_not_known_has_nothing_carried_until_it_is() {
+    let town = Town::new();
+    let map = Map::new(&town, 3, &[(1, 2), (2, 3)]);
+    map.of(2).until_linked("the far end in reach", |two| two.reaches(THREE)).await;
+    let rogue = rogue(&town, "n4", Some(FOUR));
+    let address = map.of(2).links.local_addr().to_string();
+    let linked = rogue.dial(&address, None, Purpose::Relay).await.expect("linked");
+    let refused = opening(&linked, b"\x00\x02n3").await.expect_err("refused");
+    assert!(refused.contains("Reset(19)"), "{refused}");
+    let others = [ONE, THREE].map(|node| at(node, map.of(node.0).links.local_addr()));
+    map.of(2).knows(&[&others[..], &[at(FOUR, map.nowhere)]].concat());
+    opening(&linked, b"\x00\x02n3").await.expect("carried");
+    // And no longer once it was removed.
+    map.of(2).knows(&others);
+    let refused = opening(&linked, b"\x00\x02n3").await.expect_err("refused");
+    assert!(refused.contains("Reset(19)"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_leads_no_more_passages_to_a_node_than_it_would_carry_for_one() {
+    let town = Town::new();
+    let three = Node::new(&town, THREE);
+    three.knows(&[at(TWO, anywhere())]);
+    let two = rogue(&town, "n2", Some(TWO));
+    let address = three.links.local_addr().to_string();
+    let linked = two.dial(&address, None, Purpose::Relay).await.expect("linked");
+    let mut open = Vec::new();
+    for _ in 0..PASSAGES_PER_ORIGIN_MAX {
+        open.push(opening(&linked, b"\x01\x02n1").await.expect("open"));
+    }
+    let refused = opening(&linked, b"\x01\x02n1").await.expect_err("refused");
+    assert!(refused.contains("Reset(17)"), "{refused}");
+    // One that ended makes room.
+    drop(open.pop());
+    let again = timeout(PATIENCE, async {
+        while opening(&linked, b"\x01\x02n1").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    again.await.expect("room");
 }
