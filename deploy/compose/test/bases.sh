@@ -43,7 +43,7 @@ import() {
 stop_signal() { printf 'FROM %s\nSTOPSIGNAL %s\n' "$1" "$2" | docker build --quiet -t "$1" - >/dev/null; }
 
 base_debian() {
-    debootstrap --variant=minbase "$release" "$work/debian" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" \
+    debootstrap --variant=minbase "$release" "$work/debian" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} \
         >"$work/base.log" 2>&1 \
         || { tail -n 5 "$work/base.log" >&2; fail "debootstrap failed"; }
     slim "$work/debian"
