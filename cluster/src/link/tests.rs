@@ -67,6 +67,13 @@ pub(crate) fn options(identity: Arc<Identity>, hello: Hello) -> LinkOptions {
     LinkOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), identity, hello }
 }
 
+/// An address that no other test binds a free port of: for those who come back to their port.
+/// Of 127.0.0.1, the system would hand it to the next one who asks.
+pub(crate) fn apart() -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 128 | high, middle, low], 0))
+}
+
 struct Node {
     links: ControlLinks,
     packets: mpsc::Receiver<Packet>,
@@ -95,13 +102,15 @@ fn node(identity: Arc<Identity>, hello: Hello) -> Node {
 }
 
 fn node_speaking(identity: Arc<Identity>, hello: Hello, protocols: Protocols) -> Node {
-    let (links, packets) =
-        ControlLinks::bind_speaking(options(identity, hello), protocols).expect("bound");
-    links.serve(Arc::new(Echo));
-    Node { links, packets }
+    Node::serving(ControlLinks::bind_speaking(options(identity, hello), protocols).expect("bound"))
 }
 
 impl Node {
+    fn serving((links, packets): (ControlLinks, mpsc::Receiver<Packet>)) -> Self {
+        links.serve(Arc::new(Echo));
+        Self { links, packets }
+    }
+
     fn place(&self, name: Option<&str>) -> Place {
         Place {
             address: self.links.local_addr().to_string().into(),

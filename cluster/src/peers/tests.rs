@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::{DataLinks, PeerAddress};
 use crate::limits::{CHANNEL_WHISPER_BYTES_MAX, FRAME_BYTES_MAX};
-use crate::link::tests::{PATIENCE, Town, options};
+use crate::link::tests::{PATIENCE, Town, apart, options};
 use crate::link::{Hello, LinkOptions};
 use crate::transport::PeerName;
 

@@ -114,19 +114,28 @@ async fn a_deadline_ends_a_call_that_is_not_answered() {
 #[tokio::test]
 async fn a_peer_that_ended_is_unreachable_and_is_found_again_when_it_is_back() {
     let town = Town::new();
-    let (one, two) = pair(&town);
+    let one = node(town.identity("n1"), Hello::default());
+    let start = |incarnation, listen| {
+        let hello = Hello { incarnation, ..Hello::default() };
+        ControlLinks::bind(LinkOptions { listen, ..options(town.identity("n2"), hello) })
+    };
+    let two = Node::serving(start(1, apart()).expect("bound"));
     let (place, address) = (two.place(Some("n2")), two.links.local_addr());
     assert!(one.ask(&place, "hi").await.is_ok());
     two.links.close().await;
     drop(two);
     let gone = one.links.call(&place, Service::Raft, "hi".into(), PATIENCE).await;
     assert!(gone.is_err(), "{gone:?}");
-    let options = LinkOptions {
-        listen: address,
-        ..options(town.identity("n2"), Hello { incarnation: 2, ..Hello::default() })
-    };
-    let (back, _packets) = ControlLinks::bind(options).expect("bound again");
-    back.serve(Arc::new(Echo));
+    let back = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match start(2, address) {
+                Ok(bound) => break Node::serving(bound),
+                // Its socket may take a moment to be gone.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    let _back = back.await.expect("bound again");
     let found = tokio::time::timeout(PATIENCE, async {
         while one.ask(&place, "hi").await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -155,7 +155,11 @@ fn a_peer_that_dies_without_a_word_is_noticed_and_found_again_when_it_is_back() 
     let mine = tokio::runtime::Runtime::new().expect("a runtime");
     let theirs = tokio::runtime::Runtime::new().expect("a runtime");
     let one = mine.block_on(async { Node::new(&town, ONE) });
-    let two = theirs.block_on(async { Node::new(&town, TWO) });
+    let two = theirs.block_on(async {
+        let two = silent(&town, TWO, apart(), 1);
+        two.attach();
+        two
+    });
     let address = two.links.local_addr();
     introduce(&one, &two);
     mine.block_on(async {
