@@ -14,7 +14,7 @@ const ROOMS: usize = 10_000;
 /// Kills of the Raft leader.
 const ELECTIONS: usize = 20;
 /// Joins of a node with an empty disk.
-const JOINS: usize = 5;
+const JOINS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make soak"]

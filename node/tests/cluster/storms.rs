@@ -54,7 +54,7 @@ async fn detours(fleet: &Fleet, sky: &Sky) -> Vec<PacketProxy> {
 #[ignore = "takes minutes: make soak"]
 async fn no_shard_is_taken_over_for_a_tenth_of_loss_and_busy_cores() {
     let Some(scene) = Scene::open(SMALL, 0x5EED_0182).await else { return };
-    let minutes = setting("PARLANCE_TEST_MINUTES", 2);
+    let minutes = setting("PARLANCE_TEST_MINUTES", 10);
     let before = scene.fleet.newest_epoch().await;
     for (place, node) in scene.fleet.nodes.iter().enumerate() {
         for other in scene.fleet.hosts_but(place) {
