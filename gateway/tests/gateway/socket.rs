@@ -306,7 +306,7 @@ async fn a_sign_in_that_ends_elsewhere_closes_its_sockets() {
 #[tokio::test]
 async fn a_silent_client_is_closed_and_one_that_answers_pings_is_not() {
     let mut config = config();
-    config.deadlines.idle = Duration::from_secs(3);
+    config.deadlines.idle = Duration::from_secs(1);
     let server = Server::with(config).await;
     let access = server.user("ann").await;
     let mut silent = server.session(&access).await;
