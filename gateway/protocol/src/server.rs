@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{Entry, Event, PresenceStatus, Role, Text, Timestamp, User};
 
 mod ok;
+mod quick;
 
 pub use ok::{Answer, Ok, RoomAnswer, RoomAnswers};
 
@@ -228,7 +229,10 @@ impl<'a> ServerFrame<'a> {
 
     /// Appends the frame's text.
     pub fn encode_into(&self, into: &mut Vec<u8>) {
-        serde_json::to_writer(into, self).expect("frames hold strings, numbers and booleans only");
+        if !quick::encode_into(self, into) {
+            serde_json::to_writer(into, self)
+                .expect("frames hold strings, numbers and booleans only");
+        }
     }
 
     /// The frame's text.

@@ -25,7 +25,7 @@ impl Timestamp {
     pub const MAX: Self = Self(253_402_300_799_999);
 
     /// The text, as 24 ASCII bytes.
-    fn text(self) -> [u8; LENGTH] {
+    pub(crate) fn text(self) -> [u8; LENGTH] {
         let ms = self.0.clamp(Self::MIN.0, Self::MAX.0);
         let (year, month, day) = civil(ms.div_euclid(MS_PER_DAY));
         let in_day = ms.rem_euclid(MS_PER_DAY);
