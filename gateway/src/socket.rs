@@ -4,4 +4,6 @@
 mod commands;
 mod line;
 mod task;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub(crate) mod upgrade;
