@@ -107,7 +107,7 @@ fn count(request: &Request) -> anyhow::Result<BTreeMap<String, Cost>> {
     let dumps = folder.path.join("callgrind.out");
     let program = env::current_exe().context("this program's own file")?;
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--quiet"])
+        .args(["--tool=callgrind", "--quiet", "--dump-instr=yes", "--compress-pos=no"])
         .arg(format!("--toggle-collect=*{ROUND}*"))
         .arg(format!("--dump-before=*{END}*"))
         .arg(format!("--callgrind-out-file={}", dumps.display()))

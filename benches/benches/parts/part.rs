@@ -43,7 +43,7 @@ pub(crate) const PARTS: &[Entry] = &[
     entry("frame-parse-typing", frames::REPEATS, 20, || Box::new(frames::Parse::typing())),
     entry("directory-owner", directory::LOOKUPS, 20, || Box::new(directory::Owner::new())),
     entry("directory-room", directory::LOOKUPS, 20, || Box::new(directory::Metadata::new())),
-    entry("room-post-settle", room::POSTS as u64, 50, || Box::new(room::PostAndSettle::new())),
+    entry("room-post-settle", room::POSTS as u64, 200, || Box::new(room::PostAndSettle::new())),
     entry("lane-batch-1", 1, 200, || Box::new(lane::Batches::open(1))),
     entry("lane-batch-64", 64, 20, || Box::new(lane::Batches::open(64))),
     entry("lane-batch-64-sealed", 64, 20, || Box::new(lane::Batches::sealed(64))),

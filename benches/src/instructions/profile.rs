@@ -1,7 +1,7 @@
 //! One dump of callgrind, as far as it is needed: all instructions, and calls of allocators. The
 //! format is valgrind's manual's, "Callgrind Format Specification".
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Cost;
 
@@ -20,7 +20,7 @@ pub struct Profile {
 pub struct NotAProfile(String);
 
 impl Profile {
-    /// Reads a dump.
+    /// Reads a dump, made with `--dump-instr=yes --compress-pos=no`.
     ///
     /// # Errors
     /// [`NotAProfile`].
@@ -28,8 +28,20 @@ impl Profile {
         let bad = |line: &str| NotAProfile(format!("the line {line:?}"));
         // A name is written out once, with a number that stands for it from then on.
         let mut allocators: HashMap<&str, bool> = HashMap::new();
-        let (mut instructions, mut allocations, mut callee) = (None, 0, None);
+        // How often each instruction of an allocator ran, by function and address. Not what callgrind
+        // says of calls: it counts those also while nothing is to be counted.
+        let mut ran: HashMap<&str, BTreeMap<u64, u64>> = HashMap::new();
+        let (mut instructions, mut function, mut is_of_call) = (None, "", false);
         for line in text.lines() {
+            if line.starts_with("0x") {
+                // The line after `calls` is what the called function took.
+                let is_own = !std::mem::take(&mut is_of_call);
+                if is_own && allocators.get(function).copied().unwrap_or_default() {
+                    let (address, count) = cost_line(line).ok_or_else(|| bad(line))?;
+                    *ran.entry(function).or_default().entry(address).or_default() += count;
+                }
+                continue;
+            }
             let Some((key, value)) = line.split_once(['=', ':']) else { continue };
             match key {
                 "fn" | "cfn" => {
@@ -37,15 +49,12 @@ impl Profile {
                     if !name.is_empty() {
                         allocators.insert(number, allocates(name));
                     }
-                    callee = (key == "cfn").then_some(number);
-                }
-                "calls" => {
-                    let callee = callee.take().ok_or_else(|| bad(line))?;
-                    if allocators.get(callee).copied().unwrap_or_default() {
-                        let count = value.split(' ').next().and_then(|count| count.parse().ok());
-                        allocations += count.unwrap_or(0);
+                    if key == "fn" {
+                        function = number;
                     }
                 }
+                "calls" => is_of_call = true,
+                "positions" if value.trim() != "instr line" => return Err(bad(line)),
                 "events" if value.trim() != "Ir" => return Err(bad(line)),
                 "totals" => {
                     instructions = Some(value.trim().parse::<u64>().map_err(|_| bad(line))?);
@@ -54,6 +63,9 @@ impl Profile {
             }
         }
         let instructions = instructions.ok_or_else(|| NotAProfile("no totals".to_owned()))?;
+        // A function is called as often as its first instruction runs.
+        let entries = ran.values().filter_map(|places| places.first_key_value());
+        let allocations = entries.map(|(_, count)| *count).sum();
         Ok(Self { instructions, allocations })
     }
 
@@ -66,6 +78,14 @@ impl Profile {
             allocations: self.allocations as f64 / operations,
         }
     }
+}
+
+/// An instruction's address and how often it ran.
+fn cost_line(line: &str) -> Option<(u64, u64)> {
+    let mut words = line.split(' ');
+    let address = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+    let count = words.nth(1)?.parse().ok()?;
+    Some((address, count))
 }
 
 /// Whether a function is one of the allocator's doors: Rust's, or C's for the libraries in C. The
@@ -82,13 +102,14 @@ fn allocates(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const DUMP: &str = "version: 1\ncreator: callgrind-3.19.0\npart: 2\n\npositions: line\nevents: Ir\n\n\
-        fl=(1) hub.rs\nfn=(1) publish\n10 200\ncfn=(2) __rustc::__rust_alloc\ncalls=3 0\n11 60\n\
-        cfi=(2) x.rs\ncfn=(3) __rust_alloc_error_handler\ncalls=1 5\n12 9\n\nfn=(2)\n0 60\n\
-        cfn=(4) malloc\ncalls=2 0\n0 7\n\nfn=(5) other\n1 3\ncfn=(2)\ncalls=4 0\n1 80\n\ntotals: 419\n";
+    const DUMP: &str = "version: 1\npart: 2\n\npositions: instr line\nevents: Ir\n\n\
+        fl=(1) hub.rs\nfn=(1) publish\n0x10 1 200\ncfn=(2) __rustc::__rust_alloc\ncalls=30 0x50 0\n\
+        0x11 1 60\ncfi=(2) x.rs\ncfn=(3) __rust_alloc_error_handler\ncalls=1 0x90 5\n0x12 1 9\n\n\
+        fn=(2)\n0x50 0 3\n0x51 0 3\ncfn=(4) malloc\ncalls=20 0x70 0\n0x52 0 7\n\n\
+        fn=(4)\n0x70 1 2\n0x72 1 5\n\nfn=(2)\n0x50 0 4\n\nfn=(3)\n0x90 0 1\n\ntotals: 419\n";
 
     #[test]
-    fn instructions_are_the_total_and_allocations_are_calls() {
+    fn instructions_are_the_total_and_allocations_are_entries_while_counting() {
         let profile = Profile::read(DUMP).expect("a dump");
         assert_eq!(profile, Profile { instructions: 419, allocations: 9 });
         let cost = profile.per_operation(2.0);
@@ -99,6 +120,7 @@ mod tests {
     fn what_is_no_dump_of_instructions_is_refused() {
         assert!(Profile::read("").is_err());
         assert!(Profile::read(&DUMP.replace("events: Ir", "events: Ir Dr")).is_err());
+        assert!(Profile::read(&DUMP.replace("instr line", "line")).is_err());
         assert!(Profile::read(&DUMP.replace("totals: 419", "")).is_err());
     }
 }
