@@ -135,7 +135,12 @@ fn count(request: &Request) -> anyhow::Result<BTreeMap<String, Cost>> {
         }
         costs.insert(name.to_owned(), profile.per_operation(operations));
     }
-    ensure!(!costs.is_empty(), "there is no such part");
+    for name in &request.only {
+        ensure!(
+            costs.contains_key(name),
+            "there is no part {name}; the table is in benches/README.md"
+        );
+    }
     Ok(costs)
 }
 

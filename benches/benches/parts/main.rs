@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs parts under callgrind; see [`instructions::count`].
+/// Runs parts under callgrind; its names, or all of them; see [`instructions::COUNT`].
 fn count(names: &[String]) -> ExitCode {
     for entry in
         PARTS.iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.name))
