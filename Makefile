@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test fmt bench soak clean-data clean-cluster
+.PHONY: help run cluster test fmt bench bench-micro bench-check soak clean-data clean-cluster
 
 # Cargo prints warnings and errors only; the steps below say what is going on.
 CARGO := cargo --quiet
@@ -14,6 +14,10 @@ ARGS ?=
 # What the load generator does, such as BENCH="durable --seconds 60", or BENCH=across for one node
 # beside three; see benches/README.md.
 BENCH ?= fanout
+# What `make bench-micro` times (criterion's own arguments), and `make bench-check` counts: nothing for all
+# parts, or names. `make bench-check BASELINE=write` makes its counts the baseline.
+PARTS ?=
+BASELINE ?=
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
 WITHOUT ?=
 
@@ -23,6 +27,8 @@ help:
 	@echo "make test        set up what is missing, check everything, run every test"
 	@echo "make fmt         format the code"
 	@echo "make bench       load on a throwaway node (BENCH=\"durable --seconds 60\")"
+	@echo "make bench-micro the time that each part of the server takes (PARTS=hub-push)"
+	@echo "make bench-check the instructions that each part takes, against benches/baseline.json"
 	@echo "make soak        the tests that take long"
 	@echo "make clean-data  remove $(DATA_DIR)"
 	@echo "make clean-cluster  remove what make cluster keeps"
@@ -51,6 +57,16 @@ bench:
 	@.ci/setup build
 	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
 	@.ci/bench $(BENCH)
+
+bench-micro:
+	@.ci/setup build
+	@echo "building the parts (the first time takes some minutes)"
+	@$(CARGO) bench --profile profiling --locked -p parlance-benches --bench parts -- $(PARTS)
+
+bench-check:
+	@.ci/setup bench-check
+	@echo "building the parts (the first time takes some minutes)"
+	@$(CARGO) bench --profile profiling --locked -p parlance-benches --bench parts -- check $(BASELINE) $(PARTS)
 
 soak:
 	@.ci/setup test $(WITHOUT)

@@ -6,6 +6,7 @@ pub mod accounts_suite;
 pub mod cluster;
 pub mod directory;
 pub mod directory_suite;
+pub mod envelopes;
 pub mod history;
 pub mod history_room;
 pub mod history_suite;

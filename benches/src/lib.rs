@@ -4,6 +4,7 @@
 pub mod across;
 pub mod checker;
 pub mod glance;
+pub mod instructions;
 pub mod lean;
 pub mod limits;
 pub mod load;

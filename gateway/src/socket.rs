@@ -5,6 +5,8 @@ mod commands;
 mod line;
 mod pipe;
 mod task;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub(crate) mod upgrade;
 mod writers;
 

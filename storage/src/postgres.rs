@@ -20,6 +20,8 @@ use crate::schema::{Schema, Schemas};
 use servers::Primary;
 pub(crate) use servers::{Servers, database_id};
 pub(crate) use writer::PostgresWriter;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use writer::encoded_arguments;
 
 /// The oldest server that is supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 150_000;

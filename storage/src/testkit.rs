@@ -1,6 +1,9 @@
 //! For tests: a throwaway PostgreSQL server on a unix socket in a temporary folder, and PgBouncer
 //! before it. Each is ended by its process id when dropped, also when a test panics. No network,
-//! but where a test gives a server a place in one of its own.
+//! but where a test gives a server a place in one of its own. And, for measurements, a lane
+//! without any database.
+
+mod idle;
 
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
@@ -10,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
+
+pub use idle::{IDLE_DATABASE, IdleLane};
 
 /// How long a server may take to start or stop; recovery after a kill included.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -246,6 +246,14 @@ where
         .bind(rows.iter().map(|r| r.member.is_some_and(|m| m.joined)).collect::<Vec<_>>())
 }
 
+/// Encodes a batch's arrays as the append does, and tells how many there are. For measurements.
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) fn encoded_arguments(batch: &Batch) -> usize {
+    use sqlx::{Arguments as _, Execute as _};
+    let mut append = bound::<(i64,)>(AssertSqlSafe(String::new()), batch);
+    append.take_arguments().ok().flatten().map_or(0, |arguments| arguments.len())
+}
+
 /// What an error says about the commit. Only errors that PostgreSQL raises before it, about the
 /// statement itself, count as "not committed"; a session that was ended may have committed.
 fn judge(error: sqlx::Error) -> WriteError {

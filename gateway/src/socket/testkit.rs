@@ -1,0 +1,56 @@
+//! A socket's line without a server around it, for measurements: the frames of one WebSocket over
+//! any stream, upgraded as the server upgrades it. There is no session behind it.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use parlance_actors::session::Request;
+use parlance_protocol::ClientFrame;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::commands;
+use super::line::{Heard, Line};
+
+/// The server's end of a WebSocket.
+pub struct SocketLine(Line);
+
+impl SocketLine {
+    /// Takes a stream whose client asks for an upgrade, by any HTTP request that does. `None`
+    /// when it does not, or goes.
+    pub async fn accept<I>(io: I) -> Option<Self>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let on_upgrade = Mutex::new(None);
+        let service = service_fn(|request| {
+            *on_upgrade.lock() = Some(hyper::upgrade::on(request));
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+        connection.with_upgrades().await.ok()?;
+        let on_upgrade = on_upgrade.lock().take()?;
+        Some(Self(Line::new(on_upgrade.await.ok()?).await))
+    }
+
+    /// Writes frames as the socket task does in one wake-up; `frames` is empty afterwards. `false`
+    /// when the client went.
+    pub async fn say(&mut self, frames: &mut Vec<Bytes>) -> bool {
+        self.0.say(frames).await.is_ok()
+    }
+
+    /// Reads a frame as the socket task does, up to what it asks of its session. `None` for
+    /// anything but a request.
+    pub async fn hear(&mut self) -> Option<Request> {
+        let Heard::Text(text) = self.0.hear().await else { return None };
+        commands::request(ClientFrame::parse(text.as_bytes()).ok()?).ok()
+    }
+}
