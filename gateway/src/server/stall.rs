@@ -17,7 +17,7 @@ pub(crate) struct Stall<I> {
 }
 
 impl<I> Stall<I> {
-    pub(super) const fn new(io: I, limit: Duration) -> Self {
+    pub(crate) const fn new(io: I, limit: Duration) -> Self {
         Self { io, limit, waiting: None }
     }
 

@@ -1,7 +1,8 @@
-//! A socket's line without a server around it, for measurements: the frames of one WebSocket over
-//! any stream, upgraded as the server upgrades it. There is no session behind it.
+//! A socket's line without a server around it, for measurements: the frames of one WebSocket,
+//! upgraded as the server upgrades it. There is no session behind it.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,21 +14,23 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use parlance_actors::session::Request;
 use parlance_protocol::ClientFrame;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::commands;
 use super::line::{Heard, Line};
+use crate::server::Stall;
+
+/// How long the client may take nothing.
+const WRITE: Duration = Duration::from_secs(10);
 
 /// The server's end of a WebSocket.
 pub struct SocketLine(Line);
 
 impl SocketLine {
-    /// Takes a stream whose client asks for an upgrade, by any HTTP request that does. `None`
+    /// Takes a connection whose client asks for an upgrade, by any HTTP request that does. `None`
     /// when it does not, or goes.
-    pub async fn accept<I>(io: I) -> Option<Self>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub async fn accept(stream: TcpStream) -> Option<Self> {
+        let io = Stall::new(stream, WRITE);
         let on_upgrade = Mutex::new(None);
         let service = service_fn(|request| {
             *on_upgrade.lock() = Some(hyper::upgrade::on(request));
@@ -38,10 +41,10 @@ impl SocketLine {
         let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);
         connection.with_upgrades().await.ok()?;
         let on_upgrade = on_upgrade.lock().take()?;
-        Some(Self(Line::new(on_upgrade.await.ok()?).await))
+        Line::new(on_upgrade.await.ok()?, WRITE).await.map(Self)
     }
 
-    /// Writes frames as the socket task does in one wake-up; `frames` is empty afterwards. `false`
+    /// Writes frames as a writer does that has the turn; `frames` is empty afterwards. `false`
     /// when the client went.
     pub async fn say(&mut self, frames: &mut Vec<Bytes>) -> bool {
         self.0.say(frames).await.is_ok()
