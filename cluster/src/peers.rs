@@ -25,7 +25,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -75,7 +75,8 @@ struct Shared {
     inbox: OnceLock<Arc<dyn Inbox>>,
     /// Cancelled when `inbox` is there.
     attached: CancellationToken,
-    counts: Counts,
+    /// Made with the first frame: when the endpoint is bound, nobody listens to counters yet.
+    counts: LazyLock<Counts>,
 }
 
 /// A peer, in both directions.
@@ -133,7 +134,7 @@ impl DataLinks {
             live: watch::Sender::new(live),
             inbox: OnceLock::new(),
             attached: CancellationToken::new(),
-            counts: Counts::new(),
+            counts: LazyLock::new(Counts::new),
         });
         shared.endpoint.set_neighbours(Arc::downgrade(&shared) as Weak<dyn Neighbours>);
         shared.endpoint.set_names(Arc::new(PeerNames(Arc::downgrade(&shared))));
