@@ -12,6 +12,7 @@
 //! changes nothing here but the report: the ends are the same.
 
 mod channel;
+mod counts;
 mod outlet;
 mod receive;
 mod send;
@@ -24,7 +25,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -45,6 +46,7 @@ use crate::link::{
 };
 use crate::transport::PeerName;
 use channel::{Link, Told};
+use counts::Counts;
 
 /// A peer and where it is, as the directory and gossip have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,8 @@ struct Shared {
     inbox: OnceLock<Arc<dyn Inbox>>,
     /// Cancelled when `inbox` is there.
     attached: CancellationToken,
+    /// Made with the first frame: when the endpoint is bound, nobody listens to counters yet.
+    counts: LazyLock<Counts>,
 }
 
 /// A peer, in both directions.
@@ -130,6 +134,7 @@ impl DataLinks {
             live: watch::Sender::new(live),
             inbox: OnceLock::new(),
             attached: CancellationToken::new(),
+            counts: LazyLock::new(Counts::new),
         });
         shared.endpoint.set_neighbours(Arc::downgrade(&shared) as Weak<dyn Neighbours>);
         shared.endpoint.set_names(Arc::new(PeerNames(Arc::downgrade(&shared))));

@@ -17,9 +17,10 @@ use crate::limits::{
 #[derive(Default)]
 pub(super) struct Outlet {
     queue: Mutex<Queue>,
-    /// Something waits to be sent.
-    filled: Notify,
-    /// The queue overflowed, or the round ended.
+    /// Something waits to be sent, or the queue overflowed, or the round ended: for a writer that
+    /// has nothing to do.
+    stirred: Notify,
+    /// The queue overflowed, or the round ended: for a writer that waits for the peer.
     burst: Notify,
 }
 
@@ -93,7 +94,7 @@ impl Outlet {
         if queue.bytes + cost(&frame) > CHANNEL_BYTES_MAX {
             queue.phase = Phase::Interrupted;
             queue.frames.clear();
-            self.burst.notify_one();
+            self.tell_burst();
             return Err(NotSent::Interrupted);
         }
         self.push(queue, frame);
@@ -111,7 +112,7 @@ impl Outlet {
         queue.bytes += cost(&frame);
         queue.frames.push_back(frame);
         if queue.frames.len() == 1 {
-            self.filled.notify_one();
+            self.stirred.notify_one();
         }
     }
 
@@ -127,8 +128,13 @@ impl Outlet {
         let mut queue = self.queue.lock();
         if queue.phase == Phase::Open {
             queue.empty(Phase::Interrupted);
-            self.burst.notify_one();
+            self.tell_burst();
         }
+    }
+
+    fn tell_burst(&self) {
+        self.burst.notify_one();
+        self.stirred.notify_one();
     }
 
     /// There is no connection, and all that was lost was told.
@@ -180,8 +186,8 @@ impl Outlet {
     }
 
     /// Waits until [`next`](Self::next) may have something.
-    pub(super) async fn filled(&self) {
-        self.filled.notified().await;
+    pub(super) async fn stirred(&self) {
+        self.stirred.notified().await;
     }
 
     /// Waits for an overflow or the end of the round.
@@ -205,8 +211,10 @@ fn cost(frame: &Bytes) -> usize {
 }
 
 fn gather(frames: Vec<Bytes>) -> Vec<Bytes> {
-    let mut pieces = Vec::new();
-    let mut small = BytesMut::new();
+    let copied = frames.iter().map(Bytes::len).filter(|length| *length <= WRITE_COPY_BYTES_MAX);
+    let copied: usize = copied.sum();
+    let mut small = BytesMut::with_capacity(copied + frames.len() * wire::FRAME_HEADER_BYTES);
+    let mut pieces = Vec::with_capacity(1);
     for frame in frames {
         small.extend_from_slice(&wire::frame_header(&frame));
         if frame.len() <= WRITE_COPY_BYTES_MAX {

@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::channel::StreamId;
-use super::send::count;
 use super::wire::{Bad, Cutter, Layout, stop_code};
 use super::{Peer, Shared};
 use crate::limits::{READ_BYTES_MAX, STREAM_HEADER_WAIT};
@@ -147,7 +146,7 @@ async fn take(
                 .frame(peer.node, channel, frame)
                 .map_err(|malformed| Bad::Malformed(malformed.to_string()))
         })?;
-        count("in", frames, chunk.bytes.len() as u64);
+        shared.counts.received(frames, chunk.bytes.len() as u64);
     }
     Ok(())
 }

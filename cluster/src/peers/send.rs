@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parlance_actors::ports::peers::Channel;
 use quinn::{ConnectionError, SendStream, StoppedError, VarInt, WriteError};
 use tokio::time::Instant;
@@ -113,7 +114,10 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Ended 
     if let Some(relay) = &linked.over {
         tracing::info!(peer = %peer.node, name = %peer.name, %relay, "a relayed way");
     }
-    let writers = join_all(Channel::all().map(|channel| write(shared, peer, channel, linked)));
+    // Of these, only those that have something to do are looked at.
+    let mut writers: FuturesUnordered<_> =
+        Channel::all().map(|channel| write(shared, peer, channel, linked)).collect();
+    let writers = async { while writers.next().await.is_some() {} };
     let watch = async {
         let mut newest = peer.incarnation.subscribe();
         let newer = newest.wait_for(|newest| *newest > linked.hello.incarnation).await.is_ok();
@@ -137,7 +141,7 @@ async fn use_connection(shared: &Shared, peer: &Peer, linked: &Linked) -> Ended 
         }
     };
     tokio::select! {
-        _ = writers => {}
+        () = writers => {}
         () = watch => {}
         () = direct => {}
         () = measure => {}
@@ -196,7 +200,7 @@ async fn write_stream(
     let header = StreamHeader { channel, round };
     // Otherwise nothing was taken for it: the round goes on with another stream.
     if stream.write_all(&layout.encode(header)).await.is_ok() && link.open(round) {
-        let theirs = pump(&link.outlet, &mut stream).await;
+        let theirs = pump(shared, &link.outlet, &mut stream).await;
         shared.end_round(peer, channel, round, theirs);
     }
     // After this end was told. Not `finish`: what the stream still holds is of a round that is over.
@@ -205,7 +209,7 @@ async fn write_stream(
 
 /// Writes what gathers until the stream breaks or the round is over. Returns the round that the peer
 /// says it is in; 0 when it says none.
-async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
+async fn pump(shared: &Shared, outlet: &Outlet, stream: &mut SendStream) -> u64 {
     let mut stopped = std::pin::pin!(stream.stopped());
     let said = |stopped: Result<Option<VarInt>, StoppedError>| match stopped {
         Ok(Some(code)) => round_of_stop(code),
@@ -216,15 +220,17 @@ async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
             Next::Burst => return 0,
             Next::Nothing => {
                 tokio::select! {
+                    biased;
                     // What else is ready runs first, so that what it says goes in the same packet.
-                    () = outlet.filled() => tokio::task::yield_now().await,
-                    () = outlet.burst() => return 0,
+                    () = outlet.stirred() => tokio::task::yield_now().await,
                     stopped = &mut stopped => return said(stopped),
                 }
             }
             Next::Pieces { mut pieces, frames, cost } => {
                 let bytes: usize = pieces.iter().map(Bytes::len).sum();
                 tokio::select! {
+                    // Nearly every write is taken at once, and waits for nothing.
+                    biased;
                     written = stream.write_all_chunks(&mut pieces) => match written {
                         Ok(()) => {}
                         Err(WriteError::Stopped(code)) => return round_of_stop(code),
@@ -233,16 +239,10 @@ async fn pump(outlet: &Outlet, stream: &mut SendStream) -> u64 {
                     () = outlet.burst() => return 0,
                 }
                 outlet.written(cost);
-                count("out", frames as u64, bytes as u64);
-                metrics::counter!("parlance_link_writes_total").increment(1);
+                shared.counts.sent(frames as u64, bytes as u64);
             }
         }
     }
-}
-
-pub(super) fn count(direction: &'static str, frames: u64, bytes: u64) {
-    metrics::counter!("parlance_link_frames_total", "direction" => direction).increment(frames);
-    metrics::counter!("parlance_link_bytes_total", "direction" => direction).increment(bytes);
 }
 
 fn up(peer: &Peer, up: Option<&Linked>) {

@@ -18,7 +18,7 @@ const STOP_CODES: u64 = 16;
 /// no room for the next round, and none in an error code.
 const ROUND_MAX: u64 = 1 << 60;
 /// Bytes before each frame.
-const FRAME_HEADER_BYTES: usize = 4;
+pub(super) const FRAME_HEADER_BYTES: usize = 4;
 
 /// What a stream begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
