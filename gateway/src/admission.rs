@@ -15,7 +15,7 @@ use parlance_actors::vocab::{Code, Refusal};
 use tokio::time::Instant;
 
 use crate::config::{GatewayConfig, Rates};
-use crate::limits::{ADDRESSES_MAX, UPGRADE_RETRY_MAX, UPGRADE_RETRY_MIN};
+use crate::limits::{ADDRESSES_MAX, UPGRADE_RETRY_MIN, UPGRADE_TURN_MAX};
 
 /// The address that limits count: IPv4 as it is, IPv6 without its last 64 bits.
 #[must_use]
@@ -84,27 +84,49 @@ impl Buckets {
 pub(crate) struct Upgrades {
     per_second: f64,
     burst: f64,
-    bucket: Option<Mutex<Bucket>>,
+    crowd: Option<Mutex<Crowd>>,
+}
+
+struct Crowd {
+    bucket: Bucket,
+    /// The first turn that nobody was told.
+    next_turn: Instant,
+}
+
+impl Crowd {
+    /// How long until a turn that is nobody else's. One after the other at the rate of the bucket, so
+    /// that each finds its token, and a crowd is through as soon as the rate allows: at random times
+    /// some would come too many, and be refused again and again.
+    fn turn(&mut self, per_second: f64, chance: f64, now: Instant) -> Duration {
+        let turn = self.next_turn.max(now + UPGRADE_RETRY_MIN);
+        let wait = turn - now;
+        if wait > UPGRADE_TURN_MAX {
+            return spread(UPGRADE_RETRY_MIN, UPGRADE_TURN_MAX, chance);
+        }
+        self.next_turn = turn + Duration::from_secs_f64(1.0 / per_second);
+        wait
+    }
 }
 
 impl Upgrades {
     pub(crate) fn new(rates: Rates, now: Instant) -> Self {
         let burst = rates.upgrades_burst.into();
+        let fresh = || Crowd { bucket: Bucket { tokens: burst, at: now }, next_turn: now };
         Self {
             per_second: rates.upgrades_per_second.into(),
             burst,
-            bucket: (rates.upgrades_per_second > 0)
-                .then(|| Mutex::new(Bucket { tokens: burst, at: now })),
+            crowd: (rates.upgrades_per_second > 0).then(|| Mutex::new(fresh())),
         }
     }
 
-    /// Takes a token, or says when to come back: `chance`, from 0 to 1, spreads those who are told
-    /// at the same time.
+    /// Takes a token, or says when to come back. `chance`, from 0 to 1, spreads those for whom there
+    /// is no turn.
     pub(crate) fn take(&self, chance: f64, now: Instant) -> Result<(), Refusal> {
-        let Some(bucket) = &self.bucket else { return Ok(()) };
-        bucket.lock().take(self.per_second, self.burst, now).map_err(|wait| {
+        let Some(crowd) = &self.crowd else { return Ok(()) };
+        let mut crowd = crowd.lock();
+        crowd.bucket.take(self.per_second, self.burst, now).map_err(|_| {
             metrics::counter!("parlance_upgrades_refused_total", "cause" => "rate").increment(1);
-            let wait = wait + spread(UPGRADE_RETRY_MIN, UPGRADE_RETRY_MAX, chance);
+            let wait = crowd.turn(self.per_second, chance, now);
             Refusal::busy("more sockets than this node opens at once").retry_after(wait)
         })
     }
@@ -228,15 +250,31 @@ mod tests {
             assert_eq!(refusal.code, Code::Busy);
             refusal.retry_after.expect("says when")
         };
-        let (early, late) = (wait(0.0), wait(1.0));
-        assert_eq!(late - early, UPGRADE_RETRY_MAX - UPGRADE_RETRY_MIN);
-        assert!(early >= UPGRADE_RETRY_MIN);
+        assert_eq!(wait(0.5), UPGRADE_RETRY_MIN);
+        assert_eq!(wait(0.5), UPGRADE_RETRY_MIN + Duration::from_millis(100));
+        while wait(0.0) > UPGRADE_RETRY_MIN {}
+        assert_eq!(wait(1.0), UPGRADE_TURN_MAX, "no turn is left: any time");
         upgrades.take(0.0, now + Duration::from_millis(100)).expect("one more");
         upgrades.take(0.0, now + Duration::from_millis(100)).expect_err("and only one");
         let off = Upgrades::new(Rates { upgrades_per_second: 0, ..rates }, now);
         for _ in 0..100 {
             off.take(0.0, now).expect("there is no bound");
         }
+    }
+
+    #[test]
+    fn a_crowd_that_comes_back_at_its_turns_is_through_at_once() {
+        let rates = Rates { upgrades_per_second: 1_000, upgrades_burst: 1_000, ..Rates::default() };
+        let now = Instant::now();
+        let upgrades = Upgrades::new(rates, now);
+        let refused = (0..5_000).filter_map(|_| upgrades.take(0.5, now).err()?.retry_after);
+        let mut turns: Vec<Duration> = refused.collect();
+        assert_eq!(turns.len(), 4_000);
+        turns.sort_unstable();
+        for turn in &turns {
+            upgrades.take(0.5, now + *turn).expect("its turn");
+        }
+        assert!(turns.last().is_some_and(|last| *last < Duration::from_secs(5)), "{turns:?}");
     }
 
     #[test]

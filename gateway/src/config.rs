@@ -180,7 +180,7 @@ impl Default for Rates {
             login_per_minute: 10,
             http_per_second: 100,
             http_burst: 400,
-            upgrades_per_second: 500,
+            upgrades_per_second: 1_000,
             upgrades_burst: 1_000,
         }
     }

@@ -40,6 +40,17 @@ pub const TOKEN_BYTES_MAX: usize = 2_048;
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// A password, in characters: enough for a pass phrase; argon2 hashes it whole.
 pub const PASSWORD_CHARS_MAX: usize = 128;
+/// Connections that the kernel holds until they are accepted (or `net.core.somaxconn`, if that is less).
+/// Over it the kernel drops a client's packet without a word, and the client tries again after a
+/// second, then three: with the usual 128 a crowd of some thousands took seconds to connect at all.
+pub const LISTEN_BACKLOG: u32 = 4_096;
+/// Connections whose handshake and first request are worked on at once. The others of a crowd wait in
+/// the kernel, where they cost nothing: thousands of them in the scheduler's queue would hold up
+/// everybody's messages. Enough to keep some cores busy.
+pub const OPENINGS_MAX: usize = 32;
+/// How long a connection counts among them at most: a client that is far away, or says nothing, must
+/// not keep others out. So at least 3,200 connections a second are accepted whoever they are.
+pub const OPENING_MAX: Duration = Duration::from_millis(10);
 /// Pause after an accept that failed for want of a resource, so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long one readiness answer holds, so that probes do not load the database.
@@ -49,13 +60,18 @@ pub const READY_CHECK: Duration = Duration::from_secs(2);
 /// Clients whose upgrade is refused come back after at least this long: at once would be the same
 /// storm again.
 pub const UPGRADE_RETRY_MIN: Duration = Duration::from_secs(1);
-/// And at most this long after that, each at a time of its own, so that they do not come together.
+/// Those that are refused because the node has no lease come back after at most this long, each at a
+/// time of its own, so that they do not come together.
 pub const UPGRADE_RETRY_MAX: Duration = Duration::from_secs(6);
+/// Those that are too many are each told a turn of their own, up to this long ahead: 30,000 sockets
+/// at the default rate. Who finds no turn in it comes back at any time within it.
+pub const UPGRADE_TURN_MAX: Duration = Duration::from_secs(30);
 /// Users that one look-up returns.
 pub const USERS_MAX: u16 = 50;
 
 const _: () = assert!(6 * BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(UPGRADE_RETRY_MIN.as_millis() < UPGRADE_RETRY_MAX.as_millis());
+const _: () = assert!(UPGRADE_RETRY_MIN.as_millis() < UPGRADE_TURN_MAX.as_millis());
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
 const _: () = assert!(SIGN_IN_CACHE_MAX.as_secs() <= 10);

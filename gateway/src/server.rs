@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use axum::Router;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -29,7 +30,7 @@ use crate::config::GatewayConfig;
 use crate::frames::JsonFrames;
 use crate::http::router;
 use crate::lease::{self, Lease};
-use crate::limits::{ACCEPT_PAUSE, LINGER};
+use crate::limits::{ACCEPT_PAUSE, LINGER, LISTEN_BACKLOG, OPENINGS_MAX};
 use crate::proxies::Proxies;
 use crate::socket::Writers;
 
@@ -79,7 +80,7 @@ impl Gateway {
         let Parts { chat, accounts, directory, cluster, history, secret, metrics } = parts;
         let auth = Auth::open(accounts.clone(), secret, &config).await?;
         let unbound = |error| GatewayError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(unbound)?;
+        let listener = listen(config.listen).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let app = Arc::new(App {
             chat,
@@ -134,7 +135,8 @@ impl Gateway {
         for _ in 0..Handle::current().metrics().num_workers() {
             writers.spawn(app.writers.clone().run(written.clone()));
         }
-        let door = Door { tls, router, app: app.clone(), stop: stop.clone() };
+        let openings = Arc::new(Semaphore::new(OPENINGS_MAX));
+        let door = Door { tls, router, app: app.clone(), stop: stop.clone(), openings };
         door.accept(&listener, &connections).await;
         drop(listener);
         app.closing.cancel();
@@ -179,18 +181,24 @@ struct Door {
     router: Router,
     app: Arc<App>,
     stop: CancellationToken,
+    /// Places of those whose first request is being worked on.
+    openings: Arc<Semaphore>,
 }
 
 impl Door {
     async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) {
         let mut complained: Option<Instant> = None;
         loop {
-            let accepted = tokio::select! {
+            let next = async {
+                let place = self.openings.clone().acquire_owned().await;
+                (place.expect("it is never closed"), listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                next = next => next,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, tasks),
+                Ok((stream, peer)) => self.admit(stream, peer, place, tasks),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors or memory: others will end and free some.
@@ -207,7 +215,13 @@ impl Door {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, tasks: &TaskTracker) {
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+        tasks: &TaskTracker,
+    ) {
         let app = &self.app;
         let is_proxy = app.proxies.trusts(peer.ip());
         let Some(admitted) = app.connections.admit(peer.ip(), is_proxy) else {
@@ -225,9 +239,19 @@ impl Door {
             router: self.router.clone(),
             app: app.clone(),
             stop: self.stop.clone(),
+            opening: connection::Opening::new(place),
         };
         tasks.spawn(open.serve(stream));
     }
+}
+
+/// Takes an address, with room for a crowd that has connected and is yet to be accepted.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As `TcpListener::bind` does: a start must not wait until the last one's connections are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

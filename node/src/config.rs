@@ -186,7 +186,7 @@ impl Default for Config {
                 max_connections_per_address: 1_000,
                 requests_per_second: 100,
                 requests_burst: 400,
-                upgrades_per_second: 500,
+                upgrades_per_second: 1_000,
                 upgrades_burst: 1_000,
                 disk_free_min_mib: 256,
             },

@@ -36,6 +36,10 @@ pub const RAISE_TRIES: u32 = 5;
 /// Attempts in a row at a batch that keeps colliding with rows it did not know of. Afterwards it is
 /// taken apart, so that one bad row cannot stop a lane for ever.
 pub const COLLISIONS_MAX: u32 = 3;
+/// A pool's connection that rested for this long is asked whether it lives before it is used again. One
+/// that is in use is not: that would be a round trip more for every statement. The statement that meets a
+/// connection which ended since is refused for now.
+pub const IDLE_ASKED: Duration = Duration::from_millis(100);
 /// The first pause between attempts to connect.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts to connect, so that recovery follows the database within it.

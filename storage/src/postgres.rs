@@ -10,6 +10,7 @@ mod writer;
 use std::sync::Arc;
 
 use sqlx::Connection;
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
 use crate::StorageConfig;
@@ -46,12 +47,14 @@ impl PostgresDb {
             PgPoolOptions::new()
                 .max_connections(config.read_connections.max(1))
                 .acquire_timeout(limits::ACQUIRE_WAIT)
+                // Asked below, and not before every statement: that would be a round trip for each.
+                .test_before_acquire(false)
         };
         let name = application_name(&config.node, "read");
         let (idle, new) = (servers.seen(), servers.seen());
-        let to_primary = pool().before_acquire(move |_, connection| {
-            let is_present = idle.is_present(connection.age);
-            Box::pin(async move { Ok(is_present) })
+        let to_primary = pool().before_acquire(move |connection, of| {
+            let is_present = idle.is_present(of.age);
+            Box::pin(async move { Ok(is_present && lives(connection, of).await?) })
         });
         // A server may come back as a standby, or as the primary that it was, and so may what
         // stands behind the only address.
@@ -63,7 +66,8 @@ impl PostgresDb {
         servers.lead(primary.clone());
         let readers = match &config.read_url {
             Some(url) => {
-                pool().connect_lazy_with(Servers::new(url)?.options().application_name(&name))
+                let pool = pool().before_acquire(|connection, of| Box::pin(lives(connection, of)));
+                pool.connect_lazy_with(Servers::new(url)?.options().application_name(&name))
             }
             None => primary.clone(),
         };
@@ -74,6 +78,14 @@ impl PostgresDb {
         self.readers.close().await;
         self.primary.close().await;
     }
+}
+
+/// Whether a pool's connection is still good: one that rested for a while is asked.
+async fn lives(
+    connection: &mut PgConnection,
+    of: PoolConnectionMetadata,
+) -> Result<bool, sqlx::Error> {
+    Ok(of.idle_for < limits::IDLE_ASKED || connection.ping().await.is_ok())
 }
 
 /// The schemas of the configured tenants.

@@ -10,8 +10,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +21,7 @@ use super::stall::Stall;
 use crate::admission::Admitted;
 use crate::app::App;
 use crate::http::{Peer, answer};
-use crate::limits::HEADER_BYTES_MAX;
+use crate::limits::{HEADER_BYTES_MAX, OPENING_MAX};
 
 /// What a connection over the caps gets.
 pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -33,10 +35,38 @@ pub(super) struct Open {
     pub(super) router: Router,
     pub(super) app: Arc<App>,
     pub(super) stop: CancellationToken,
+    pub(super) opening: Arc<Opening>,
+}
+
+/// A connection's place among those that are being opened: until its first answer, or for
+/// [`OPENING_MAX`].
+pub(super) struct Opening(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Opening {
+    pub(super) fn new(place: OwnedSemaphorePermit) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(place))))
+    }
+
+    fn is_over(&self) {
+        self.0.lock().take();
+    }
 }
 
 impl Open {
     pub(super) async fn serve(self, stream: TcpStream) {
+        let opening = self.opening.clone();
+        let late = async {
+            tokio::time::sleep(OPENING_MAX).await;
+            opening.is_over();
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            () = self.talk(stream) => {}
+            never = late => match never {},
+        }
+    }
+
+    async fn talk(self, stream: TcpStream) {
         // Frames are small and must not wait for one another.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -60,13 +90,18 @@ impl Open {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { admitted, peer, router, app, stop, .. } = self;
+        let Self { admitted, peer, router, app, stop, opening, .. } = self;
         let kill = app.kill.clone();
         let header = app.config.deadlines.header;
         let peer = Peer { address: peer, tls: secure, admitted };
         let service = service_fn(move |request: Request<Incoming>| {
             let (app, router, peer) = (app.clone(), router.clone(), peer.clone());
-            async move { Ok::<_, Infallible>(answer(app, router, peer, request).await) }
+            let opening = opening.clone();
+            async move {
+                let response = answer(app, router, peer, request).await;
+                opening.is_over();
+                Ok::<_, Infallible>(response)
+            }
         });
         // hyper's own bound of 100 headers stands.
         let connection = http1::Builder::new()

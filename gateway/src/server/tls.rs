@@ -1,11 +1,13 @@
-//! TLS from certificate files: 1.2 and 1.3, HTTP/1.1 by ALPN. It does not reload or renew them.
+//! TLS from certificate files: 1.2 and 1.3, HTTP/1.1 by ALPN, resumption by tickets that only this
+//! process can open. It does not reload or renew the files.
 
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 use tokio_rustls::TlsAcceptor;
 
@@ -33,5 +35,12 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, String> {
         .with_single_cert(chain, secret)
         .map_err(|error| wrong(certificate, &format!("it does not fit its key: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A crowd that comes back resumes, which spares the signature and the certificates. The client
+    // keeps the state, sealed under a key of this process that is replaced every six hours: a store
+    // here would forget all but its last sessions.
+    config.ticketer = Ticketer::new().map_err(|error| format!("no key for tickets: {error}"))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // A socket is one connection: one ticket for the next one.
+    config.send_tls13_tickets = 1;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlance_gateway::config::TlsFiles;
+use parlance_gateway::limits::OPENINGS_MAX;
+use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -38,6 +40,25 @@ async fn headers_that_drip_are_cut_off() {
     // A connection that says nothing at all is cut off as well.
     let mut silent = server.connect().await;
     assert_eq!(within(silent.read(&mut [0; 16])).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let server = Server::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..2 * OPENINGS_MAX {
+        silent.push(server.connect().await);
+    }
+    // Many times the places, each given back by its answer, also on a connection that lives on.
+    let mut kept = Vec::new();
+    for _ in 0..2 * OPENINGS_MAX {
+        let mut stream = server.connect().await;
+        let ask = "GET /api/health HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(ask.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        within(stream.read_exact(&mut start)).await.expect("an answer");
+        kept.push(stream);
+    }
 }
 
 #[tokio::test]
@@ -184,7 +205,7 @@ fn tls_files() -> (tempfile::TempDir, TlsFiles, rustls::RootCertStore) {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_in_both_versions_and_a_slow_handshake_is_cut_off() {
+async fn tls_is_spoken_and_resumed_in_both_versions_and_a_slow_handshake_is_cut_off() {
     let (_folder, files, roots) = tls_files();
     let mut config = config();
     config.tls = Some(files);
@@ -199,13 +220,17 @@ async fn tls_is_spoken_in_both_versions_and_a_slow_handshake_is_cut_off() {
             .with_no_client_auth();
         client.alpn_protocols = vec![b"http/1.1".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-        let name = ServerName::try_from("localhost").expect("a name");
-        let stream = within(connector.connect(name, server.connect().await)).await.expect("TLS");
-        let (_, session) = stream.get_ref();
-        assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
-        let reply = exchange(stream, request("GET", "/api/health", "", None)).await;
-        assert_eq!(reply.expect(200), json!({"status": "ok"}));
-        assert!(reply.headers.contains_key("strict-transport-security"));
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let connecting = connector.connect(name, server.connect().await);
+            let stream = within(connecting).await.expect("TLS");
+            let (_, session) = stream.get_ref();
+            assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+            assert_eq!(session.handshake_kind(), Some(kind), "{version:?}");
+            let reply = exchange(stream, request("GET", "/api/health", "", None)).await;
+            assert_eq!(reply.expect(200), json!({"status": "ok"}));
+            assert!(reply.headers.contains_key("strict-transport-security"));
+        }
     }
     let mut silent = server.connect().await;
     assert_eq!(within(silent.read(&mut [0; 16])).await.unwrap_or(0), 0);
