@@ -36,6 +36,9 @@ pub const RAISE_TRIES: u32 = 5;
 /// Attempts in a row at a batch that keeps colliding with rows it did not know of. Afterwards it is
 /// taken apart, so that one bad row cannot stop a lane for ever.
 pub const COLLISIONS_MAX: u32 = 3;
+/// Batches that look their keys up before they insert, after one that did not met a key that was
+/// in the log. Who sends old keys again and again makes one batch in so many be written twice.
+pub const PROBES_AFTER_REPEAT: u32 = 64;
 /// The first pause between attempts to connect.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts to connect, so that recovery follows the database within it.
