@@ -101,7 +101,7 @@ impl PostgresWriter {
     /// Assumes that no key of the batch is in the log; [`WriteError::Collided`] if one is.
     async fn append_plain(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
         let sql = self.appends(batch.tenant)?.plain.clone();
-        let numbers = append::numbered(batch);
+        let numbers = batch.numbers();
         let rows: Vec<(Option<Vec<i16>>,)> = self
             .with(async |connection| {
                 append::plain(sql, batch, &numbers).fetch_all(connection).await
@@ -198,7 +198,7 @@ impl Writer for PostgresWriter {
     }
 
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
-        if self.probes == 0 && append::is_plain(batch) {
+        if self.probes == 0 && batch.is_plain() {
             match self.append_plain(batch).await {
                 // A key that is in the log already, or a row that the lane does not know of.
                 Err(WriteError::Collided(_)) => self.probes = limits::PROBES_AFTER_REPEAT,
