@@ -17,7 +17,8 @@ const BEGIN: &str = "BEGIN IMMEDIATE;
 /// `OR FAIL`: a row that is refused ends the statement and leaves the rows before it, which the
 /// rollback of the transaction takes away. Otherwise SQLite would keep a journal of the statement
 /// itself, a copy of every page in a file.
-const INSERT: &str = "INSERT OR FAIL INTO event (shard, room, seq, pos, epoch, kind, sender, device, key,
+const INSERT: &str =
+    "INSERT OR FAIL INTO event (shard, room, seq, pos, epoch, kind, sender, device, key,
       target, thread, enc, sent_at, crypt_key, body)
     SELECT * FROM (VALUES ";
 const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
