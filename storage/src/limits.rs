@@ -40,6 +40,9 @@ pub const COLLISIONS_MAX: u32 = 3;
 /// that is in use is not: that would be a round trip more for every statement. The statement that meets a
 /// connection which ended since is refused for now.
 pub const IDLE_ASKED: Duration = Duration::from_millis(100);
+/// Batches that look their keys up before they insert, after one that did not met a key that was
+/// in the log. Who sends old keys again and again makes one batch in so many be written twice.
+pub const PROBES_AFTER_REPEAT: u32 = 64;
 /// The first pause between attempts to connect.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts to connect, so that recovery follows the database within it.

@@ -3,6 +3,7 @@
 //! Statements of the ports are elsewhere: shared ones in `reads` and `members`, the append in
 //! `writer`.
 
+mod append;
 mod reseal;
 mod servers;
 mod writer;
@@ -22,7 +23,7 @@ use servers::Primary;
 pub(crate) use servers::{Servers, database_id};
 pub(crate) use writer::PostgresWriter;
 #[cfg(any(test, feature = "testkit"))]
-pub(crate) use writer::encoded_arguments;
+pub(crate) use append::encoded_arguments;
 
 /// The oldest server that is supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -150,6 +151,9 @@ impl LaneConnection {
     fn dress(&self, options: PgConnectOptions) -> PgConnectOptions {
         options.application_name(&self.name).options([
             ("synchronous_commit", "on"),
+            // A plan for the arrays of one batch would cost several times what it could save.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
             ("lock_timeout", self.lock_wait.as_str()),
             ("idle_in_transaction_session_timeout", "10s"),
             ("tcp_user_timeout", "10s"),

@@ -1,8 +1,10 @@
 //! What a lane asks of a database, and the rows in between. PostgreSQL and SQLite implement it.
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use parlance_actors::ports::history::DatabaseId;
+use parlance_actors::vocab::event::Kind;
 use parlance_actors::vocab::{
     Epoch, Key, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn, UserId,
 };
@@ -56,6 +58,29 @@ pub(crate) struct Batch {
     /// One a shard, ascending.
     pub(crate) claims: Vec<Claim>,
     pub(crate) rows: Vec<EventRow>,
+}
+
+impl Batch {
+    /// Whether it only adds events: nothing is blanked, and no row of membership changes.
+    pub(crate) fn is_plain(&self) -> bool {
+        let delete = Kind::Delete.number();
+        self.rows.iter().all(|row| row.kind != delete && row.member.is_none())
+    }
+
+    /// The rows' seq and pos, if none of their keys is in the log and no shard is fenced.
+    pub(crate) fn numbers(&self) -> Vec<(Seq, Pos)> {
+        let mut heads: HashMap<RoomId, Seq> = HashMap::new();
+        let mut streams: HashMap<ShardId, Pos> =
+            self.claims.iter().map(|claim| (claim.shard, claim.pos)).collect();
+        let number = |row: &EventRow| {
+            let head = heads.entry(row.room).or_insert(row.head);
+            head.0 += 1;
+            let pos = streams.get_mut(&row.room.shard()).expect("a claim for each shard");
+            pos.0 += 1;
+            (*head, *pos)
+        };
+        self.rows.iter().map(number).collect()
+    }
 }
 
 /// Where an event is.

@@ -12,13 +12,13 @@ use uuid::Uuid;
 use parlance_actors::ports::history::DatabaseId;
 use parlance_actors::vocab::{Epoch, Pos, RoomId, Seq, ShardId, TenantId, Timestamp, Turn};
 
+use super::append::{self, Appends, big};
 use super::{LaneConnection, Primary};
-use crate::lane::{Batch, Lookup, Placed, Raised, WriteError, Writer, Written, column};
+use crate::lane::{Batch, Lookup, Placed, Raised, WriteError, Writer, Written};
 use crate::limits;
 use crate::sabotage::Sabotage;
 use crate::schema::Schemas;
 
-const APPEND: &str = include_str!("../../queries/append.sql");
 /// Where it raises nothing it still locks the row, and so waits like every commit for a synchronous
 /// standby: what is looked up afterwards is there too.
 const RAISE: &str = "INSERT INTO {g}.fence AS f (shard, epoch, turn, holder) VALUES ($1, $2, 1, $3)
@@ -51,12 +51,15 @@ pub(crate) struct PostgresWriter {
     schemas: Schemas,
     /// Taken while a statement runs, so that one that is dropped half-way takes it along.
     held: Option<Primary>,
-    sabotage: Sabotage,
+    appends: HashMap<TenantId, Appends>,
+    /// How many batches still look every key up before they insert.
+    probes: u32,
 }
 
 impl PostgresWriter {
     pub(crate) fn new(how: LaneConnection, schemas: Schemas, sabotage: Sabotage) -> Self {
-        Self { how, schemas, held: None, sabotage }
+        let appends = Appends::of(&schemas, sabotage);
+        Self { how, schemas, held: None, appends, probes: 0 }
     }
 
     fn sql(&self, tenant: TenantId, text: &str) -> Written<AssertSqlSafe<String>> {
@@ -93,6 +96,42 @@ impl PostgresWriter {
         }
         let why = "another database took the place of the one that this lane is connected to";
         Err(WriteError::Lost(why.to_owned()))
+    }
+
+    /// Assumes that no key of the batch is in the log; [`WriteError::Collided`] if one is.
+    async fn append_plain(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
+        let sql = self.appends(batch.tenant)?.plain.clone();
+        let numbers = batch.numbers();
+        let rows: Vec<(Option<Vec<i16>>,)> = self
+            .with(async |connection| {
+                append::plain(sql, batch, &numbers).fetch_all(connection).await
+            })
+            .await?;
+        let owned = rows.into_iter().find_map(|(owned,)| owned).unwrap_or_default();
+        Ok(append::placed(batch, &numbers, &owned))
+    }
+
+    /// Looks every key up first, and does all that a batch may ask for.
+    async fn append_full(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
+        let sql = self.appends(batch.tenant)?.full.clone();
+        type Answer = (Uuid, Uuid, Uuid, i64, Option<i64>);
+        let rows: Vec<Answer> = self
+            .with(async |connection| append::full(sql, batch).fetch_all(connection).await)
+            .await?;
+        let mut placed: HashMap<(Uuid, Uuid, Uuid), Placed> = HashMap::with_capacity(rows.len());
+        for (room, sender, key, seq, before) in rows {
+            let place = Placed { seq: Seq(small(seq)), before: before.map(Timestamp) };
+            placed.insert((room, sender, key), place);
+        }
+        let place = |row: &crate::lane::EventRow| {
+            placed.get(&(row.room.0, row.sender.0, row.key.0)).copied()
+        };
+        Ok(batch.rows.iter().map(place).collect())
+    }
+
+    fn appends(&self, tenant: TenantId) -> Written<&Appends> {
+        let missing = || WriteError::Refused(format!("storage has no tenant {tenant}"));
+        self.appends.get(&tenant).ok_or_else(missing)
     }
 
     async fn raise_once(&mut self, shard: ShardId, epoch: Epoch) -> Written<Raised> {
@@ -159,19 +198,15 @@ impl Writer for PostgresWriter {
     }
 
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
-        let sql = self.sql(batch.tenant, &self.sabotage.of_append(APPEND))?;
-        type Answer = (Uuid, Uuid, Uuid, i64, Option<i64>);
-        let rows: Vec<Answer> =
-            self.with(async |connection| bound(sql, batch).fetch_all(connection).await).await?;
-        let mut placed: HashMap<(Uuid, Uuid, Uuid), Placed> = HashMap::with_capacity(rows.len());
-        for (room, sender, key, seq, before) in rows {
-            let place = Placed { seq: Seq(small(seq)), before: before.map(Timestamp) };
-            placed.insert((room, sender, key), place);
+        if self.probes == 0 && batch.is_plain() {
+            match self.append_plain(batch).await {
+                // A key that is in the log already, or a row that the lane does not know of.
+                Err(WriteError::Collided(_)) => self.probes = limits::PROBES_AFTER_REPEAT,
+                other => return other,
+            }
         }
-        let place = |row: &crate::lane::EventRow| {
-            placed.get(&(row.room.0, row.sender.0, row.key.0)).copied()
-        };
-        Ok(batch.rows.iter().map(place).collect())
+        self.probes = self.probes.saturating_sub(1);
+        self.append_full(batch).await
     }
 
     async fn find(&mut self, tenant: TenantId, keys: &[Lookup]) -> Written<Vec<Option<Placed>>> {
@@ -214,46 +249,6 @@ impl Writer for PostgresWriter {
     }
 }
 
-type Answers<'q, T> = sqlx::query::QueryAs<'q, sqlx::Postgres, T, sqlx::postgres::PgArguments>;
-
-/// The append with its arrays.
-fn bound<'q, T>(sql: AssertSqlSafe<String>, batch: &'q Batch) -> Answers<'q, T>
-where
-    T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
-{
-    let (claims, rows) = (&batch.claims, &batch.rows);
-    sqlx::query_as(sql)
-        .bind(claims.iter().map(|c| i16::from(c.shard.0)).collect::<Vec<_>>())
-        .bind(claims.iter().map(|c| big(c.epoch.0)).collect::<Vec<_>>())
-        .bind(claims.iter().map(|c| big(c.turn.0)).collect::<Vec<_>>())
-        .bind(claims.iter().map(|c| big(c.pos.0)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| i16::from(r.room.shard().0)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.room.0).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| column(r.head)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.kind).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.sender.0).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.device).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.key.0).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.target).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.thread).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.enc).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.sent_at.0).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.crypt_key).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.body.as_deref()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.doomed).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.member.map(|m| m.user.0)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.member.and_then(|m| m.role)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|r| r.member.is_some_and(|m| m.joined)).collect::<Vec<_>>())
-}
-
-/// Encodes a batch's arrays as the append does, and tells how many there are. For measurements.
-#[cfg(any(test, feature = "testkit"))]
-pub(crate) fn encoded_arguments(batch: &Batch) -> usize {
-    use sqlx::{Arguments as _, Execute as _};
-    let mut append = bound::<(i64,)>(AssertSqlSafe(String::new()), batch);
-    append.take_arguments().ok().flatten().map_or(0, |arguments| arguments.len())
-}
-
 /// What an error says about the commit. Only errors that PostgreSQL raises before it, about the
 /// statement itself, count as "not committed"; a session that was ended may have committed.
 fn judge(error: sqlx::Error) -> WriteError {
@@ -270,10 +265,6 @@ fn judge(error: sqlx::Error) -> WriteError {
         ("22" | "23" | "P0" | "44" | "54", _) => WriteError::Refused(why),
         _ => WriteError::Lost(why),
     }
-}
-
-fn big(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn small(value: i64) -> u64 {

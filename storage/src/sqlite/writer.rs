@@ -1,5 +1,7 @@
 //! A lane's writes to SQLite: the same append in one `BEGIN IMMEDIATE` transaction, which checks
-//! the fence rows of the tenant's own file.
+//! the fence rows of the tenant's own file. What only adds events is in `plain`.
+
+mod plain;
 
 use std::collections::HashMap;
 
@@ -12,6 +14,7 @@ use parlance_actors::vocab::{Epoch, Pos, RoomId, Seq, ShardId, TenantId, Timesta
 
 use super::SqliteDb;
 use crate::lane::{Batch, EventRow, Lookup, Placed, Raised, WriteError, Writer, Written, column};
+use crate::limits;
 
 const FENCE: &str = "SELECT 1 FROM fence WHERE shard = $1 AND epoch = $2 AND turn = $3";
 const RAISE: &str = "INSERT INTO fence (shard, epoch, turn, holder) VALUES ($1, $2, 1, '')
@@ -43,17 +46,37 @@ const HEAD: &str = "SELECT COALESCE(max(seq), 0) FROM event WHERE shard = $1 AND
 #[derive(Debug)]
 pub(crate) struct SqliteWriter {
     db: SqliteDb,
+    /// How many batches are still written row by row, their keys looked up.
+    probes: u32,
 }
 
 impl SqliteWriter {
     pub(crate) fn new(db: SqliteDb) -> Self {
-        Self { db }
+        Self { db, probes: 0 }
     }
 
     async fn connection(&self, tenant: TenantId) -> Written<Held> {
         let file = self.db.file(tenant).map_err(|e| WriteError::Refused(e.to_string()))?;
         let connection = file.writer.acquire().await;
         Ok(Held(Some(connection.map_err(|e| WriteError::Lost(e.to_string()))?)))
+    }
+
+    /// Row by row, with all that a batch may ask for.
+    async fn append_each(&self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
+        let mut held = self.connection(batch.tenant).await?;
+        held.control("BEGIN IMMEDIATE").await?;
+        let appended = append_all(held.get(), batch).await;
+        match appended {
+            Ok(placed) => {
+                held.control("COMMIT").await.map_err(unsure)?;
+                held.give_back();
+                Ok(placed)
+            }
+            Err(error) => {
+                held.roll_back().await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -68,6 +91,13 @@ impl Held {
 
     fn give_back(mut self) {
         self.0 = None;
+    }
+
+    /// Gives it back without what was done in it.
+    async fn roll_back(mut self) {
+        if self.control("ROLLBACK").await.is_ok() {
+            self.give_back();
+        }
     }
 
     async fn control(&mut self, sql: &'static str) -> Written<()> {
@@ -124,26 +154,18 @@ impl Writer for SqliteWriter {
     }
 
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
-        let mut held = self.connection(batch.tenant).await?;
-        held.control("BEGIN IMMEDIATE").await?;
-        let appended = append_all(held.get(), batch).await;
-        match appended {
-            Ok(placed) => {
-                held.control("COMMIT").await.map_err(|error| match error {
-                    // Whatever a commit says, only looking tells.
-                    WriteError::Again(why) | WriteError::Refused(why) => WriteError::Lost(why),
-                    other => other,
-                })?;
-                held.give_back();
-                Ok(placed)
-            }
-            Err(error) => {
-                if held.control("ROLLBACK").await.is_ok() {
-                    held.give_back();
+        if self.probes == 0 && batch.is_plain() {
+            let held = self.connection(batch.tenant).await?;
+            match plain::append(held, batch).await {
+                // A key that is in the log already, or a row that must be found.
+                Err(WriteError::Collided(_) | WriteError::Refused(_)) => {
+                    self.probes = limits::PROBES_AFTER_REPEAT;
                 }
-                Err(error)
+                other => return other,
             }
         }
+        self.probes = self.probes.saturating_sub(1);
+        self.append_each(batch).await
     }
 
     async fn find(&mut self, tenant: TenantId, keys: &[Lookup]) -> Written<Vec<Option<Placed>>> {
@@ -170,6 +192,14 @@ impl Writer for SqliteWriter {
         }
         held.give_back();
         Ok(heads)
+    }
+}
+
+/// Whatever a commit says, only looking tells.
+fn unsure(error: WriteError) -> WriteError {
+    match error {
+        WriteError::Again(why) | WriteError::Refused(why) => WriteError::Lost(why),
+        other => other,
     }
 }
 

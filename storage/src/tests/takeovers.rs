@@ -12,6 +12,7 @@ use parlance_actors::vocab::{Epoch, Key, Seq, UserId};
 use sqlx::PgConnection;
 
 use super::{Process, audit, execute, operator};
+use crate::limits;
 use crate::testkit::PostgresServer;
 use crate::{Fault, Sabotage, StorageConfig};
 
@@ -32,7 +33,7 @@ pub(super) const HELD: &str =
 pub(super) const RAISING: &str = "SELECT count(*) FROM pg_locks
     WHERE locktype IN ('transactionid', 'tuple') AND NOT granted";
 const APPENDING: &str = "SELECT count(*) FROM pg_stat_activity
-    WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%probed AS MATERIALIZED%'";
+    WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%owned AS MATERIALIZED%'";
 
 pub(super) async fn count(connection: &mut PgConnection, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(connection).await.expect(sql)
@@ -177,15 +178,17 @@ async fn the_audit_finds_two_owners_that_a_weaker_lock_let_write() {
     }
 }
 
-/// The same key in two batches, with the second barrier, the unique constraint, taken away.
-async fn repeat_without_the_constraint(sabotage: Sabotage) -> (Outcome, Vec<Fault>) {
+/// The same key in two batches, with or without the unique constraint over keys.
+async fn repeat(sabotage: Sabotage, constrained: bool) -> (Outcome, Vec<Fault>) {
     let server = PostgresServer::start(false).await;
     let mut config = StorageConfig::new(server.url());
     config.sabotage = sabotage;
     let process = Process::open(&config).await;
-    let mut connection = operator(&server.url()).await;
-    let drop = "ALTER TABLE main.event DROP CONSTRAINT event_shard_room_sender_key_key";
-    execute(&mut connection, drop).await;
+    if !constrained {
+        let mut connection = operator(&server.url()).await;
+        let drop = "ALTER TABLE main.event DROP CONSTRAINT event_shard_room_sender_key_key";
+        execute(&mut connection, drop).await;
+    }
     let mut room =
         TestRoom::open(&process.storage.history(), new_room(), Epoch(1)).await.expect("opens");
     let draft = draft(UserId::generate(), message("once"));
@@ -197,12 +200,49 @@ async fn repeat_without_the_constraint(sabotage: Sabotage) -> (Outcome, Vec<Faul
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_without_dedupe_is_caught() {
-    let (good, faults) = repeat_without_the_constraint(Sabotage::None).await;
-    assert!(matches!(good, Outcome::Repeated { seq: Seq(1), .. }), "{good:?}");
-    assert_eq!(faults, []);
-    let (bad, faults) = repeat_without_the_constraint(Sabotage::NoDedupe).await;
+    // Without its look-up, a lane that collides connects again and finds the first one.
+    for sabotage in [Sabotage::None, Sabotage::NoDedupe] {
+        let (good, faults) = repeat(sabotage, true).await;
+        assert!(matches!(good, Outcome::Repeated { seq: Seq(1), .. }), "{sabotage:?}: {good:?}");
+        assert_eq!(faults, []);
+    }
+    let (bad, faults) = repeat(Sabotage::NoDedupe, false).await;
     assert_eq!(bad, Outcome::Committed { seq: Seq(2) });
     assert!(matches!(faults[..], [Fault::KeyTwice { times: 2, .. }]), "{faults:?}");
+}
+
+/// The batch that met an old key is written again with its keys looked up, and so are the next
+/// ones; then batches only add again, until the next old key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_key_is_answered_and_hurts_nobody_whichever_way_a_batch_is_written() {
+    let server = PostgresServer::start(false).await;
+    let mut config = StorageConfig::new(server.url());
+    config.lanes = Some(1);
+    let process = Process::open(&config).await;
+    let history = process.storage.history();
+    let mut room = TestRoom::open(&history, new_room(), Epoch(1)).await.expect("opens");
+    let mut other = TestRoom::open(&history, new_room(), Epoch(1)).await.expect("opens");
+    let user = UserId::generate();
+    let old = draft(user, message("old"));
+    assert_eq!(room.settle(old.clone()).await, Outcome::Committed { seq: Seq(1) });
+    let mut head = 1;
+    // Each round is a batch of its own and what is queued behind it.
+    for round in 0..2 * limits::PROBES_AFTER_REPEAT {
+        let repeat = round % 50 == 0;
+        if repeat {
+            room.post(old.clone()).expect("taken");
+        }
+        let next = room.settle(draft(user, message("new"))).await;
+        head += 1;
+        assert_eq!(next, Outcome::Committed { seq: Seq(head) });
+        let aside = other.settle(draft(user, message("aside"))).await;
+        assert_eq!(aside, Outcome::Committed { seq: Seq(u64::from(round) + 1) });
+    }
+    let repeats = room.heard_so_far();
+    let repeats = repeats.iter().filter(|(_, o)| matches!(o, Outcome::Repeated { .. })).count();
+    assert_eq!(repeats, 3, "every old key was answered as one");
+    process.storage.close().await;
+    assert_eq!(audit(&server.url()).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
