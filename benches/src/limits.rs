@@ -37,3 +37,7 @@ pub const COUNTERS: [&str; 7] = [
 pub const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Locks that share the histograms between connections.
 pub const TALLY_SHARDS: usize = 8;
+/// Digits of a whole run's latencies: a thousandth.
+pub const WHOLE_DIGITS: u8 = 3;
+/// Digits of the latencies of one second, of which there are many: a hundredth.
+pub const RECENT_DIGITS: u8 = 2;

@@ -25,10 +25,10 @@ use crate::{limits, witness};
 pub mod idle;
 mod member;
 mod ready;
-mod tally;
+pub mod tally;
 
 use member::{Member, Outcome};
-pub use tally::Tallies;
+pub use tally::{Batch, Step, Tallies};
 
 /// What is asked of a run.
 #[derive(Debug, Clone)]

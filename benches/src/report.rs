@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::checker::Looked;
 
 /// A run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Which load it was.
     pub scenario: String,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::tally::{Batch, Tallies};
+use super::tally::{Batch, Step, Tallies};
 use super::{Plan, Times, room_of};
 use crate::checker::{Fate, Received, Sent, digest};
 use crate::glance::{Seen, glance};
@@ -219,7 +219,8 @@ impl Member {
                 Some(Seen::Message { seq, sender, key, body, .. }) => {
                     batch.delivered += 1;
                     if let Some(due_us) = due_of(body).filter(|us| times.is_measured(*us)) {
-                        batch.delivery_us.push(now_us.saturating_sub(due_us));
+                        let us = now_us.saturating_sub(due_us);
+                        batch.samples.push((Step::Delivery, us));
                     }
                     if *record {
                         let body = Some(digest(body));
@@ -230,7 +231,8 @@ impl Member {
                     let Some(open) = open.remove(&id) else { continue };
                     batch.acked += 1;
                     if times.is_measured(open.due_us) {
-                        batch.ack_us.push(now_us.saturating_sub(open.due_us));
+                        let us = now_us.saturating_sub(open.due_us);
+                        batch.samples.push((Step::Ack, us));
                     }
                     if *record {
                         let sent = (*sender, self.body_bytes, Fate::Acked(seq));
