@@ -1,19 +1,19 @@
-//! A WebSocket client that costs as little as it can: one buffer a socket, frames handed out as
-//! slices of it, nothing allocated for each. It takes what this server sends (whole text frames,
+//! A WebSocket client that costs as little as it can, over TCP or TLS: one buffer a socket, frames
+//! handed out as slices of it, nothing allocated for each. It takes what this server sends (whole text frames,
 //! pings, a close) and refuses the rest of the protocol instead of handling it.
 
 use std::io;
+use std::time::Duration;
 
-use parlance_client::Server;
+use parlance_client::{Server, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::limits;
 
 /// A socket.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     filled: usize,
     taken: usize,
@@ -31,6 +31,38 @@ pub enum Frame<'a> {
     Pong,
     /// The end, with its code.
     Close(Option<u16>),
+}
+
+/// The server answered the upgrade, and not with a yes.
+#[derive(Debug, thiserror::Error)]
+#[error("no upgrade: {status}")]
+pub struct Refused {
+    /// The first line of the answer.
+    pub status: String,
+    /// When it says that coming again can help.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// What an error of [`Socket::connect`] says about a refusal; `None` when it is of another kind.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Reads the answer as far as it has come: the body, with milliseconds, may not be there.
+    fn read(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+        let exact = serde_json::from_str::<serde_json::Value>(body).ok();
+        let exact = exact.and_then(|body| body.get("retry_after_ms")?.as_u64());
+        let seconds = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok())?
+        });
+        let retry_after =
+            exact.map(Duration::from_millis).or_else(|| seconds.map(Duration::from_secs));
+        Self { status: head.lines().next().unwrap_or_default().to_owned(), retry_after }
+    }
 }
 
 fn broken(why: &str) -> io::Error {
@@ -99,10 +131,19 @@ impl Socket {
     /// Connects and upgrades, with the protocol's own path and subprotocol.
     ///
     /// # Errors
-    /// When the server is not reached or answers anything but 101.
+    /// When the server is not reached or answers anything but 101; see [`Refused::of`].
     pub async fn connect(server: &Server) -> io::Result<Self> {
         let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
         Self::upgrade(server, "/ws", &subprotocol).await
+    }
+
+    /// The same with a one-time ticket, so that the hello needs no token.
+    ///
+    /// # Errors
+    /// As [`Socket::connect`].
+    pub async fn connect_by_ticket(server: &Server, ticket: &str) -> io::Result<Self> {
+        let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
+        Self::upgrade(server, &format!("/ws?ticket={ticket}"), &subprotocol).await
     }
 
     /// Connects and upgrades to simple chat.
@@ -123,6 +164,7 @@ impl Socket {
             server.authority(),
         );
         socket.stream.write_all(request.as_bytes()).await?;
+        socket.stream.flush().await?;
         let end = loop {
             let head = &socket.buffer[..socket.filled];
             if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -134,8 +176,8 @@ impl Socket {
             socket.fill().await?;
         };
         if !socket.buffer.starts_with(b"HTTP/1.1 101") {
-            let head = String::from_utf8_lossy(&socket.buffer[..socket.filled]).into_owned();
-            return Err(broken(&format!("no upgrade: {head}")));
+            let answer = String::from_utf8_lossy(&socket.buffer[..socket.filled]);
+            return Err(io::Error::other(Refused::read(&answer)));
         }
         socket.taken = end;
         Ok(socket)
@@ -232,6 +274,8 @@ impl Socket {
     pub async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
             self.stream.write_all(&self.out).await?;
+            // TLS may hold the last record back until it is asked.
+            self.stream.flush().await?;
             self.out.clear();
         }
         Ok(())
@@ -267,6 +311,19 @@ mod tests {
                 Some((Frame::Text(&payload), frame.len()))
             );
         }
+    }
+
+    #[test]
+    fn a_refused_upgrade_says_when_to_come_again() {
+        let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\r\n";
+        let refused = Refused::read(head);
+        assert_eq!(refused.status, "HTTP/1.1 503 Service Unavailable");
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(2)));
+        let exact = Refused::read(&format!("{head}{{\"code\":\"busy\",\"retry_after_ms\":1234}}"));
+        assert_eq!(exact.retry_after, Some(Duration::from_millis(1_234)));
+        assert_eq!(Refused::read("HTTP/1.1 400 Bad Request\r\n\r\n").retry_after, None);
+        let error = io::Error::other(exact);
+        assert!(Refused::of(&error).is_some() && Refused::of(&broken("x")).is_none());
     }
 
     #[test]

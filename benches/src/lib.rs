@@ -2,13 +2,17 @@
 //! promises' checker. It knows the wire and nothing of the server's inside.
 
 pub mod across;
+pub mod args;
 pub mod checker;
 pub mod glance;
+pub mod http1;
 pub mod lean;
 pub mod limits;
 pub mod load;
 pub mod metrics;
 pub mod process;
 pub mod report;
+pub mod sampler;
 pub mod setup;
+pub mod syscalls;
 pub mod witness;
