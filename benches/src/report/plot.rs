@@ -105,7 +105,8 @@ impl Span {
             }
             Scale::Nines => {
                 let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"];
-                let inside = names.iter().enumerate().filter(|(n, _)| *n as f64 <= self.high);
+                let inside =
+                    names.iter().enumerate().filter(|(n, _)| *n as f64 <= self.high + 1e-9);
                 inside.map(|(n, name)| (1.0 - 10_f64.powi(-(n as i32)), (*name).into())).collect()
             }
         }
