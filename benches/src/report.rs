@@ -58,10 +58,14 @@ pub struct Report {
     pub counts: Counts,
     /// What the nodes counted in the measured time, all of them together.
     pub counted: BTreeMap<String, f64>,
+    /// What idle sessions cost, where that is what was measured.
+    pub idle: Option<IdleReport>,
     /// What the checker found.
     pub check: Option<Check>,
     /// The run second by second, the warm-up (below 0) included.
     pub series: Vec<Second>,
+    /// What happened when, in seconds from the first measured instant.
+    pub marks: Vec<(f64, String)>,
     /// Where it took place.
     pub machine: Machine,
 }
@@ -198,6 +202,17 @@ pub struct Counts {
     pub settled: bool,
 }
 
+/// What idle sessions cost the first of the measured processes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct IdleReport {
+    /// Growth of resident memory, for each session.
+    pub bytes_per_session: f64,
+    /// Processor time to connect and join, for each session.
+    pub connect_cpu_ms_per_session: f64,
+    /// How long opening all of them took.
+    pub connect_seconds: f64,
+}
+
 /// What the checker found.
 #[derive(Debug, Serialize)]
 pub struct Check {
@@ -243,6 +258,16 @@ impl Report {
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<f64> {
         self.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value)
+    }
+
+    /// Events came in pages of history and not one by one.
+    pub(crate) fn reads_pages(&self) -> bool {
+        self.scenario == "history"
+    }
+
+    /// What figures are divided by, in words.
+    pub(crate) fn of_each(&self) -> &'static str {
+        if self.reads_pages() { "an event" } else { "a delivery" }
     }
 
     /// Whether the run counts: everything settled, nothing was lost, no promise was broken.

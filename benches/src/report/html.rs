@@ -76,11 +76,15 @@ fn tiles(report: &Report) -> String {
     }
     if report.deliveries > 0 {
         let rate = report.deliveries as f64 / report.seconds.max(1e-3);
-        tiles.push(("deliveries".into(), format!("{rate:.0}/s")));
+        let name = if report.reads_pages() { "events in pages" } else { "deliveries" };
+        tiles.push((name.into(), format!("{rate:.0}/s")));
     }
     for server in &report.servers {
         if let Some(us) = server.cpu_us_per_delivery {
-            tiles.push((format!("CPU a delivery, {}", server.name), format!("{us:.2} µs")));
+            tiles.push((
+                format!("CPU {}, {}", report.of_each(), server.name),
+                format!("{us:.2} µs"),
+            ));
         }
     }
     let mut text = "<div class=\"tiles\">".to_owned();
@@ -103,6 +107,7 @@ fn plots(report: &Report) -> Vec<Plot> {
         if report.series.first().is_some_and(|second| second.second < 0) {
             plot.marks.push((0.0, "measured from here".into()));
         }
+        plot.marks.extend(report.marks.iter().cloned());
     }
     plots
 }
@@ -115,20 +120,21 @@ fn over_time(title: &str, unit: &str, scale: Scale, lines: Vec<Line>) -> Plot {
 }
 
 fn latency_over_time(report: &Report) -> Plot {
-    let mut lines: BTreeMap<(Step, &str), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut lines: BTreeMap<(Step, usize), Vec<(f64, f64)>> = BTreeMap::new();
+    let names = ["p50", "p99", "max"];
     for second in &report.series {
         for step in &second.steps {
-            for (name, ms) in [("p50", step.p50_ms), ("p99", step.p99_ms), ("max", step.max_ms)] {
+            for (name, ms) in [step.p50_ms, step.p99_ms, step.max_ms].into_iter().enumerate() {
                 // Many kinds of latency in one plot are told apart by one line each.
-                if report.steps.len() > 2 && name != "p99" {
+                if report.steps.len() > 2 && names[name] != "p99" {
                     continue;
                 }
                 lines.entry((step.step, name)).or_default().push((at(second), ms));
             }
         }
     }
-    let line = |((step, name), points): ((Step, &str), Vec<(f64, f64)>)| Line {
-        name: format!("{} {name}", step.name()),
+    let line = |((step, name), points): ((Step, usize), Vec<(f64, f64)>)| Line {
+        name: format!("{} {}", step.name(), names[name]),
         points,
     };
     let lines = lines.into_iter().map(line).collect();
@@ -144,9 +150,11 @@ fn at(second: &Second) -> f64 {
 }
 
 fn percentiles(report: &Report) -> Plot {
-    let line = |step: &super::StepReport| Line {
-        name: step.name.clone(),
-        points: step.points.iter().map(|point| (point.quantile, point.ms)).collect(),
+    let line = |step: &super::StepReport| {
+        // The longest of so many is where the axis ends, and not at the end of all numbers.
+        let last = 1.0 - 0.5 / step.latency.count.max(1) as f64;
+        let points = step.points.iter().map(|point| (point.quantile.min(last), point.ms));
+        Line { name: step.name.clone(), points: points.collect() }
     };
     Plot {
         title: "Latency by percentile".into(),
@@ -168,7 +176,7 @@ fn throughput(report: &Report) -> Plot {
         "history" => "pages",
         _ => "sessions back",
     };
-    let delivered = if report.scenario == "history" { "events in pages" } else { "deliveries" };
+    let delivered = if report.reads_pages() { "events in pages" } else { "deliveries" };
     let lines = vec![
         line(delivered, |second| second.deliveries),
         line("acks", |second| second.acked),

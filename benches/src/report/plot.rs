@@ -152,7 +152,8 @@ impl Plot {
         if self.lines.iter().all(|line| line.points.is_empty()) {
             return String::new();
         }
-        let mut figure = format!("<figure><figcaption>{}</figcaption>", escaped(&self.title));
+        let (title, unit) = (escaped(&self.title), escaped(&self.y.unit));
+        let mut figure = format!("<figure><figcaption>{title} <small>{unit}</small></figcaption>");
         figure += "<p class=\"legend\">";
         for (place, line) in self.lines.iter().enumerate() {
             let colour = place % COLOURS;
@@ -217,13 +218,9 @@ impl Plot {
         }
         let _ = write!(
             svg,
-            "<text x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
-             <text x=\"{:.1}\" y=\"{:.1}\" class=\"unit\">{}</text></svg>",
+            "<text x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{}</text></svg>",
             HEIGHT - 4.0,
-            escaped(&self.x.unit),
-            LEFT + 4.0,
-            TOP + 11.0,
-            escaped(&self.y.unit)
+            escaped(&self.x.unit)
         );
         svg
     }

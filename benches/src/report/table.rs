@@ -24,18 +24,21 @@ impl Report {
         }
         if self.deliveries > 0 {
             let rate = self.deliveries as f64 / self.seconds.max(1e-3);
-            row("deliveries", format!("{} in {:.1} s, {rate:.0}/s", self.deliveries, self.seconds));
+            let name = if self.reads_pages() { "events in pages" } else { "deliveries" };
+            row(name, format!("{} in {:.1} s, {rate:.0}/s", self.deliveries, self.seconds));
         }
         for step in &self.steps {
             row(&format!("{} p50/p90/p99/p99.9/max ms", step.name), latency(&step.latency));
         }
         for server in &self.servers {
             let name = format!("{} ({}, {} processes)", server.name, server.pid, server.processes);
-            row(&name, used(server));
-            row("  its system calls", syscalls(server));
+            row(&name, used(server, self.of_each()));
+            row("  its system calls", syscalls(server, self.of_each()));
         }
         let messages = self.rate * self.seconds;
-        for (name, count) in self.counted.iter().filter(|_| messages > 0.0) {
+        for (name, count) in
+            self.counted.iter().filter(|(_, count)| messages > 0.0 && **count > 0.0)
+        {
             let name = name.trim_start_matches("parlance_");
             row(name, format!("{count:.0}, {:.2} for each message", count / messages));
         }
@@ -91,17 +94,16 @@ fn kept(check: &Check) -> String {
     format!("kept ({} acked, {} received, {} logged)", looked.acked, looked.received, looked.logged)
 }
 
-fn used(server: &ServerUse) -> String {
-    let per = server
-        .cpu_us_per_delivery
-        .map_or_else(String::new, |us| format!(", {us:.2} µs a delivery"));
+fn used(server: &ServerUse, each: &str) -> String {
+    let per =
+        server.cpu_us_per_delivery.map_or_else(String::new, |us| format!(", {us:.2} µs {each}"));
     let memory = server.rss_bytes as f64 / (1024.0 * 1024.0);
     format!("{:.2} s CPU{per}, {memory:.1} MiB resident", server.cpu_seconds)
 }
 
-fn syscalls(server: &ServerUse) -> String {
+fn syscalls(server: &ServerUse, each: &str) -> String {
     match (server.syscalls, server.syscalls_per_delivery) {
-        (Some(calls), Some(per)) => format!("{calls}, {per:.2} a delivery"),
+        (Some(calls), Some(per)) => format!("{calls}, {per:.2} {each}"),
         (Some(calls), None) => calls.to_string(),
         (None, _) => server.syscalls_unmeasured.clone().unwrap_or_else(|| "not measured".into()),
     }

@@ -26,7 +26,8 @@ fn plan(load: Load, seconds: f64) -> Plan {
 
 /// Runs it, and holds it to what every scenario owes.
 async fn run(site: &Site, load: Load, seconds: f64) -> Report {
-    let report = Box::pin(load::run(site, &plan(load, seconds))).await.expect("the run takes place");
+    let report =
+        Box::pin(load::run(site, &plan(load, seconds))).await.expect("the run takes place");
     println!("{}", report.table());
     let check = report.check.as_ref().expect("it was checked");
     assert_eq!(check.violations, Vec::<String>::new());
@@ -82,10 +83,8 @@ async fn idle_sessions_and_visits_have_their_cost() {
 #[tokio::test]
 async fn who_drops_comes_back_and_misses_nothing() {
     // Fewer upgrades than there are sessions, so that some are refused and come when they are told.
-    let upgrades = [
-        ("PARLANCE_HTTP__UPGRADES_PER_SECOND", "40"),
-        ("PARLANCE_HTTP__UPGRADES_BURST", "60"),
-    ];
+    let upgrades =
+        [("PARLANCE_HTTP__UPGRADES_PER_SECOND", "40"), ("PARLANCE_HTTP__UPGRADES_BURST", "60")];
     let node = Node::start(&upgrades);
     let storm = Storm {
         sessions: 50,
@@ -109,7 +108,8 @@ async fn who_drops_comes_back_and_misses_nothing() {
 async fn who_was_away_catches_up_by_replay_and_over_a_gap() {
     let node = Node::start(&[]);
     for (messages, has_gaps) in [(40, false), (230, true)] {
-        let catch_up = CatchUp { sessions: 20, rooms: 4, follows: 2, messages, over: Duration::ZERO };
+        let catch_up =
+            CatchUp { sessions: 20, rooms: 4, follows: 2, messages, over: Duration::ZERO };
         let report = run(&node.site(), Load::CatchUp(catch_up), 20.0).await;
         let replayed = 20.0 * 2.0 * messages as f64;
         assert_eq!(report.fact("messages replayed"), Some(replayed), "{}", report.table());

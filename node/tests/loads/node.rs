@@ -16,7 +16,8 @@ pub(crate) struct Node {
 impl Node {
     /// Starts one with these settings beside those that a load from one address needs.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new().prefix("parlance-loads-").tempdir().expect("a folder");
+        let folder =
+            tempfile::Builder::new().prefix("parlance-loads-").tempdir().expect("a folder");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_parlance"));
         for (name, _) in std::env::vars_os() {
