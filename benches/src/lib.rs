@@ -2,12 +2,14 @@
 //! promises' checker. It knows the wire and nothing of the server's inside.
 
 pub mod across;
+pub mod buffer;
 pub mod checker;
 pub mod glance;
 pub mod lean;
 pub mod limits;
 pub mod load;
 pub mod metrics;
+pub mod others;
 pub mod process;
 pub mod report;
 pub mod setup;

@@ -37,3 +37,8 @@ pub const COUNTERS: [&str; 7] = [
 pub const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Locks that share the histograms between connections.
 pub const TALLY_SHARDS: usize = 8;
+/// What the floor keeps for a connection that does not read: more than any run that counts leaves.
+pub const FLOOR_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of the deliveries that were due in the measured time, so many must have come in it. With fewer, the
+/// server was behind, and what it took is told instead of a figure.
+pub const DELIVERED_SHARE_MIN: f64 = 0.95;

@@ -28,6 +28,8 @@ mod ready;
 mod tally;
 
 use member::{Member, Outcome};
+pub(crate) use member::{body_of, due_of, schedule};
+pub(crate) use tally::Batch;
 pub use tally::Tallies;
 
 /// What is asked of a run.
@@ -63,24 +65,24 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     /// Zero for the instants in bodies.
-    start: Instant,
+    pub(crate) start: Instant,
     /// The first measured instant.
-    measure: Instant,
+    pub(crate) measure: Instant,
     /// The first instant that is not measured any more; nothing is sent from here on.
-    end: Instant,
+    pub(crate) end: Instant,
 }
 
 impl Times {
-    fn new(start: Instant, plan: &Plan) -> Self {
+    pub(crate) fn new(start: Instant, plan: &Plan) -> Self {
         let measure = start + plan.warm_up;
         Self { start, measure, end: measure + plan.duration }
     }
 
-    fn micros(&self, at: Instant) -> u64 {
+    pub(crate) fn micros(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn is_measured(&self, micros: u64) -> bool {
+    pub(crate) fn is_measured(&self, micros: u64) -> bool {
         (self.micros(self.measure)..self.micros(self.end)).contains(&micros)
     }
 }
@@ -174,7 +176,7 @@ async fn connect(
     Ok(sockets.into_values().collect())
 }
 
-fn own() -> anyhow::Result<Used> {
+pub(crate) fn own() -> anyhow::Result<Used> {
     Tree { pid: std::process::id() }.used().context("measuring the generator")
 }
 
@@ -192,14 +194,14 @@ fn counted(before: &Counted, after: &Counted) -> BTreeMap<String, f64> {
     limits::COUNTERS.iter().map(grown).collect()
 }
 
-fn used(servers: &[Tree]) -> anyhow::Result<Vec<Used>> {
+pub(crate) fn used(servers: &[Tree]) -> anyhow::Result<Vec<Used>> {
     servers
         .iter()
         .map(|tree| tree.used().with_context(|| format!("measuring process {}", tree.pid)))
         .collect()
 }
 
-fn uses(
+pub(crate) fn uses(
     servers: &[Tree],
     before: &[Used],
     after: &[Used],
@@ -221,7 +223,7 @@ fn uses(
 }
 
 /// Waits for the end of the measured time and says every second how it goes.
-async fn progress(plan: &Plan, times: Times, tallies: &Tallies) {
+pub(crate) async fn progress(plan: &Plan, times: Times, tallies: &Tallies) {
     let mut last = tallies.delivered();
     while Instant::now() < times.end {
         sleep_until((Instant::now() + Duration::from_secs(1)).min(times.end)).await;
@@ -240,7 +242,7 @@ async fn progress(plan: &Plan, times: Times, tallies: &Tallies) {
 }
 
 /// Waits until every ack and delivery that is under way has come. False when some never did.
-async fn settle(plan: &Plan, tallies: &Tallies) -> bool {
+pub(crate) async fn settle(plan: &Plan, tallies: &Tallies) -> bool {
     let deadline = Instant::now() + limits::SETTLE_WAIT;
     loop {
         let expected = tallies.acked() * plan.members as u64;

@@ -115,7 +115,7 @@ pub async fn prepare(
             let name = format!("load-{run}-{index}");
             async move { (index, sign_up(&http, &name).await) }
         };
-        in_order(accounts, make).await.context("making accounts")?
+        in_order(accounts, limits::SETUP_AT_ONCE, make).await.context("making accounts")?
     };
     let Some(first) = accounts.first().cloned() else { bail!("a run needs an account") };
     let rooms = {
@@ -124,7 +124,7 @@ pub async fn prepare(
             let (token, name) = (first.token.clone(), format!("load-{run}-{index}"));
             async move { (index, make_room(&http, &token, &name).await) }
         };
-        in_order(rooms, make).await.context("making rooms")?
+        in_order(rooms, limits::SETUP_AT_ONCE, make).await.context("making rooms")?
     };
     let members = places(rooms.len(), members, accounts.len());
     let mut joins = BTreeSet::new();
@@ -142,7 +142,7 @@ pub async fn prepare(
             (index, joined.with_context(|| format!("joining room {room}")))
         }
     };
-    in_order(joins.len(), join).await.context("joining rooms")?;
+    in_order(joins.len(), limits::SETUP_AT_ONCE, join).await.context("joining rooms")?;
     Ok(Prepared { accounts, rooms, members })
 }
 
@@ -191,8 +191,12 @@ pub async fn patiently<T, F: Future<Output = Result<T, ClientError>>>(
     }
 }
 
-/// Runs `count` jobs, a bounded number at once, and gives their results by index.
-async fn in_order<T, F>(count: usize, job: impl Fn(usize) -> F) -> anyhow::Result<Vec<T>>
+/// Runs `count` jobs, `at_once` of them at the same time, and gives their results by index.
+pub(crate) async fn in_order<T, F>(
+    count: usize,
+    at_once: usize,
+    job: impl Fn(usize) -> F,
+) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = (usize, anyhow::Result<T>)> + Send + 'static,
@@ -201,7 +205,7 @@ where
     let mut running = JoinSet::new();
     let mut next = 0;
     loop {
-        while next < count && running.len() < limits::SETUP_AT_ONCE {
+        while next < count && running.len() < at_once {
             running.spawn(job(next));
             next += 1;
         }
@@ -232,7 +236,7 @@ mod tests {
             }
             (index, anyhow::Ok(index * 10))
         };
-        let results = in_order(40, job).await.expect("no job fails");
+        let results = in_order(40, 8, job).await.expect("no job fails");
         assert_eq!(results, (0..40).map(|index| index * 10).collect::<Vec<_>>());
     }
 }

@@ -108,7 +108,7 @@ impl Member {
         self.tallies.add(self.outcome.index, &mut self.batch);
         if self.record {
             let (room, sender) = (self.outcome.room, self.sender);
-            let body = |open: &Open| digest(&self.body(open.due_us));
+            let body = |open: &Open| digest(&body_of(open.due_us, self.body_bytes));
             let sent = self.open.values().map(|open| Sent {
                 room,
                 sender,
@@ -182,7 +182,7 @@ impl Member {
 
     fn put(&mut self, id: u64, now: Instant) {
         let Some(open) = self.open.get(&id) else { return };
-        let body = self.body(open.due_us);
+        let body = body_of(open.due_us, self.body_bytes);
         let body = std::str::from_utf8(&body).expect("digits and letters").into();
         let (room, key) = (self.outcome.room, open.key);
         let send = Send { id: Some(id), room, key, body, reply_to: None, thread: None, enc: false };
@@ -190,13 +190,6 @@ impl Member {
         ClientFrame::Send(send).encode_into(&mut self.text);
         self.socket.put(&self.text);
         self.said_at = now;
-    }
-
-    /// The instant at which it is due, and filling.
-    fn body(&self, due_us: u64) -> Vec<u8> {
-        let mut body = format!("{due_us:016x}").into_bytes();
-        body.resize(self.body_bytes.max(body.len()), b'x');
-        body
     }
 
     fn take_frames(&mut self) -> io::Result<()> {
@@ -266,9 +259,8 @@ impl Outcome {
     }
 
     fn sent(&mut self, open: &Open, (sender, body_bytes, fate): (Uuid, usize, Fate)) {
-        let mut body = format!("{:016x}", open.due_us).into_bytes();
-        body.resize(body_bytes.max(body.len()), b'x');
-        let (room, key, body) = (self.room, open.key, digest(&body));
+        let body = digest(&body_of(open.due_us, body_bytes));
+        let (room, key) = (self.room, open.key);
         self.sent.push(Sent { room, sender, key, body, fate, order: None });
     }
 
@@ -294,15 +286,27 @@ impl Outcome {
 
 /// When a socket's first message is due, and the time to the next one. A room's messages come at
 /// even distances from its members in turn; the rooms are spread over one such distance.
-fn schedule(plan: &Plan, times: Times, room: usize, place: usize) -> (Instant, Duration) {
+pub(crate) fn schedule(
+    plan: &Plan,
+    times: Times,
+    room: usize,
+    place: usize,
+) -> (Instant, Duration) {
     let apart = plan.rooms as f64 / plan.rate;
     let offset = apart * (place as f64 + room as f64 / plan.rooms as f64);
     let every = Duration::from_secs_f64(apart * plan.members as f64);
     (times.start + Duration::from_secs_f64(offset), every)
 }
 
+/// A body: the instant at which it is due, and filling.
+pub(crate) fn body_of(due_us: u64, bytes: usize) -> Vec<u8> {
+    let mut body = format!("{due_us:016x}").into_bytes();
+    body.resize(bytes.max(body.len()), b'x');
+    body
+}
+
 /// The instant in a body, in microseconds of the run.
-fn due_of(body: &[u8]) -> Option<u64> {
+pub(crate) fn due_of(body: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(body.get(..16)?).ok()?;
     u64::from_str_radix(digits, 16).ok()
 }

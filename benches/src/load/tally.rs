@@ -27,13 +27,13 @@ pub struct Tallies {
 
 /// What one socket adds at once.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) delivery_us: Vec<u64>,
-    pub(super) ack_us: Vec<u64>,
-    pub(super) delivered: u64,
-    pub(super) acked: u64,
-    pub(super) refused_for_now: u64,
-    pub(super) refused_for_good: u64,
+pub(crate) struct Batch {
+    pub(crate) delivery_us: Vec<u64>,
+    pub(crate) ack_us: Vec<u64>,
+    pub(crate) delivered: u64,
+    pub(crate) acked: u64,
+    pub(crate) refused_for_now: u64,
+    pub(crate) refused_for_good: u64,
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {
@@ -59,12 +59,12 @@ impl Tallies {
     }
 
     /// A message is on its way.
-    pub(super) fn opened(&self) {
+    pub(crate) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds a batch and empties it.
-    pub(super) fn add(&self, socket: usize, batch: &mut Batch) {
+    pub(crate) fn add(&self, socket: usize, batch: &mut Batch) {
         if !batch.delivery_us.is_empty() || !batch.ack_us.is_empty() {
             let shard = &self.shards[socket % self.shards.len()];
             let mut shard = shard.lock().expect("nothing panics while it holds this lock");
