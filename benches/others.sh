@@ -28,6 +28,7 @@ command="ROUNDS=$rounds SECONDS=$measured WARM_UP=$warm_up make bench-others${*:
 run=$folder/run    # of the server that runs now
 server_pid=        # it
 helper_pid=        # Redis, where it is used
+first_pid=         # a generator that holds connections
 database=
 used=()            # what is measured beside the server
 . benches/throwaway.sh
@@ -59,9 +60,10 @@ end_process() {
 }
 
 end_server() {
+    end_process "$first_pid"
     end_process "$server_pid"
     end_process "$helper_pid"
-    server_pid='' helper_pid=''
+    first_pid='' server_pid='' helper_pid=''
 }
 
 ended() {
@@ -124,7 +126,7 @@ make_accounts() {
     sed "s/PORT/$port/" benches/others/ejabberd.yml >"$run/ejabberd.yml"
     start_erlang
     await_server && "$bin/parlance-others" prepare --protocol xmpp --url "http://127.0.0.1:$port" \
-        2>>"$run/log" || return 1
+        --rooms 2 --members 1000 2>>"$run/log" || return 1
     end_server
     mv "$run/spool" "$folder/accounts"
 }
@@ -215,16 +217,47 @@ generate() {
         socketio*) protocol=socketio ;;
         *) protocol=$server ;;
         esac
-        [[ $server != jetstream* ]] || "$bin/parlance-others" prepare --protocol "$protocol" \
-            --url "http://127.0.0.1:$port" || return
         flags+=(--members "${shape[1]}" --rate "${shape[2]}" --protocol "$protocol")
     fi
-    timeout -k 5 $((measured + warm_up + 90)) "${program[@]}" "${flags[@]}" \
+    exec timeout -k 5 $((measured + warm_up + 90)) "${program[@]}" "${flags[@]}" \
         --url "http://127.0.0.1:$port" "${pids[@]}" --warm-up "$warm_up" --seconds "$measured" "$@"
 }
 
 start_server() {
-    "start_$1" && await_server
+    "start_$1" && await_server || return 1
+    [[ $1 != jetstream* ]] || "$bin/parlance-others" prepare --protocol "$1" \
+        --url "http://127.0.0.1:$port" >>"$run/log" 2>&1
+}
+
+# As many connections as will be measured, which stay: what the server kept free at its start is used up,
+# and the measured ones show what one more costs. Parlance's accounts are made before it starts again:
+# password hashes leave memory behind too. (ejabberd's are made before any run.)
+hold_connections() {
+    local first=() second=()
+    case $1 in
+    parlance)
+        first=(--prepared "$run/first") second=(--prepared "$run/second")
+        local which
+        for which in first second; do
+            (measured=0 warm_up=0 && generate "$1" idle --prepared "$run/$which") || return 1
+        done >"$run/generator" 2>&1
+        end_server
+        start_server "$1" || return 1
+        ;;
+    *) second=(--first 1000) ;;
+    esac
+    (measured=$((measured * 2 + warm_up * 2 + 60)) warm_up=1 && generate "$1" idle "${first[@]}") \
+        >"$run/first.log" 2>&1 &
+    first_pid=$!
+    more+=("${second[@]}")
+    local _
+    for _ in {1..300}; do
+        # It says every second how it goes once all are there.
+        ! grep -q 'deliveries/s' "$run/first.log" || return 0
+        kill -0 "$first_pid" 2>/dev/null || return 1
+        sleep 0.1
+    done
+    return 1
 }
 
 # A report, or else the reason for none.
@@ -241,22 +274,14 @@ one_run() {
         return
     fi
     local more=(--json "$report.json")
-    # Password hashes leave memory behind that idle sessions would then be served from: its accounts are
-    # made before it starts again, as ejabberd's are.
-    if [ "$server.$load" = parlance.idle ]; then
-        more+=(--prepared "$run/prepared")
-        measured=0 warm_up=0 generate "$server" "$load" --prepared "$run/prepared" \
-            >"$run/generator" 2>&1 || true
-        end_server
-        start_server "$server" || true
-    fi
-    generate "$server" "$load" "${more[@]}" >"$run/generator" 2>&1 || status=$?
+    [ "$load" != idle ] || hold_connections "$server" || say "the first connections are not there"
+    (generate "$server" "$load" "${more[@]}") >"$run/generator" 2>&1 || status=$?
     if [ ! -s "$report.json" ]; then
         { tail -n 5 "$run/log"; tail -n 5 "$run/generator"; } >"$report.failed" 2>&1 || true
         [ "$status" -ne 124 ] || echo "did not end in time" >>"$report.failed"
     fi
     [ "$status" -eq 0 ] || { say "this run is not good:" && tail -n 5 "$run/generator" >&2; }
-    grep -E 'µs a delivery|^delivery p50|^memory of|^CPU to' "$run/generator" >&2 || true
+    grep -E 'µs a delivery|^delivery p|^memory of|^CPU to' "$run/generator" >&2 || true
     end_server
 }
 

@@ -1,12 +1,12 @@
-//! A WebSocket client that costs as little as it can: one buffer a socket, frames handed out as
-//! slices of it, nothing allocated for each. It takes what this server sends (whole text frames,
+//! A WebSocket client that costs as little as it can, over TCP or TLS: one buffer a socket, frames
+//! handed out as slices of it, nothing allocated for each. It takes what this server sends (whole text frames,
 //! pings, a close) and refuses the rest of the protocol instead of handling it.
 
 use std::io;
+use std::time::Duration;
 
-use parlance_client::Server;
+use parlance_client::{Server, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::buffer::Buffer;
 use crate::limits;
@@ -14,7 +14,7 @@ use crate::limits;
 /// A socket.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Buffer,
     out: Vec<u8>,
 }
@@ -30,6 +30,38 @@ pub enum Frame<'a> {
     Pong,
     /// The end, with its code.
     Close(Option<u16>),
+}
+
+/// The server answered the upgrade, and not with a yes.
+#[derive(Debug, thiserror::Error)]
+#[error("no upgrade: {status}")]
+pub struct Refused {
+    /// The first line of the answer.
+    pub status: String,
+    /// When it says that coming again can help.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// What an error of [`Socket::connect`] says about a refusal; `None` when it is of another kind.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Reads the answer as far as it has come: the body, with milliseconds, may not be there.
+    fn read(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+        let exact = serde_json::from_str::<serde_json::Value>(body).ok();
+        let exact = exact.and_then(|body| body.get("retry_after_ms")?.as_u64());
+        let seconds = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok())?
+        });
+        let retry_after =
+            exact.map(Duration::from_millis).or_else(|| seconds.map(Duration::from_secs));
+        Self { status: head.lines().next().unwrap_or_default().to_owned(), retry_after }
+    }
 }
 
 fn broken(why: &str) -> io::Error {
@@ -107,14 +139,14 @@ pub(crate) fn upgrade_request(server: &Server, path: &str, header: &str) -> Stri
 /// Splits the head of the answer to it off, once it is whole.
 ///
 /// # Errors
-/// When the answer is not a yes.
+/// When the answer is not a yes; see [`Refused::of`].
 pub(crate) fn upgraded(held: &[u8]) -> io::Result<Option<((), usize)>> {
     let Some(end) = held.windows(4).position(|four| four == b"\r\n\r\n") else {
         let is_endless = held.len() > limits::BUFFER_KEEP_BYTES;
         return if is_endless { Err(broken("no end of the answer's head")) } else { Ok(None) };
     };
     if !held.starts_with(b"HTTP/1.1 101") {
-        return Err(broken(&format!("no upgrade: {}", String::from_utf8_lossy(held))));
+        return Err(io::Error::other(Refused::read(&String::from_utf8_lossy(held))));
     }
     Ok(Some(((), end + 4)))
 }
@@ -123,10 +155,19 @@ impl Socket {
     /// Connects and upgrades, with the protocol's own path and subprotocol.
     ///
     /// # Errors
-    /// When the server is not reached or answers anything but 101.
+    /// When the server is not reached or answers anything but 101; see [`Refused::of`].
     pub async fn connect(server: &Server) -> io::Result<Self> {
         let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
         Self::upgrade(server, "/ws", &subprotocol).await
+    }
+
+    /// The same with a one-time ticket, so that the hello needs no token.
+    ///
+    /// # Errors
+    /// As [`Socket::connect`].
+    pub async fn connect_by_ticket(server: &Server, ticket: &str) -> io::Result<Self> {
+        let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
+        Self::upgrade(server, &format!("/ws?ticket={ticket}"), &subprotocol).await
     }
 
     /// Connects and upgrades to simple chat.
@@ -141,6 +182,7 @@ impl Socket {
         let stream = server.connect().await.map_err(|error| io::Error::other(error.to_string()))?;
         let mut socket = Self { stream, buffer: Buffer::default(), out: Vec::new() };
         socket.stream.write_all(upgrade_request(server, path, header).as_bytes()).await?;
+        socket.stream.flush().await?;
         while socket.buffer.take(upgraded)?.is_none() {
             socket.fill().await?;
         }
@@ -208,6 +250,8 @@ impl Socket {
     pub async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
             self.stream.write_all(&self.out).await?;
+            // TLS may hold the last record back until it is asked.
+            self.stream.flush().await?;
             self.out.clear();
         }
         Ok(())
@@ -243,6 +287,19 @@ mod tests {
                 Some((Frame::Text(&payload), frame.len()))
             );
         }
+    }
+
+    #[test]
+    fn a_refused_upgrade_says_when_to_come_again() {
+        let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\r\n";
+        let refused = Refused::read(head);
+        assert_eq!(refused.status, "HTTP/1.1 503 Service Unavailable");
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(2)));
+        let exact = Refused::read(&format!("{head}{{\"code\":\"busy\",\"retry_after_ms\":1234}}"));
+        assert_eq!(exact.retry_after, Some(Duration::from_millis(1_234)));
+        assert_eq!(Refused::read("HTTP/1.1 400 Bad Request\r\n\r\n").retry_after, None);
+        let error = io::Error::other(exact);
+        assert!(Refused::of(&error).is_some() && Refused::of(&broken("x")).is_none());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //! promises' checker. It knows the wire and nothing of the server's inside.
 
 pub mod across;
+pub mod args;
 pub mod buffer;
 pub mod checker;
 pub mod glance;
+pub mod http1;
 pub mod lean;
 pub mod limits;
 pub mod load;
@@ -12,5 +14,7 @@ pub mod metrics;
 pub mod others;
 pub mod process;
 pub mod report;
+pub mod sampler;
 pub mod setup;
+pub mod syscalls;
 pub mod witness;

@@ -3,12 +3,13 @@
 //! of a room, posts, and knows a message when it hears one. None of them is a client for other use.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
 use parlance_client::Server;
 
-use crate::load::Plan;
+use crate::load::Site;
 use crate::report::Report;
 
 mod drive;
@@ -42,6 +43,33 @@ pub enum Protocol {
     Socketio,
     /// Socket.IO over WebSocket; each post is acknowledged.
     SocketioAcked,
+}
+
+/// What is asked of a run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Rooms.
+    pub rooms: usize,
+    /// Members of each room; all post in turn and hear everything.
+    pub members: usize,
+    /// Numbers of members and rooms begin after so many members: for two runs beside each other.
+    pub first: usize,
+    /// Messages a second, all rooms together; `None` for members who do nothing.
+    pub rate: Option<f64>,
+    /// A body's size; at least 16, for the instant in it.
+    pub body_bytes: usize,
+    /// Time before anything is measured.
+    pub warm_up: Duration,
+    /// Measured time.
+    pub duration: Duration,
+}
+
+impl Plan {
+    /// Members in all.
+    #[must_use]
+    pub const fn connections(&self) -> usize {
+        self.rooms * self.members
+    }
 }
 
 /// Which member of which room a connection is.
@@ -100,7 +128,9 @@ fn broken(why: impl Into<String>) -> io::Error {
 ///
 /// # Errors
 /// When the server is not reached, or refuses.
-pub async fn prepare(protocol: Protocol, server: &Server, plan: &Plan) -> anyhow::Result<()> {
+pub async fn prepare(protocol: Protocol, site: &Site, plan: &Plan) -> anyhow::Result<()> {
+    let doors = site.doors()?;
+    let server = doors.first().context("a server needs a door")?;
     let prepared = match protocol {
         Protocol::Floor => floor::Framed::prepare(server, plan).await,
         Protocol::Nats => Nats::<Core>::prepare(server, plan).await,
@@ -113,18 +143,18 @@ pub async fn prepare(protocol: Protocol, server: &Server, plan: &Plan) -> anyhow
     prepared.context("preparing the server")
 }
 
-/// Runs a plan against a server that was prepared: `idle`, or any other scenario as constant load.
+/// Runs a plan against a server that was prepared.
 ///
 /// # Errors
 /// When a connection cannot become a member, or the server's processes cannot be read.
-pub async fn run(protocol: Protocol, server: &Server, plan: &Plan) -> anyhow::Result<Report> {
+pub async fn run(protocol: Protocol, site: &Site, plan: &Plan) -> anyhow::Result<Report> {
     match protocol {
-        Protocol::Floor => drive::run::<floor::Framed>(server, plan).await,
-        Protocol::Nats => drive::run::<Nats<Core>>(server, plan).await,
-        Protocol::Jetstream => drive::run::<Nats<Stored>>(server, plan).await,
-        Protocol::JetstreamConsumers => drive::run::<Nats<Streamed>>(server, plan).await,
-        Protocol::Xmpp => drive::run::<Xmpp>(server, plan).await,
-        Protocol::Socketio => drive::run::<SocketIo<false>>(server, plan).await,
-        Protocol::SocketioAcked => drive::run::<SocketIo<true>>(server, plan).await,
+        Protocol::Floor => drive::run::<floor::Framed>(site, plan).await,
+        Protocol::Nats => drive::run::<Nats<Core>>(site, plan).await,
+        Protocol::Jetstream => drive::run::<Nats<Stored>>(site, plan).await,
+        Protocol::JetstreamConsumers => drive::run::<Nats<Streamed>>(site, plan).await,
+        Protocol::Xmpp => drive::run::<Xmpp>(site, plan).await,
+        Protocol::Socketio => drive::run::<SocketIo<false>>(site, plan).await,
+        Protocol::SocketioAcked => drive::run::<SocketIo<true>>(site, plan).await,
     }
 }

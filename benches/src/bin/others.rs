@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use parlance_benches::load::Plan;
-use parlance_benches::others::{self, Protocol, table};
+use parlance_benches::load::Site;
+use parlance_benches::load::site::loopback_sources;
+use parlance_benches::others::{self, Plan, Protocol, table};
 use parlance_benches::process::{Tree, raise_open_files};
-use parlance_client::Server;
 
 /// Puts the load generator's load on another server. See benches/README.md.
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ struct Load {
     /// Connections in each room.
     #[arg(long, default_value_t = 10)]
     members: usize,
+    /// Numbers of connections and rooms begin after so many connections: for two runs beside each other.
+    #[arg(long, default_value_t = 0)]
+    first: usize,
     /// Messages a second in each room.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
@@ -74,24 +77,26 @@ struct Load {
 }
 
 impl Load {
-    fn plan(&self, scenario: &'static str) -> anyhow::Result<Plan> {
+    fn plan(&self, has_rate: bool) -> anyhow::Result<Plan> {
         anyhow::ensure!(self.rooms > 0 && self.members > 0, "at least one room and member");
         anyhow::ensure!(self.rate > 0.0 && self.rate.is_finite(), "the rate must be above 0");
         anyhow::ensure!(self.body >= 16, "a body holds the instant it was due: at least 16 bytes");
         Ok(Plan {
-            scenario,
             rooms: self.rooms,
             members: self.members,
-            rate: self.rate * self.rooms as f64,
+            first: self.first,
+            rate: has_rate.then_some(self.rate * self.rooms as f64),
             body_bytes: self.body,
             warm_up: Duration::try_from_secs_f64(self.warm_up).context("--warm-up is no time")?,
             duration: Duration::try_from_secs_f64(self.seconds).context("--seconds is no time")?,
-            accounts: self.rooms * self.members,
-            sources: self.sources,
-            check: false,
-            servers: self.server_pids.iter().map(|pid| Tree { pid: *pid }).collect(),
-            prepared: None,
         })
+    }
+
+    fn site(&self) -> anyhow::Result<Site> {
+        let mut site = Site::at(vec![self.url.clone()]);
+        site.sources = loopback_sources(&site.doors()?, self.sources);
+        site.servers = self.server_pids.iter().map(|pid| Tree { pid: *pid }).collect();
+        Ok(site)
     }
 }
 
@@ -107,29 +112,28 @@ fn main() -> ExitCode {
 }
 
 fn start(task: Task) -> anyhow::Result<bool> {
-    let (load, scenario) = match task {
+    let (load, prepares, has_rate) = match task {
         Task::Table { folder } => {
             print!("{}", table::of(&folder)?);
             return Ok(true);
         }
-        Task::Prepare(load) => (load, "prepare"),
-        Task::Fanout(load) => (load, "fanout"),
-        Task::Idle(load) => (load, "idle"),
+        Task::Prepare(load) => (load, true, false),
+        Task::Fanout(load) => (load, false, true),
+        Task::Idle(load) => (load, false, false),
     };
-    let (plan, server) = (load.plan(scenario)?, Server::parse(&load.url)?);
-    let files = raise_open_files();
-    let connections = plan.rooms * plan.members;
+    let (plan, site) = (load.plan(has_rate)?, load.site()?);
+    let (files, connections) = (raise_open_files(), plan.connections());
     anyhow::ensure!(
         files > connections as u64 + 64,
         "this system lets a process open {files} files, and {connections} connections are asked for"
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting the runtime")?;
-    if scenario == "prepare" {
-        runtime.block_on(Box::pin(others::prepare(load.protocol, &server, &plan)))?;
+    if prepares {
+        runtime.block_on(Box::pin(others::prepare(load.protocol, &site, &plan)))?;
         return Ok(true);
     }
-    let report = runtime.block_on(Box::pin(others::run(load.protocol, &server, &plan)))?;
+    let report = runtime.block_on(Box::pin(others::run(load.protocol, &site, &plan)))?;
     print!("{}", report.table());
     if let Some(path) = &load.json {
         let json = serde_json::to_vec_pretty(&report).context("writing the report")?;

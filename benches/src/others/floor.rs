@@ -6,9 +6,8 @@ use std::io;
 
 use parlance_client::Server;
 
-use super::{Heard, Pipe, Seat, Wire, broken};
+use super::{Heard, Pipe, Plan, Seat, Wire, broken};
 use crate::limits;
-use crate::load::Plan;
 
 /// Appends a frame.
 pub fn put(payload: &[u8], out: &mut Vec<u8>) {

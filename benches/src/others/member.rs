@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Heard, Pipe, Seat, Wire, broken};
-use crate::load::{Batch, Plan, Tallies, Times, body_of, due_of, schedule};
+use super::{Heard, Pipe, Plan, Seat, Wire, broken};
+use crate::load::{Batch, Step, Tallies, Times, body_of, due_of, schedule};
 
 pub(super) struct Member<W> {
     wire: W,
@@ -37,14 +37,17 @@ impl<W: Wire> Member<W> {
         times: Times,
         tallies: Arc<Tallies>,
     ) -> Self {
-        let (due, every) = schedule(plan, times, seat.room, seat.place);
+        // Nothing is due before the end where there is no rate.
+        let (offset, every) = plan.rate.map_or((plan.duration, plan.duration), |rate| {
+            schedule(plan.rooms, plan.members, rate, seat.room, seat.place)
+        });
         Self {
             wire,
             pipe,
             index: seat.index,
             times,
             tallies,
-            due,
+            due: times.start + offset,
             every,
             body_bytes: plan.body_bytes,
             next_id: 10,
@@ -106,14 +109,14 @@ impl<W: Wire> Member<W> {
                         due_of(body).ok_or_else(|| broken("a body without its instant"))?;
                     batch.delivered += 1;
                     if times.is_measured(due_us) {
-                        batch.delivery_us.push(now_us.saturating_sub(due_us));
+                        batch.samples.push((Step::Delivery, now_us.saturating_sub(due_us)));
                     }
                 }
                 Heard::Posted(id) => {
                     let Some(due_us) = open.remove(&id) else { continue };
                     batch.acked += 1;
                     if times.is_measured(due_us) {
-                        batch.ack_us.push(now_us.saturating_sub(due_us));
+                        batch.samples.push((Step::Ack, now_us.saturating_sub(due_us)));
                     }
                 }
                 Heard::Refused(id) => {

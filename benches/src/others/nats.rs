@@ -10,8 +10,7 @@ use parlance_client::Server;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Heard, Pipe, Seat, Wire, broken};
-use crate::load::Plan;
+use super::{Heard, Pipe, Plan, Seat, Wire, broken};
 
 /// Subscription of a member to its room, or to what its consumer delivers.
 const ROOM: &str = "1";

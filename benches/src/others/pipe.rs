@@ -3,7 +3,7 @@
 
 use std::io;
 
-use parlance_client::Server;
+use parlance_client::{Server, Stream};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -20,7 +20,9 @@ pub(super) struct Pipe {
 
 impl Pipe {
     pub(super) async fn connect(server: &Server) -> anyhow::Result<Self> {
-        let stream = server.connect().await?;
+        let Stream::Plain(stream) = server.connect().await? else {
+            anyhow::bail!("other servers are measured in plaintext")
+        };
         Ok(Self { stream, buffer: Buffer::default(), out: Vec::new(), written: 0 })
     }
 

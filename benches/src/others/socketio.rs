@@ -7,9 +7,8 @@ use std::io::{self, Write as _};
 use anyhow::Context;
 use parlance_client::Server;
 
-use super::{Heard, Pipe, Seat, Wire, broken};
+use super::{Heard, Pipe, Plan, Seat, Wire, broken};
 use crate::lean::{Frame, join as put_frame, split as split_frame, upgrade_request, upgraded};
-use crate::load::Plan;
 
 /// The opcode of a text.
 const TEXT: u8 = 1;

@@ -39,7 +39,8 @@ struct Run {
     servers: Vec<Process>,
     generator_cpu_seconds: f64,
     counts: Counts,
-    idle: Option<Idle>,
+    facts: Vec<Fact>,
+    scenario: String,
     check: Option<Check>,
 }
 
@@ -63,9 +64,9 @@ struct Counts {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Idle {
-    bytes_per_session: f64,
-    connect_cpu_ms_per_session: f64,
+struct Fact {
+    name: String,
+    value: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -88,7 +89,7 @@ impl Run {
         if counts.refused_for_good > 0 {
             return Some(format!("refused {} messages", counts.refused_for_good));
         }
-        if self.idle.is_some() {
+        if self.is_idle() {
             return None;
         }
         let (due, took) = (self.deliveries_due(), self.deliveries as f64);
@@ -98,6 +99,14 @@ impl Run {
             return Some(format!("falls behind: {took} of {due} a second, at {us:.1} µs"));
         }
         (!counts.settled).then(|| "messages are missing at the end".to_owned())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.scenario == "idle"
+    }
+
+    fn fact(&self, name: &str) -> f64 {
+        self.facts.iter().find(|fact| fact.name == name).map_or(f64::NAN, |fact| fact.value)
     }
 
     fn deliveries_due(&self) -> f64 {
@@ -182,8 +191,7 @@ fn tables(loads: &Loads) -> String {
         let parlance = outcomes.get(PARLANCE);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "\n{}\n", title(load, outcomes));
-        let is_idle =
-            outcomes.values().any(|outcome| outcome.good.iter().any(|run| run.idle.is_some()));
+        let is_idle = outcomes.values().any(|outcome| outcome.good.iter().any(Run::is_idle));
         let columns = if is_idle { IDLE.as_slice() } else { LOADED.as_slice() };
         let heads: Vec<_> = columns.iter().map(|column| column.head).collect();
         let compared: Vec<_> = columns.iter().filter_map(|column| column.ratio).collect();
@@ -248,13 +256,13 @@ const IDLE: [Column; 2] = [
         head: "KiB a connection",
         ratio: Some("Parlance / it, KiB"),
         digits: 1,
-        of: |run| run.idle.as_ref().map_or(f64::NAN, |idle| idle.bytes_per_session / 1024.0),
+        of: |run| run.fact("memory of a session"),
     },
     Column {
         head: "ms of CPU to connect and join",
         ratio: Some("the same, ms"),
         digits: 2,
-        of: |run| run.idle.as_ref().map_or(f64::NAN, |idle| idle.connect_cpu_ms_per_session),
+        of: |run| run.fact("CPU to connect and join"),
     },
 ];
 
@@ -266,7 +274,7 @@ fn title(load: &str, outcomes: &BTreeMap<String, Outcome>) -> String {
     let runs = outcomes.values().map(|outcome| outcome.good.len() + outcome.faults.len());
     let runs = runs.max().unwrap_or_default();
     let (rooms, members) = (run.rooms, run.sockets / run.rooms.max(1));
-    if run.idle.is_some() {
+    if run.is_idle() {
         return format!("**{load}**: {rooms} rooms × {members}, medians of {runs}");
     }
     let (rate, all) = (run.rate / rooms as f64, thousands(run.deliveries_due() / run.seconds));
@@ -324,7 +332,8 @@ mod tests {
                 first_loss: None,
                 settled: true,
             },
-            idle: None,
+            facts: Vec::new(),
+            scenario: "fanout".into(),
             check: None,
         }
     }

@@ -9,9 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parlance_client::Server;
 
-use super::{Heard, Pipe, Seat, Wire, broken};
+use super::{Heard, Pipe, Plan, Seat, Wire, broken};
 use crate::limits;
-use crate::load::Plan;
 
 const DOMAIN: &str = "localhost";
 const ROOMS: &str = "conference.localhost";
@@ -142,7 +141,7 @@ impl Wire for Xmpp {
         let mut pipe = Pipe::connect(server).await?;
         open_stream(pipe.out());
         stanza_with(&mut pipe, "<stream:features").await?;
-        for index in 0..plan.rooms * plan.members {
+        for index in plan.first..plan.first + plan.connections() {
             let name = account(index);
             write!(
                 pipe.out(),
