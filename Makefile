@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test fmt bench soak clean-data clean-cluster
+.PHONY: help run cluster test fmt bench bench-others soak clean-data clean-cluster
 
 # Cargo prints warnings and errors only; the steps below say what is going on.
 CARGO := cargo --quiet
@@ -14,6 +14,8 @@ ARGS ?=
 # What the load generator does, such as BENCH="durable --seconds 60", or BENCH=across for one node
 # beside three; see benches/README.md.
 BENCH ?= fanout
+# What make bench-others takes, such as OTHERS="--only nats,parlance --loads rooms-10".
+OTHERS ?=
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
 WITHOUT ?=
 
@@ -23,6 +25,7 @@ help:
 	@echo "make test        set up what is missing, check everything, run every test"
 	@echo "make fmt         format the code"
 	@echo "make bench       load on a throwaway node (BENCH=\"durable --seconds 60\")"
+	@echo "make bench-others  the same load on NATS, ejabberd and Socket.IO (ROUNDS=1 SECONDS=8 for a look)"
 	@echo "make soak        the tests that take long"
 	@echo "make clean-data  remove $(DATA_DIR)"
 	@echo "make clean-cluster  remove what make cluster keeps"
@@ -51,6 +54,12 @@ bench:
 	@.ci/setup build
 	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
 	@.ci/bench $(BENCH)
+
+bench-others:
+	@.ci/setup others
+	@echo "building the server and the load generators (the first time takes some minutes)"
+	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
+	@benches/others.sh $(OTHERS)
 
 soak:
 	@.ci/setup test $(WITHOUT)

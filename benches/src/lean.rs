@@ -8,15 +8,14 @@ use std::time::Duration;
 use parlance_client::{Server, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::buffer::Buffer;
 use crate::limits;
 
 /// A socket.
 #[derive(Debug)]
 pub struct Socket {
     stream: Stream,
-    buffer: Vec<u8>,
-    filled: usize,
-    taken: usize,
+    buffer: Buffer,
     out: Vec<u8>,
 }
 
@@ -108,7 +107,7 @@ pub fn split(bytes: &[u8]) -> io::Result<Option<(Frame<'_>, usize)>> {
 
 /// Appends a client's frame. The mask is zero: it protects proxies from scripts in browsers, and
 /// there are neither here.
-fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+pub(crate) fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.push(0x80 | opcode);
     match payload.len() {
         length @ 0..126 => out.push(0x80 | u8::try_from(length).expect("under 126")),
@@ -125,6 +124,31 @@ fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     }
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(payload);
+}
+
+/// The request for an upgrade to a WebSocket.
+pub(crate) fn upgrade_request(server: &Server, path: &str, header: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         {header}\r\n",
+        server.authority(),
+    )
+}
+
+/// Splits the head of the answer to it off, once it is whole.
+///
+/// # Errors
+/// When the answer is not a yes; see [`Refused::of`].
+pub(crate) fn upgraded(held: &[u8]) -> io::Result<Option<((), usize)>> {
+    let Some(end) = held.windows(4).position(|four| four == b"\r\n\r\n") else {
+        let is_endless = held.len() > limits::BUFFER_KEEP_BYTES;
+        return if is_endless { Err(broken("no end of the answer's head")) } else { Ok(None) };
+    };
+    if !held.starts_with(b"HTTP/1.1 101") {
+        return Err(io::Error::other(Refused::read(&String::from_utf8_lossy(held))));
+    }
+    Ok(Some(((), end + 4)))
 }
 
 impl Socket {
@@ -156,30 +180,12 @@ impl Socket {
 
     async fn upgrade(server: &Server, path: &str, header: &str) -> io::Result<Self> {
         let stream = server.connect().await.map_err(|error| io::Error::other(error.to_string()))?;
-        let mut socket = Self { stream, buffer: Vec::new(), filled: 0, taken: 0, out: Vec::new() };
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             {header}\r\n",
-            server.authority(),
-        );
-        socket.stream.write_all(request.as_bytes()).await?;
+        let mut socket = Self { stream, buffer: Buffer::default(), out: Vec::new() };
+        socket.stream.write_all(upgrade_request(server, path, header).as_bytes()).await?;
         socket.stream.flush().await?;
-        let end = loop {
-            let head = &socket.buffer[..socket.filled];
-            if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            if socket.filled > limits::BUFFER_KEEP_BYTES {
-                return Err(broken("no end of the answer's head"));
-            }
+        while socket.buffer.take(upgraded)?.is_none() {
             socket.fill().await?;
-        };
-        if !socket.buffer.starts_with(b"HTTP/1.1 101") {
-            let answer = String::from_utf8_lossy(&socket.buffer[..socket.filled]);
-            return Err(io::Error::other(Refused::read(&answer)));
         }
-        socket.taken = end;
         Ok(socket)
     }
 
@@ -188,36 +194,12 @@ impl Socket {
     /// # Errors
     /// The socket's, and `UnexpectedEof` at its end.
     pub async fn fill(&mut self) -> io::Result<()> {
-        self.make_room();
-        let read = self.stream.read(&mut self.buffer[self.filled..]).await?;
+        let read = self.stream.read(self.buffer.space()).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.filled += read;
+        self.buffer.add(read);
         Ok(())
-    }
-
-    fn make_room(&mut self) {
-        if self.taken == self.filled {
-            self.taken = 0;
-            self.filled = 0;
-            if self.buffer.len() > limits::BUFFER_KEEP_BYTES {
-                self.buffer = Vec::new();
-            }
-        }
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; limits::BUFFER_BYTES];
-        }
-        if self.filled < self.buffer.len() {
-            return;
-        }
-        if self.taken > 0 {
-            self.buffer.copy_within(self.taken..self.filled, 0);
-            self.filled -= self.taken;
-            self.taken = 0;
-        } else {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
     }
 
     /// The next whole frame in the buffer.
@@ -225,13 +207,7 @@ impl Socket {
     /// # Errors
     /// When it is a frame that this client does not take.
     pub fn frame(&mut self) -> io::Result<Option<Frame<'_>>> {
-        match split(&self.buffer[self.taken..self.filled])? {
-            Some((frame, took)) => {
-                self.taken += took;
-                Ok(Some(frame))
-            }
-            None => Ok(None),
-        }
+        self.buffer.take(split)
     }
 
     /// Waits for the next text and answers pings on the way.

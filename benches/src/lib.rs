@@ -3,6 +3,7 @@
 
 pub mod across;
 pub mod args;
+pub mod buffer;
 pub mod checker;
 pub mod glance;
 pub mod http1;
@@ -10,6 +11,7 @@ pub mod lean;
 pub mod limits;
 pub mod load;
 pub mod metrics;
+pub mod others;
 pub mod process;
 pub mod report;
 pub mod sampler;

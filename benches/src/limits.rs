@@ -83,6 +83,11 @@ pub const FILL_NUMBERS: usize = 1 << 32;
 pub const ORDERS_MAX: usize = 4;
 /// News that wait for the conductor: some seconds of them.
 pub const NEWS_MAX: usize = 16;
+/// What the floor keeps for a connection that does not read: more than any run that counts leaves.
+pub const FLOOR_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Of the deliveries that were due in the measured time, so many must have come in it. With fewer, the
+/// server was behind, and what it took is told instead of a figure.
+pub const DELIVERED_SHARE_MIN: f64 = 0.95;
 
 const _: () = assert!(FILL_RATE < 50);
 const _: () = assert!(SESSIONS_OF_AN_ACCOUNT < SESSIONS_OF_A_USER_MAX);

@@ -36,7 +36,7 @@ mod hear;
 mod history;
 mod pipe;
 pub mod plan;
-mod series;
+pub(crate) mod series;
 mod session;
 pub mod site;
 pub mod tally;

@@ -189,7 +189,7 @@ pub(super) fn merge<'a>(
 }
 
 /// A step with its percentiles, and the points of its percentile plot.
-pub(super) fn step(step: Step, histogram: &Histogram<u64>) -> StepReport {
+pub(crate) fn step(step: Step, histogram: &Histogram<u64>) -> StepReport {
     let points = histogram.iter_quantiles(limits::QUANTILE_TICKS).map(|value| Point {
         quantile: value.quantile_iterated_to(),
         ms: value.value_iterated_to() as f64 / 1e3,
