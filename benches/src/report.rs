@@ -58,8 +58,6 @@ pub struct Report {
     pub counts: Counts,
     /// What the nodes counted in the measured time, all of them together.
     pub counted: BTreeMap<String, f64>,
-    /// What idle sessions cost, where that is what was measured.
-    pub idle: Option<IdleReport>,
     /// What the checker found.
     pub check: Option<Check>,
     /// The run second by second, the warm-up (below 0) included.
@@ -200,17 +198,6 @@ pub struct Counts {
     pub first_loss: Option<String>,
     /// Every ack and delivery came before the end.
     pub settled: bool,
-}
-
-/// What idle sessions cost the first of the measured processes.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct IdleReport {
-    /// Growth of resident memory, for each session.
-    pub bytes_per_session: f64,
-    /// Processor time to connect and join, for each session.
-    pub connect_cpu_ms_per_session: f64,
-    /// How long opening all of them took.
-    pub connect_seconds: f64,
 }
 
 /// What the checker found.

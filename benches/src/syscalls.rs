@@ -35,8 +35,19 @@ impl Syscalls {
 
     /// Ends the count: the calls of each tree, or why they are not known.
     #[must_use]
-    pub fn end(self) -> Vec<Result<u64, String>> {
-        self.0.into_iter().map(|counting| counting.and_then(finish)).collect()
+    pub fn end(mut self) -> Vec<Result<u64, String>> {
+        std::mem::take(&mut self.0).into_iter().map(|counting| counting.and_then(finish)).collect()
+    }
+}
+
+/// A run that fails must not leave a count behind.
+impl Drop for Syscalls {
+    fn drop(&mut self) {
+        for perf in self.0.iter_mut().flatten() {
+            // One that has ended cannot be killed, and is only waited for.
+            let _ = perf.kill();
+            let _ = perf.wait();
+        }
     }
 }
 

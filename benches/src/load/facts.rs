@@ -5,7 +5,7 @@ use super::away::{Away, droppers};
 use super::crew::Partial;
 use super::plan::{CatchUp, Load, Plan, Storm};
 use super::session::Outcome;
-use crate::report::{Fact, IdleReport, Report};
+use crate::report::{Fact, Report};
 use crate::sampler::Sample;
 
 /// Adds the scenario's figures to the report.
@@ -21,11 +21,7 @@ pub(super) fn add(
     let mut facts = Vec::new();
     match &plan.load {
         Load::Rooms(_) | Load::Mixed(_) => {}
-        Load::Idle { sessions, .. } => {
-            report.idle = idle(measured, *sessions);
-            let bytes = report.idle.map_or(0.0, |idle| idle.bytes_per_session);
-            facts.push(Fact::new("memory of a session", bytes / 1024.0, "KiB"));
-        }
+        Load::Idle { sessions, .. } => idle(&mut facts, measured, *sessions),
         Load::Churn(churn) => {
             facts.push(Fact::new("visits asked for", churn.rate, "/s"));
             facts.push(Fact::new("visits", done as f64 / measured.seconds.max(1e-3), "/s"));
@@ -66,26 +62,18 @@ fn cpu_per(facts: &mut Vec<Fact>, report: &Report, count: u64, what: &str) {
 /// Opening the run's sockets: they connect, sign in by token and follow their rooms.
 fn opening(facts: &mut Vec<Fact>, measured: &Measured, sockets: usize) {
     facts.push(Fact::new("time to connect all", measured.opening.as_secs_f64(), "s"));
-    if let Some(ms) = connect_ms(measured, sockets) {
-        facts.push(Fact::new("CPU to connect and join", ms, "ms"));
+    if let (Some(before), Some(after)) = (measured.at_first.first(), measured.at_open.first()) {
+        let ms = after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e3;
+        facts.push(Fact::new("CPU to connect and join", ratio(ms, sockets as f64), "ms"));
     }
 }
 
-/// What opening a socket cost the first measured process.
-fn connect_ms(measured: &Measured, sockets: usize) -> Option<f64> {
-    let (before, after) = (measured.at_first.first()?, measured.at_open.first()?);
-    Some(ratio(after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e3, sockets as f64))
-}
-
-/// Growth of memory since before the sockets were opened, and what opening them cost.
-fn idle(measured: &Measured, sessions: usize) -> Option<IdleReport> {
-    let (before, after) = (measured.at_first.first()?, measured.after.first()?);
-    let grown = after.rss_bytes.saturating_sub(before.rss_bytes) as f64;
-    Some(IdleReport {
-        bytes_per_session: ratio(grown, sessions as f64),
-        connect_cpu_ms_per_session: connect_ms(measured, sessions)?,
-        connect_seconds: measured.opening.as_secs_f64(),
-    })
+/// Growth of memory since before the sockets were opened.
+fn idle(facts: &mut Vec<Fact>, measured: &Measured, sessions: usize) {
+    if let (Some(before), Some(after)) = (measured.at_first.first(), measured.after.first()) {
+        let grown = after.rss_bytes.saturating_sub(before.rss_bytes) as f64 / 1024.0;
+        facts.push(Fact::new("memory of a session", ratio(grown, sessions as f64), "KiB"));
+    }
 }
 
 /// How long after the first one went each was back, in milliseconds, ascending.
