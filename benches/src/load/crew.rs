@@ -10,7 +10,7 @@ use parlance_client::Server;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use super::away::retry_after;
@@ -156,12 +156,12 @@ async fn do_work(
     crew.begin(&common, times, (part, parts), &phases, &mut running);
     drop(crew);
     let (before, after) = tick(&common.tallies, times, away, news).await?;
-    calm(&common, &mut running, away.is_some()).await;
+    let mut outcomes = calm(&common, &mut running, away.is_some()).await?;
     let heads = common.heads.lock().expect("nothing panics while it is held").clone();
     tell(news, News::Quiet(heads.into_iter().collect())).await?;
     let Some(Order::Settle(heads)) = orders.recv().await else { bail!("told no heads") };
     phase.send_replace(Phase::Settle(Arc::new(heads.into_iter().collect())));
-    let outcomes = settle(running, &phase).await?;
+    outcomes.extend(settle(running, &phase).await?);
     let last = Counts::of(&common.tallies);
     let whole = common.tallies.whole();
     let whole = whole.iter().map(|(step, histogram)| (*step, sparse(histogram))).collect();
@@ -318,29 +318,27 @@ async fn tick(
     bail!("time does not end")
 }
 
-/// Waits until nothing that was sent is without an answer, for a bounded time. Visits and pages end
-/// by themselves, and are waited for.
-async fn calm(common: &Common, running: &mut JoinSet<Outcome>, is_returning: bool) {
+/// Waits until nothing that was sent is without an answer, for a bounded time. Visitors and readers
+/// end by themselves when everything that was due is done, and are waited for.
+async fn calm(
+    common: &Common,
+    running: &mut JoinSet<Outcome>,
+    is_returning: bool,
+) -> anyhow::Result<Vec<Outcome>> {
     let deadline = Instant::now() + limits::SETTLE_WAIT;
-    let ends = matches!(common.plan.load, Load::Churn(_) | Load::History(_));
-    if is_returning {
-        return;
-    }
-    // Visits and pages that wait for their turn are over when their tasks are.
     let mut ended = Vec::new();
-    if ends {
-        while let Ok(Some(outcome)) =
-            timeout(deadline.saturating_duration_since(Instant::now()), running.join_next()).await
-        {
-            ended.extend(outcome);
-        }
-        for outcome in ended {
-            running.spawn(async move { outcome });
+    if is_returning {
+        return Ok(ended);
+    }
+    if matches!(common.plan.load, Load::Churn(_) | Load::History(_)) {
+        while let Ok(Some(outcome)) = timeout_at(deadline, running.join_next()).await {
+            ended.push(outcome.context("a visitor's or reader's task ended by itself")?);
         }
     }
     while common.tallies.open() > 0 && Instant::now() < deadline {
         sleep(limits::LOOK_EVERY).await;
     }
+    Ok(ended)
 }
 
 /// Waits for everybody's end, and after a bounded time ends them.
@@ -350,7 +348,7 @@ async fn settle(
 ) -> anyhow::Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     let deadline = Instant::now() + limits::SETTLE_WAIT;
-    while let Ok(Some(outcome)) = tokio::time::timeout_at(deadline, running.join_next()).await {
+    while let Ok(Some(outcome)) = timeout_at(deadline, running.join_next()).await {
         outcomes.push(outcome.context("a session's task ended by itself")?);
     }
     phase.send_replace(Phase::Stop);

@@ -136,24 +136,23 @@ fn storm(
             facts.push(Fact::new(&name, *p99 as f64 / 1e3, "ms"));
         }
     }
-    let drop_s = load.drop_after.as_secs_f64();
-    let back_s = (back - measure) as f64 / 1e6;
+    let (drop_s, back_s) = (load.drop_after.as_secs_f64(), (back - measure) as f64 / 1e6);
+    storm_cpu(facts, report, samples, drop_s.floor(), back_s.ceil());
+}
+
+/// What the server used before the drop, until the last was back, and after that.
+fn storm_cpu(facts: &mut Vec<Fact>, report: &Report, samples: &[Sample], drop: f64, back: f64) {
     for (place, server) in report.servers.iter().enumerate() {
-        let cpu = |from: f64, to: f64| {
+        for (name, from, to) in
+            [("before", 0.0, drop), ("during", drop, back), ("after", back, f64::MAX)]
+        {
             let inside = samples
                 .iter()
                 .filter(|sample| sample.second as f64 > from && sample.second as f64 <= to);
             let percents: Vec<f64> =
                 inside.filter_map(|sample| sample.cpu_percent.get(place).copied()).collect();
-            ratio(percents.iter().sum(), percents.len() as f64)
-        };
-        for (name, from, to) in [
-            ("before", 0.0, drop_s.floor()),
-            ("during", drop_s.floor(), back_s.ceil()),
-            ("after", back_s.ceil(), f64::MAX),
-        ] {
-            let name = format!("CPU {name}, {}", server.name);
-            facts.push(Fact::new(&name, cpu(from, to), "% of a core"));
+            let mean = ratio(percents.iter().sum(), percents.len() as f64);
+            facts.push(Fact::new(&format!("CPU {name}, {}", server.name), mean, "% of a core"));
         }
     }
 }

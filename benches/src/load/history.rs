@@ -132,7 +132,7 @@ impl Reader {
                 format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
             return if passes { Ok(Some(pause)) } else { Err(io::Error::other(why)) };
         }
-        // The length of the log is known, so an empty page is told from one that is cut short.
+        // Reading all of a page costs more than fetching it, so it is done only for the checker.
         let entries = if self.common.plan.check {
             let page: Page<'_> = serde_json::from_slice(&answer.body)?;
             let count = page.messages.iter().filter(|m| m.event.kind == Kind::Message).count();

@@ -107,12 +107,8 @@ impl Processes {
     /// What a process says, and which.
     pub(super) async fn next(&mut self) -> anyhow::Result<(usize, News)> {
         match self.news.recv().await {
-            Some((part, News::Failed(why))) => {
-                anyhow::bail!(
-                    "{}{why}",
-                    if self.count() > 1 { format!("process {part}: ") } else { String::new() }
-                )
-            }
+            Some((_, News::Failed(why))) if self.count() == 1 => anyhow::bail!(why),
+            Some((part, News::Failed(why))) => anyhow::bail!("process {part}: {why}"),
             Some(news) => Ok(news),
             None => {
                 while let Some(carried) = self.carriers.join_next().await {
