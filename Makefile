@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test fmt bench bench-micro bench-check soak clean-data clean-cluster
+.PHONY: help run cluster test fmt bench bench-micro bench-check bench-others soak clean-data clean-cluster
 
 # Cargo prints warnings and errors only; the steps below say what is going on.
 CARGO := cargo --quiet
@@ -18,6 +18,8 @@ BENCH ?= fanout
 # parts, or names. `make bench-check BASELINE=write` makes its counts the baseline.
 PARTS ?=
 BASELINE ?=
+# What make bench-others takes, such as OTHERS="--only nats,parlance --loads rooms-10".
+OTHERS ?=
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
 WITHOUT ?=
 
@@ -29,6 +31,7 @@ help:
 	@echo "make bench       load on a throwaway node (BENCH=\"durable --seconds 60\")"
 	@echo "make bench-micro the time that each part of the server takes (PARTS=hub-push)"
 	@echo "make bench-check the instructions that each part takes, against benches/baseline.json"
+	@echo "make bench-others  the same load on NATS, ejabberd and Socket.IO (ROUNDS=1 SECONDS=8 for a look)"
 	@echo "make soak        the tests that take long"
 	@echo "make clean-data  remove $(DATA_DIR)"
 	@echo "make clean-cluster  remove what make cluster keeps"
@@ -67,6 +70,12 @@ bench-check:
 	@.ci/setup bench-check
 	@echo "building the parts (the first time takes some minutes)"
 	@$(CARGO) bench --profile profiling --locked -p parlance-benches --bench parts -- check $(BASELINE) $(PARTS)
+
+bench-others:
+	@.ci/setup others
+	@echo "building the server and the load generators (the first time takes some minutes)"
+	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
+	@benches/others.sh $(OTHERS)
 
 soak:
 	@.ci/setup test $(WITHOUT)

@@ -14,19 +14,14 @@ umask 077
 bin=${BENCH_BIN:-target/release}
 rounds=${ROUNDS:-3}
 folder=$(mktemp -d /var/tmp/parlance-across-XXXXXX)
+title=across
 nodes=(one three-1 three-2 three-3)
 declare -A pids=() urls=()
 database=
+. benches/throwaway.sh
 
 for name in $(compgen -e PARLANCE_ || true); do unset "$name"; done
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
-
-say() { echo "across: $*" >&2; }
-
-fail() {
-    say "$*"
-    exit 1
-}
 
 ended() {
     trap - EXIT
@@ -38,47 +33,6 @@ ended() {
 }
 trap ended EXIT
 trap 'exit 130' INT TERM
-
-# A port that nobody listens on.
-free_port() {
-    local port
-    while true; do
-        port=$((20000 + RANDOM % 10000))
-        (exec 8<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-    done
-    echo "$port"
-}
-
-# --- PostgreSQL, which refuses to run as root.
-start_database() {
-    local programs account=()
-    programs=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1 || true)
-    [ -n "$programs" ] || programs=$(dirname "$(command -v initdb)") || fail "PostgreSQL is missing"
-    mkdir "$folder/postgres"
-    if [ "$(id -u)" = 0 ]; then
-        local name
-        name=$(id -un postgres 2>/dev/null || echo nobody)
-        account=(setpriv --reuid "$name" --regid "$(id -g "$name")" --clear-groups)
-        chmod 711 "$folder"
-        chown "$name" "$folder/postgres"
-    fi
-    postgres_port=$(free_port)
-    (cd / && "${account[@]}" "$programs/initdb" -A trust -U parlance -E UTF8 --locale=C \
-        -D "$folder/postgres/data") >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log"; exit 1; }
-    (cd / && exec "${account[@]}" "$programs/postgres" -D "$folder/postgres/data" -k '' \
-        -p "$postgres_port" -c listen_addresses=127.0.0.1 -c max_connections=200) \
-        >"$folder/postgres.log" 2>&1 &
-    database=$!
-    local name
-    for name in one three; do
-        for _ in {1..100}; do
-            "$programs/psql" -q -h 127.0.0.1 -p "$postgres_port" -U parlance -d postgres \
-                -c "CREATE DATABASE $name" 2>/dev/null && continue 2
-            sleep 0.2
-        done
-        fail "PostgreSQL did not start; see $(tail -n 3 "$folder/postgres.log")"
-    done
-}
 
 # --- Nodes.
 start_nodes() {
@@ -169,7 +123,7 @@ load() {
         || { tail -n 5 "$folder/load.log" >&2; fail "this run does not count"; }
 }
 
-start_database
+start_database one three
 start_nodes
 await_balance
 for round in $(seq "$rounds"); do

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 
 use parlance_protocol::{Event, Kind};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 mod violation;
@@ -21,7 +22,7 @@ pub fn digest(body: &[u8]) -> u64 {
 }
 
 /// How a send ended for its sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// Acknowledged at this seq.
     Acked(u64),
@@ -32,7 +33,7 @@ pub enum Fate {
 }
 
 /// One message that a client sent, however often it was repeated.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Sent {
     /// The room.
     pub room: Uuid,
@@ -50,7 +51,7 @@ pub struct Sent {
 }
 
 /// One event as a client received it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Received {
     /// Its place.
     pub seq: u64,
@@ -63,7 +64,7 @@ pub struct Received {
 }
 
 /// What one client received of one room over all of its sockets, in the order in which it came.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stream {
     /// A name for the client.
     pub client: String,
@@ -120,7 +121,7 @@ pub struct Run {
 }
 
 /// What was looked at, so that a clean result says of how much.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
     /// Rooms.
     pub rooms: usize,

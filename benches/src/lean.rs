@@ -1,22 +1,21 @@
-//! A WebSocket client that costs as little as it can: one buffer a socket, frames handed out as
-//! slices of it, nothing allocated for each. It takes what this server sends (whole text frames,
+//! A WebSocket client that costs as little as it can, over TCP or TLS: one buffer a socket, frames
+//! handed out as slices of it, nothing allocated for each. It takes what this server sends (whole text frames,
 //! pings, a close) and refuses the rest of the protocol instead of handling it.
 
 use std::io;
+use std::time::Duration;
 
-use parlance_client::Server;
+use parlance_client::{Server, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use crate::buffer::Buffer;
 use crate::limits;
 
 /// A socket.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    filled: usize,
-    taken: usize,
+    stream: Stream,
+    buffer: Buffer,
     out: Vec<u8>,
 }
 
@@ -31,6 +30,38 @@ pub enum Frame<'a> {
     Pong,
     /// The end, with its code.
     Close(Option<u16>),
+}
+
+/// The server answered the upgrade, and not with a yes.
+#[derive(Debug, thiserror::Error)]
+#[error("no upgrade: {status}")]
+pub struct Refused {
+    /// The first line of the answer.
+    pub status: String,
+    /// When it says that coming again can help.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// What an error of [`Socket::connect`] says about a refusal; `None` when it is of another kind.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Reads the answer as far as it has come: the body, with milliseconds, may not be there.
+    fn read(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+        let exact = serde_json::from_str::<serde_json::Value>(body).ok();
+        let exact = exact.and_then(|body| body.get("retry_after_ms")?.as_u64());
+        let seconds = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok())?
+        });
+        let retry_after =
+            exact.map(Duration::from_millis).or_else(|| seconds.map(Duration::from_secs));
+        Self { status: head.lines().next().unwrap_or_default().to_owned(), retry_after }
+    }
 }
 
 fn broken(why: &str) -> io::Error {
@@ -76,7 +107,7 @@ pub fn split(bytes: &[u8]) -> io::Result<Option<(Frame<'_>, usize)>> {
 
 /// Appends a client's frame. The mask is zero: it protects proxies from scripts in browsers, and
 /// there are neither here.
-fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+pub(crate) fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.push(0x80 | opcode);
     match payload.len() {
         length @ 0..126 => out.push(0x80 | u8::try_from(length).expect("under 126")),
@@ -95,14 +126,48 @@ fn join(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// The request for an upgrade to a WebSocket.
+pub(crate) fn upgrade_request(server: &Server, path: &str, header: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         {header}\r\n",
+        server.authority(),
+    )
+}
+
+/// Splits the head of the answer to it off, once it is whole.
+///
+/// # Errors
+/// When the answer is not a yes; see [`Refused::of`].
+pub(crate) fn upgraded(held: &[u8]) -> io::Result<Option<((), usize)>> {
+    let Some(end) = held.windows(4).position(|four| four == b"\r\n\r\n") else {
+        let is_endless = held.len() > limits::BUFFER_KEEP_BYTES;
+        return if is_endless { Err(broken("no end of the answer's head")) } else { Ok(None) };
+    };
+    if !held.starts_with(b"HTTP/1.1 101") {
+        return Err(io::Error::other(Refused::read(&String::from_utf8_lossy(held))));
+    }
+    Ok(Some(((), end + 4)))
+}
+
 impl Socket {
     /// Connects and upgrades, with the protocol's own path and subprotocol.
     ///
     /// # Errors
-    /// When the server is not reached or answers anything but 101.
+    /// When the server is not reached or answers anything but 101; see [`Refused::of`].
     pub async fn connect(server: &Server) -> io::Result<Self> {
         let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
         Self::upgrade(server, "/ws", &subprotocol).await
+    }
+
+    /// The same with a one-time ticket, so that the hello needs no token.
+    ///
+    /// # Errors
+    /// As [`Socket::connect`].
+    pub async fn connect_by_ticket(server: &Server, ticket: &str) -> io::Result<Self> {
+        let subprotocol = format!("Sec-WebSocket-Protocol: {}\r\n", parlance_protocol::SUBPROTOCOL);
+        Self::upgrade(server, &format!("/ws?ticket={ticket}"), &subprotocol).await
     }
 
     /// Connects and upgrades to simple chat.
@@ -115,29 +180,12 @@ impl Socket {
 
     async fn upgrade(server: &Server, path: &str, header: &str) -> io::Result<Self> {
         let stream = server.connect().await.map_err(|error| io::Error::other(error.to_string()))?;
-        let mut socket = Self { stream, buffer: Vec::new(), filled: 0, taken: 0, out: Vec::new() };
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             {header}\r\n",
-            server.authority(),
-        );
-        socket.stream.write_all(request.as_bytes()).await?;
-        let end = loop {
-            let head = &socket.buffer[..socket.filled];
-            if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            if socket.filled > limits::BUFFER_KEEP_BYTES {
-                return Err(broken("no end of the answer's head"));
-            }
+        let mut socket = Self { stream, buffer: Buffer::default(), out: Vec::new() };
+        socket.stream.write_all(upgrade_request(server, path, header).as_bytes()).await?;
+        socket.stream.flush().await?;
+        while socket.buffer.take(upgraded)?.is_none() {
             socket.fill().await?;
-        };
-        if !socket.buffer.starts_with(b"HTTP/1.1 101") {
-            let head = String::from_utf8_lossy(&socket.buffer[..socket.filled]).into_owned();
-            return Err(broken(&format!("no upgrade: {head}")));
         }
-        socket.taken = end;
         Ok(socket)
     }
 
@@ -146,36 +194,12 @@ impl Socket {
     /// # Errors
     /// The socket's, and `UnexpectedEof` at its end.
     pub async fn fill(&mut self) -> io::Result<()> {
-        self.make_room();
-        let read = self.stream.read(&mut self.buffer[self.filled..]).await?;
+        let read = self.stream.read(self.buffer.space()).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.filled += read;
+        self.buffer.add(read);
         Ok(())
-    }
-
-    fn make_room(&mut self) {
-        if self.taken == self.filled {
-            self.taken = 0;
-            self.filled = 0;
-            if self.buffer.len() > limits::BUFFER_KEEP_BYTES {
-                self.buffer = Vec::new();
-            }
-        }
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; limits::BUFFER_BYTES];
-        }
-        if self.filled < self.buffer.len() {
-            return;
-        }
-        if self.taken > 0 {
-            self.buffer.copy_within(self.taken..self.filled, 0);
-            self.filled -= self.taken;
-            self.taken = 0;
-        } else {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
     }
 
     /// The next whole frame in the buffer.
@@ -183,13 +207,7 @@ impl Socket {
     /// # Errors
     /// When it is a frame that this client does not take.
     pub fn frame(&mut self) -> io::Result<Option<Frame<'_>>> {
-        match split(&self.buffer[self.taken..self.filled])? {
-            Some((frame, took)) => {
-                self.taken += took;
-                Ok(Some(frame))
-            }
-            None => Ok(None),
-        }
+        self.buffer.take(split)
     }
 
     /// Waits for the next text and answers pings on the way.
@@ -232,6 +250,8 @@ impl Socket {
     pub async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
             self.stream.write_all(&self.out).await?;
+            // TLS may hold the last record back until it is asked.
+            self.stream.flush().await?;
             self.out.clear();
         }
         Ok(())
@@ -267,6 +287,19 @@ mod tests {
                 Some((Frame::Text(&payload), frame.len()))
             );
         }
+    }
+
+    #[test]
+    fn a_refused_upgrade_says_when_to_come_again() {
+        let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\r\n";
+        let refused = Refused::read(head);
+        assert_eq!(refused.status, "HTTP/1.1 503 Service Unavailable");
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(2)));
+        let exact = Refused::read(&format!("{head}{{\"code\":\"busy\",\"retry_after_ms\":1234}}"));
+        assert_eq!(exact.retry_after, Some(Duration::from_millis(1_234)));
+        assert_eq!(Refused::read("HTTP/1.1 400 Bad Request\r\n\r\n").retry_after, None);
+        let error = io::Error::other(exact);
+        assert!(Refused::of(&error).is_some() && Refused::of(&broken("x")).is_none());
     }
 
     #[test]

@@ -1,181 +1,279 @@
-//! Constant load: every message has an instant at which it is due, and its latency counts from
-//! that instant, however late it was really sent. So a server that stalls is charged for all the
+//! Load on a running server. Everything has an instant at which it is due, and its latency counts from
+//! that instant, however late it was really done. So a server that stalls is charged for all the
 //! messages that should have been sent meanwhile (no coordinated omission).
+//!
+//! This file conducts a run: it prepares accounts and rooms, starts the processes that open the
+//! sockets, gives them one start, measures meanwhile, and puts the report together.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::Context;
-use parlance_client::{Http, Server};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use parlance_client::Server;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use crate::checker::{Run, Stream};
-use crate::lean::Socket;
+use crate::limits;
 use crate::metrics::{self, Counted};
-use crate::process::{Tree, Used};
-use crate::report::{Check, Counts, Report, ServerUse};
-use crate::setup::{self, Prepared, from_source};
-use crate::{limits, witness};
+use crate::process::{self, Used};
+use crate::report::machine::Machine;
+use crate::report::{Counts, Report, ServerUse};
+use crate::sampler::Sampler;
+use crate::setup::{self, Prepared};
+use crate::syscalls::Syscalls;
 
-pub mod idle;
-mod member;
-mod ready;
-mod tally;
+mod agenda;
+mod ask;
+mod away;
+mod chance;
+mod churn;
+pub mod clock;
+mod crew;
+mod facts;
+mod fill;
+mod follow;
+mod hear;
+mod history;
+mod pipe;
+pub mod plan;
+pub(crate) mod series;
+mod session;
+pub mod site;
+pub mod tally;
+mod verify;
 
-use member::{Member, Outcome};
-pub use tally::Tallies;
+pub use agenda::schedule;
+pub use clock::{Times, body_of, due_of};
+use crew::{Job, News, Order, Partial};
+use pipe::Processes;
+pub use pipe::{CHILD, child};
+pub use plan::{Load, Plan};
+use series::Board;
+pub use site::Site;
+pub use tally::{Batch, Step, Tallies};
 
-/// What is asked of a run.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// A name for the report.
-    pub scenario: &'static str,
-    /// Rooms.
-    pub rooms: usize,
-    /// Sockets in each room; each sends in turn and receives everything.
-    pub members: usize,
-    /// Messages a second, all rooms together.
-    pub rate: f64,
-    /// A body's size; at least 16, for the instant in it.
-    pub body_bytes: usize,
-    /// Time before anything is measured.
-    pub warm_up: Duration,
-    /// Measured time.
-    pub duration: Duration,
-    /// Accounts that the sockets share.
-    pub accounts: usize,
-    /// Loopback addresses that the sockets come from.
-    pub sources: u8,
-    /// Keep what is sent and received, and check it.
-    pub check: bool,
-    /// Processes whose use is measured.
-    pub servers: Vec<Tree>,
-    /// Where accounts and rooms are kept from run to run.
-    pub prepared: Option<PathBuf>,
+/// What the conductor measured around the measured time.
+struct Measured {
+    /// Before the sockets were opened, after it, at the first measured instant, and at the last.
+    at_first: Vec<Used>,
+    at_open: Vec<Used>,
+    before: Vec<Used>,
+    after: Vec<Used>,
+    own_before: Used,
+    own_after: Used,
+    counted: BTreeMap<String, f64>,
+    syscalls: Vec<Result<u64, String>>,
+    opening: Duration,
+    /// How long the measured time really was.
+    seconds: f64,
 }
 
-/// When things happen in a run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    /// Zero for the instants in bodies.
-    start: Instant,
-    /// The first measured instant.
-    measure: Instant,
-    /// The first instant that is not measured any more; nothing is sent from here on.
-    end: Instant,
-}
-
-impl Times {
-    fn new(start: Instant, plan: &Plan) -> Self {
-        let measure = start + plan.warm_up;
-        Self { start, measure, end: measure + plan.duration }
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn is_measured(&self, micros: u64) -> bool {
-        (self.micros(self.measure)..self.micros(self.end)).contains(&micros)
-    }
-}
-
-/// Runs a plan against a server that has these doors: one node, or each node of a cluster. The
-/// sockets come through them in turn, so that the members of a room are spread over the nodes.
+/// Runs a plan against a server.
 ///
 /// # Errors
-/// When the run cannot be prepared, or the server's processes cannot be read.
-pub async fn run(doors: &[Server], plan: &Plan) -> anyhow::Result<Report> {
+/// When the run cannot be prepared, a socket cannot be opened, or the server's processes cannot be
+/// read.
+pub async fn run(site: &Site, plan: &Plan) -> anyhow::Result<Report> {
+    anyhow::ensure!(
+        !(matches!(plan.load, Load::Idle { .. }) && site.servers.is_empty()),
+        "idle needs --server-pid: it measures that process"
+    );
+    let doors = site.doors()?;
     let server = doors.first().context("a server needs a door")?;
-    let prepared = setup::prepare_or_take(server, plan).await?;
-    eprintln!("opening {} sockets", plan.rooms * plan.members);
-    let sockets = connect(doors, plan, &prepared).await?;
-
-    let tallies = Arc::new(Tallies::new()?);
-    // A moment for the tasks to start, so that the first messages are not late at birth.
-    let times = Times::new(Instant::now() + Duration::from_millis(200), plan);
-    let (stop, stopped) = watch::channel(false);
-    let mut members = JoinSet::new();
-    for (index, (socket, head)) in sockets.into_iter().enumerate() {
-        let member = Member::new(index, socket, head, plan, &prepared, times, tallies.clone());
-        members.spawn(member.run(stopped.clone()));
+    let prepared = setup::prepare_or_take(site, server, plan).await?;
+    if matches!(plan.load, Load::Idle { .. }) {
+        // What setup left behind (hashes, HTTP connections) goes first.
+        tokio::time::sleep(plan.warm_up).await;
     }
+    let parts = site.processes.clamp(1, plan.load.sockets().max(1));
+    let jobs = (0..parts).map(|part| {
+        let (site, plan, prepared) = (site.clone(), plan.clone(), prepared.clone());
+        Job { site, plan, prepared, part, parts }
+    });
+    let mut processes = Processes::start(jobs.collect(), site.program.as_deref())?;
 
-    sleep_until(times.measure).await;
-    let counted_before = counters(doors).await;
-    let (before, delivered_before) = (used(&plan.servers)?, tallies.delivered());
-    let own_before = own()?;
-    progress(plan, times, &tallies).await;
-    let (after, delivered_after) = (used(&plan.servers)?, tallies.delivered());
-    let own_after = own()?;
-    let counted_after = counters(doors).await;
+    let at_first = used(&site.servers)?;
+    let began = Instant::now();
+    eprintln!("opening {} sockets", plan.load.sockets());
+    processes.order(&Order::Open).await?;
+    for _ in 0..parts {
+        match processes.next().await? {
+            (_, News::Ready) => {}
+            (part, _) => anyhow::bail!("process {part} spoke out of turn"),
+        }
+    }
+    let (at_open, opening) = (used(&site.servers)?, began.elapsed());
+    let filled = fill::fill(site, &doors, plan, &prepared).await?;
 
-    let settled = settle(plan, &tallies).await;
-    stop.send_replace(true);
-    let outcomes = members.join_all().await;
-    let deliveries = delivered_after - delivered_before;
-    let mut report = Report {
-        scenario: plan.scenario.into(),
-        nodes: doors.len(),
-        rooms: plan.rooms,
-        sockets: plan.rooms * plan.members,
-        accounts: plan.accounts,
-        rate: plan.rate,
-        body_bytes: plan.body_bytes,
-        seconds: plan.duration.as_secs_f64(),
-        deliveries,
-        delivery: tallies.delivery_latency(),
-        ack: tallies.ack_latency(),
-        servers: uses(&plan.servers, &before, &after, deliveries)?,
-        generator_cpu_seconds: (own_after.cpu.saturating_sub(own_before.cpu)).as_secs_f64(),
-        counts: counts(&tallies, &outcomes, settled),
-        counted: counted(&counted_before, &counted_after),
-        idle: None,
-        check: None,
+    // A moment for the tasks to start, so that the first messages are not late at birth.
+    let start = clock::Shared::now().after(limits::START_AFTER);
+    let times = Times::new(start.instant(), plan.warm_up, plan.duration);
+    let sampler = Sampler::start(&site.servers, times.measure.into_std(), plan.warm_up);
+    let mut board = Board::new(plan, parts);
+    processes.order(&Order::Go(start)).await?;
+
+    board.listen(&mut processes, Some(times.measure)).await?;
+    let syscalls = Syscalls::count(&site.servers, site.syscalls);
+    let counted_before = counters(&doors).await;
+    let (before, own_before) = (used(&site.servers)?, own()?);
+    board.listen(&mut processes, None).await?;
+    let (after, own_after) = (used(&site.servers)?, own()?);
+    let seconds = Instant::now().min(times.end).duration_since(times.measure).as_secs_f64();
+    let syscalls = syscalls.end();
+    let counted = counted(&counted_before, &counters(&doors).await);
+    let samples = sampler.end();
+    let measured = Measured {
+        at_first,
+        at_open,
+        before,
+        after,
+        own_before,
+        own_after,
+        counted,
+        syscalls,
+        opening,
+        seconds,
     };
+    let mut heads: HashMap<Uuid, u64> = filled.heads;
+    board.quiet(&mut processes, &mut heads).await?;
+    processes.order(&Order::Settle(heads.into_iter().collect())).await?;
+    let partials = board.finish(&mut processes).await?;
+
+    let mut report = assemble(site, &doors, plan, &prepared, &measured, &partials)?;
+    report.series = board.series(&samples);
+    facts::add(&mut report, plan, &measured, &partials, &samples);
     if plan.check {
-        report.check = Some(check(server, &prepared, outcomes, settled).await?);
+        let check = verify::check(server, plan, &prepared, filled.sent, partials).await?;
+        report.check = Some(check);
     }
     Ok(report)
 }
 
-/// Opens the sockets, a bounded number at once, in the order of rooms and places.
-async fn connect(
+fn assemble(
+    site: &Site,
     doors: &[Server],
     plan: &Plan,
     prepared: &Prepared,
-) -> anyhow::Result<Vec<(Socket, u64)>> {
-    let total = plan.rooms * plan.members;
-    let mut sockets: BTreeMap<usize, (Socket, u64)> = BTreeMap::new();
-    let mut opening = JoinSet::new();
-    let mut next = 0;
-    while sockets.len() < total {
-        while next < total && opening.len() < limits::CONNECTS_AT_ONCE {
-            let (room, place) = (next / plan.members, next % plan.members);
-            let account = &prepared.accounts[prepared.members[room][place]];
-            let (token, room) = (account.token.clone(), prepared.rooms[room]);
-            let door = &doors[next % doors.len()];
-            let (server, index) = (from_source(door, plan.sources, next), next);
-            opening.spawn(async move {
-                let ready = timeout(limits::READY_WAIT, ready::open(&server, &token, room)).await;
-                (index, ready.map_err(anyhow::Error::from).flatten())
-            });
-            next += 1;
-        }
-        let opened = opening.join_next().await.context("no socket is being opened")?;
-        let (index, opened) = opened.context("a socket's task ended by itself")?;
-        sockets.insert(index, opened.with_context(|| format!("opening socket {index}"))?);
+    measured: &Measured,
+    partials: &[Partial],
+) -> anyhow::Result<Report> {
+    let whole = series::merge(partials.iter().map(|partial| &partial.whole))?;
+    let deliveries = partials
+        .iter()
+        .map(|partial| partial.after.delivered.saturating_sub(partial.before.delivered))
+        .sum();
+    let latency = |step| whole.get(&step).map(crate::report::Latency::of).unwrap_or_default();
+    let mut servers = uses(&site.servers, &measured.before, &measured.after, deliveries)?;
+    for (server, calls) in servers.iter_mut().zip(&measured.syscalls) {
+        server.syscalls = calls.as_ref().ok().copied();
+        server.syscalls_per_delivery = server
+            .syscalls
+            .filter(|_| deliveries > 0)
+            .map(|calls| calls as f64 / deliveries as f64);
+        server.syscalls_unmeasured = calls.as_ref().err().cloned();
     }
-    Ok(sockets.into_values().collect())
+    Ok(Report {
+        scenario: plan.load.name().into(),
+        nodes: doors.len(),
+        processes: partials.len(),
+        rooms: plan.load.rooms(),
+        sockets: plan.load.sockets(),
+        accounts: prepared.accounts.len(),
+        rate: plan.load.rate(),
+        body_bytes: plan.body_bytes,
+        seconds: measured.seconds,
+        warm_up_seconds: plan.warm_up.as_secs_f64(),
+        deliveries,
+        delivery: latency(Step::Delivery),
+        ack: latency(Step::Ack),
+        steps: whole.iter().map(|(step, histogram)| series::step(*step, histogram)).collect(),
+        servers,
+        generator_cpu_seconds: measured
+            .own_after
+            .cpu
+            .saturating_sub(measured.own_before.cpu)
+            .as_secs_f64(),
+        counts: counts(partials),
+        counted: measured.counted.clone(),
+        machine: Machine::look(&site.servers),
+        ..Report::default()
+    })
 }
 
-fn own() -> anyhow::Result<Used> {
-    Tree { pid: std::process::id() }.used().context("measuring the generator")
+fn counts(partials: &[Partial]) -> Counts {
+    let outcomes = || partials.iter().flat_map(|partial| &partial.outcomes);
+    let mut last = crew::Counts::default();
+    partials.iter().for_each(|partial| last.add(&partial.last));
+    let refused: u64 = outcomes().map(|outcome| outcome.refused).sum();
+    Counts {
+        acked: last.acked,
+        refused_for_now: last.refused_for_now,
+        refused_for_good: last.refused_for_good + refused,
+        gaps: outcomes().map(|outcome| outcome.gaps).sum(),
+        lost_sockets: outcomes().filter(|outcome| outcome.ended.is_some()).count() as u64,
+        slow_parses: outcomes().map(|outcome| outcome.slow).sum(),
+        first_loss: outcomes().find_map(|outcome| outcome.ended.clone()),
+        settled: outcomes().all(|outcome| outcome.settled || outcome.ended.is_some()),
+    }
+}
+
+impl Board {
+    /// Takes what the processes say until an instant, or until the measured time is over for all.
+    async fn listen(
+        &mut self,
+        processes: &mut Processes,
+        until: Option<Instant>,
+    ) -> anyhow::Result<()> {
+        while until.is_some() || !self.is_over() {
+            let heard = match until {
+                Some(until) => match timeout_at(until, processes.next()).await {
+                    Ok(heard) => heard?,
+                    Err(_) => return Ok(()),
+                },
+                None => processes.next().await?,
+            };
+            self.hear(heard)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is without an answer anywhere; gathers the last places in each room.
+    async fn quiet(
+        &mut self,
+        processes: &mut Processes,
+        heads: &mut HashMap<Uuid, u64>,
+    ) -> anyhow::Result<()> {
+        crate::report::progress_ends();
+        while self.quiet < processes.count() {
+            let heard = processes.next().await?;
+            self.hear(heard)?;
+        }
+        for (room, seq) in self.heads.drain(..) {
+            let head = heads.entry(room).or_default();
+            *head = seq.max(*head);
+        }
+        Ok(())
+    }
+
+    /// Everything that the processes counted and kept.
+    async fn finish(&mut self, processes: &mut Processes) -> anyhow::Result<Vec<Partial>> {
+        let mut partials = Vec::new();
+        while partials.len() < processes.count() {
+            match processes.next().await? {
+                (_, News::Done(partial)) => partials.push(*partial),
+                heard => self.hear(heard)?,
+            }
+        }
+        Ok(partials)
+    }
+}
+
+/// What this process and its children have used.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn own() -> anyhow::Result<Used> {
+    process::Tree { pid: std::process::id() }.used().context("measuring the generator")
 }
 
 /// What the nodes count. A server whose metrics are off is measured without.
@@ -192,15 +290,23 @@ fn counted(before: &Counted, after: &Counted) -> BTreeMap<String, f64> {
     limits::COUNTERS.iter().map(grown).collect()
 }
 
-fn used(servers: &[Tree]) -> anyhow::Result<Vec<Used>> {
+/// What each of these has used up to now.
+///
+/// # Errors
+/// When one of them is gone.
+pub fn used(servers: &[process::Tree]) -> anyhow::Result<Vec<Used>> {
     servers
         .iter()
         .map(|tree| tree.used().with_context(|| format!("measuring process {}", tree.pid)))
         .collect()
 }
 
-fn uses(
-    servers: &[Tree],
+/// What each has used between two looks.
+///
+/// # Errors
+/// When one of them is gone.
+pub fn uses(
+    servers: &[process::Tree],
     before: &[Used],
     after: &[Used],
     deliveries: u64,
@@ -215,91 +321,8 @@ fn uses(
             cpu_seconds: cpu,
             cpu_us_per_delivery: (deliveries > 0).then(|| cpu * 1e6 / deliveries as f64),
             rss_bytes: after.rss_bytes,
+            ..ServerUse::default()
         });
     }
     Ok(uses)
-}
-
-/// Waits for the end of the measured time and says every second how it goes.
-async fn progress(plan: &Plan, times: Times, tallies: &Tallies) {
-    let mut last = tallies.delivered();
-    while Instant::now() < times.end {
-        sleep_until((Instant::now() + Duration::from_secs(1)).min(times.end)).await;
-        let delivered = tallies.delivered();
-        let left = times.end.saturating_duration_since(Instant::now()).as_secs();
-        let (rate, acked) = (delivered - last, tallies.acked());
-        let p99 = tallies.delivery_latency().p99_ms;
-        let line = format!(
-            "{}: {rate} deliveries/s, {acked} acked, delivery p99 {p99:.1} ms, {left} s left",
-            plan.scenario
-        );
-        crate::report::progress(&line);
-        last = delivered;
-    }
-    crate::report::progress_ends();
-}
-
-/// Waits until every ack and delivery that is under way has come. False when some never did.
-async fn settle(plan: &Plan, tallies: &Tallies) -> bool {
-    let deadline = Instant::now() + limits::SETTLE_WAIT;
-    loop {
-        let expected = tallies.acked() * plan.members as u64;
-        if tallies.open() == 0 && tallies.delivered() >= expected {
-            return true;
-        }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn counts(tallies: &Tallies, outcomes: &[Outcome], settled: bool) -> Counts {
-    Counts {
-        acked: tallies.acked(),
-        refused_for_now: tallies.refused_for_now(),
-        refused_for_good: tallies.refused_for_good(),
-        gaps: outcomes.iter().map(|outcome| outcome.gaps).sum(),
-        lost_sockets: outcomes.iter().filter(|outcome| outcome.ended.is_some()).count() as u64,
-        slow_parses: outcomes.iter().map(|outcome| outcome.slow).sum(),
-        first_loss: outcomes.iter().find_map(|outcome| outcome.ended.clone()),
-        settled,
-    }
-}
-
-async fn check(
-    server: &Server,
-    prepared: &Prepared,
-    outcomes: Vec<Outcome>,
-    settled: bool,
-) -> anyhow::Result<Check> {
-    eprintln!("reading {} logs and checking", prepared.rooms.len());
-    let http = Http::new(server.clone());
-    let rooms = prepared.rooms.iter().zip(&prepared.members);
-    let eyes = rooms.map(|(room, members)| (*room, prepared.accounts[members[0]].token.as_str()));
-    let logs = witness::logs(&http, eyes).await?;
-    let mut run = Run { logs, exclusive: true, ..Run::default() };
-    for outcome in outcomes {
-        run.sent.extend(outcome.sent);
-        // What a socket missed in a gap was never asked for, so only a stream without one is
-        // held to the end.
-        let complete = settled && outcome.ended.is_none();
-        let streams = outcome.streams.len();
-        for (place, (after, received)) in outcome.streams.into_iter().enumerate() {
-            run.streams.push(Stream {
-                client: format!("socket {}", outcome.index),
-                room: outcome.room,
-                after: Some(after),
-                complete: complete && place + 1 == streams,
-                received,
-            });
-        }
-    }
-    let (looked, violations) = run.check();
-    Ok(Check { looked, violations: violations.iter().map(ToString::to_string).collect() })
-}
-
-/// The room of the socket with this index.
-fn room_of(prepared: &Prepared, plan: &Plan, index: usize) -> Uuid {
-    prepared.rooms[index / plan.members]
 }

@@ -1,117 +1,35 @@
 //! The load generator: constant load on a running server, and what it cost. It starts no server.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use parlance_benches::across;
-use parlance_benches::load::{self, Plan};
-use parlance_benches::process::{Tree, raise_open_files};
-use parlance_client::Server;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use parlance_benches::args::{Asked, Flags, Scenario};
+use parlance_benches::process::raise_open_files;
+use parlance_benches::report::html;
+use parlance_benches::{across, load};
+use tokio::runtime::{Builder, Runtime};
 
-/// Puts constant load on a running Parlance server and measures it. See benches/README.md.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Flags {
-    #[command(subcommand)]
-    scenario: Scenario,
-}
-
-#[derive(Debug, Subcommand)]
-enum Scenario {
-    /// Rooms in which every member hears everything.
-    Fanout {
-        /// Rooms.
-        #[arg(long, default_value_t = 100)]
-        rooms: usize,
-        /// Sockets in each room.
-        #[arg(long, default_value_t = 10)]
-        members: usize,
-        /// Messages a second in each room.
-        #[arg(long, default_value_t = 10.0)]
-        rate: f64,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Messages in rooms of two: how long from send to ack.
-    Durable {
-        /// Rooms of two.
-        #[arg(long, default_value_t = 250)]
-        rooms: usize,
-        /// Messages a second, all rooms together.
-        #[arg(long, default_value_t = 5_000.0)]
-        rate: f64,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Sessions that follow a room and do nothing: memory of each.
-    Idle {
-        /// Sessions.
-        #[arg(long, default_value_t = 1_000)]
-        sessions: usize,
-        /// Rooms that they are spread over.
-        #[arg(long, default_value_t = 100)]
-        rooms: usize,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Compares reports (`--json`) of one load on one node and on several: what a delivery costs in
-    /// each, and the ratio. It puts no load on anything.
-    Compare {
-        /// Reports of runs on one node.
-        #[arg(long, required = true, num_args = 1..)]
-        one: Vec<PathBuf>,
-        /// Reports of runs on several nodes.
-        #[arg(long, required = true, num_args = 1..)]
-        several: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-struct Common {
-    /// The server, as http://HOST:PORT. Given more than once, the sockets are spread over the nodes
-    /// of a cluster, the members of each room in turn.
-    #[arg(long = "url", default_value = "http://127.0.0.1:8080")]
-    urls: Vec<String>,
-    /// A process to measure, with its children; can be given more than once (the node first, then
-    /// for example PostgreSQL's postmaster).
-    #[arg(long = "server-pid")]
-    server_pids: Vec<u32>,
-    /// Seconds before anything is measured.
-    #[arg(long, default_value_t = 5.0)]
-    warm_up: f64,
-    /// Measured seconds.
-    #[arg(long, default_value_t = 20.0)]
-    seconds: f64,
-    /// Bytes of a body; at least 16.
-    #[arg(long, default_value_t = 128)]
-    body: usize,
-    /// Sockets that share an account; the server allows a user 64.
-    #[arg(long, default_value_t = 32)]
-    per_account: usize,
-    /// Loopback addresses (127.0.0.1, 127.0.0.2, …) that the sockets come from.
-    #[arg(long, default_value_t = 4)]
-    sources: u8,
-    /// Threads of the generator.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
-    /// Check the promises over everything that was sent and received.
-    #[arg(long)]
-    check: bool,
-    /// Keep accounts and rooms in this file, and take them from it when it is there: for several
-    /// runs of one shape, and for `idle` on a server that was started again after the setup. The
-    /// access tokens in it last as long as the server says (30 minutes by default).
-    #[arg(long)]
-    prepared: Option<PathBuf>,
-    /// Write the report there as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
+/// Files of a process beside its sockets.
+const FILES_BESIDE: u64 = 64;
+/// How long a thread that still reads may hold the end up.
+const END_WAIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    match start(Flags::parse()) {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => {
+            if error.kind() == ErrorKind::InvalidSubcommand {
+                eprintln!("{error}\nallowed are {}", scenarios().join(", "));
+                return ExitCode::from(2);
+            }
+            error.exit()
+        }
+    };
+    match start(flags.scenario) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -121,76 +39,68 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(flags: Flags) -> anyhow::Result<bool> {
-    if let Scenario::Compare { one, several } = &flags.scenario {
-        print!("{}", across::compare(one, several)?);
-        return Ok(true);
-    }
-    let (common, plan) = plan(flags.scenario)?;
-    let doors: Result<Vec<Server>, _> = common.urls.iter().map(|url| Server::parse(url)).collect();
-    let doors = doors?;
-    let files = raise_open_files();
-    let sockets = plan.rooms * plan.members;
-    anyhow::ensure!(
-        files > sockets as u64 + 64,
-        "this system lets a process open {files} files, and {sockets} sockets are asked for"
-    );
-    let runtime = if common.threads <= 1 {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(common.threads)
-            .enable_all()
-            .build()
-    }
-    .context("starting the runtime")?;
-    let report = runtime.block_on(async {
-        if plan.scenario == "idle" {
-            Box::pin(load::idle::run(&doors, &plan)).await
-        } else {
-            Box::pin(load::run(&doors, &plan)).await
+/// The names of what can be asked for.
+fn scenarios() -> Vec<String> {
+    let command = Flags::command();
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.map(|command| command.get_name().to_owned()).collect()
+}
+
+fn start(scenario: Scenario) -> anyhow::Result<bool> {
+    match &scenario {
+        Scenario::Compare { one, several } => {
+            print!("{}", across::compare(one, several)?);
+            return Ok(true);
         }
-    })?;
+        Scenario::Work { threads } => {
+            // The conductor has said how many files are needed.
+            let _ = raise_open_files();
+            let runtime = runtime(*threads)?;
+            let worked = runtime.block_on(Box::pin(load::child()));
+            // The thread that reads orders waits for one more.
+            runtime.shutdown_timeout(END_WAIT);
+            return worked.map(|()| true);
+        }
+        _ => {}
+    }
+    let Some(asked) = scenario.asked()? else { anyhow::bail!("there is nothing to do") };
+    has_files(&asked)?;
+    let Asked { site, plan, json, html } = &asked;
+    let report = runtime(site.threads)?.block_on(Box::pin(load::run(site, plan)))?;
     print!("{}", report.table());
-    if let Some(path) = &common.json {
+    if let Some(path) = json {
         let json = serde_json::to_vec_pretty(&report).context("writing the report")?;
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+        write(path, &json)?;
+    }
+    if let Some(path) = html {
+        write(path, html::page(&report).as_bytes())?;
     }
     Ok(report.is_good())
 }
 
-fn plan(scenario: Scenario) -> anyhow::Result<(Common, Plan)> {
-    let (name, rooms, members, rate, common) = match scenario {
-        Scenario::Fanout { rooms, members, rate, common } => {
-            ("fanout", rooms, members, rate * rooms as f64, common)
-        }
-        Scenario::Durable { rooms, rate, common } => ("durable", rooms, 2, rate, common),
-        Scenario::Idle { sessions, rooms, common } => {
-            let rooms = rooms.min(sessions);
-            ("idle", rooms, sessions / rooms.max(1), 1.0, common)
-        }
-        Scenario::Compare { .. } => anyhow::bail!("a comparison is no load"),
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+/// One thread is the cheapest.
+fn runtime(threads: usize) -> anyhow::Result<Runtime> {
+    let mut builder = match threads {
+        0 | 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
     };
-    anyhow::ensure!(rooms > 0 && members > 0, "at least one room and one member are needed");
-    anyhow::ensure!(rate > 0.0 && rate.is_finite(), "the rate must be above 0");
-    anyhow::ensure!(common.body >= 16, "a body holds the instant it was due: at least 16 bytes");
-    anyhow::ensure!((1..=64).contains(&common.per_account), "--per-account is 1 to 64");
-    let seconds = |seconds: f64, name| {
-        Duration::try_from_secs_f64(seconds).with_context(|| format!("{name} is no time"))
-    };
-    let plan = Plan {
-        scenario: name,
-        rooms,
-        members,
-        rate,
-        body_bytes: common.body,
-        warm_up: seconds(common.warm_up, "--warm-up")?,
-        duration: seconds(common.seconds, "--seconds")?,
-        accounts: (rooms * members).div_ceil(common.per_account),
-        sources: common.sources,
-        check: common.check,
-        servers: common.server_pids.iter().map(|pid| Tree { pid: *pid }).collect(),
-        prepared: common.prepared.clone(),
-    };
-    Ok((common, plan))
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("starting the runtime")
+}
+
+fn has_files(asked: &Asked) -> anyhow::Result<()> {
+    let files = raise_open_files();
+    let sockets = asked.plan.load.sockets().div_ceil(asked.site.processes.max(1)) as u64;
+    anyhow::ensure!(
+        files > sockets + FILES_BESIDE,
+        "this system lets a process open {files} files, and {sockets} sockets in each process are \
+         asked for; ask for more --processes"
+    );
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a server process and its children have used, from /proc. Children that ended are counted
 //! through what their parent inherited, so PostgreSQL's backends may come and go.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -60,6 +60,18 @@ impl Tree {
     /// # Errors
     /// When the top process is gone.
     pub fn used(self) -> io::Result<Used> {
+        Ok(sum(self.pid, &self.stats()?))
+    }
+
+    /// The processes that belong to it now.
+    ///
+    /// # Errors
+    /// When the top process is gone.
+    pub fn pids(self) -> io::Result<Vec<u32>> {
+        Ok(members(self.pid, &self.stats()?).into_iter().collect())
+    }
+
+    fn stats(self) -> io::Result<HashMap<u32, Stat>> {
         let mut stats = HashMap::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
@@ -76,30 +88,38 @@ impl Tree {
             let why = format!("there is no process {}", self.pid);
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
-        Ok(sum(self.pid, &stats))
+        Ok(stats)
     }
 }
 
-fn sum(top: u32, stats: &HashMap<u32, Stat>) -> Used {
+/// The top and everything below it.
+fn members(top: u32, stats: &HashMap<u32, Stat>) -> BTreeSet<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for (pid, stat) in stats {
         children.entry(stat.parent).or_default().push(*pid);
     }
-    let (mut ticks, mut pages) = (0, 0);
-    let mut seen = HashSet::new();
+    let mut members = BTreeSet::new();
     let mut open = vec![top];
     while let Some(pid) = open.pop() {
-        if let (true, Some(stat)) = (seen.insert(pid), stats.get(&pid)) {
-            ticks += stat.own_ticks + stat.inherited_ticks;
-            pages += stat.rss_pages;
+        if members.insert(pid) {
             open.extend(children.get(&pid).into_iter().flatten());
         }
+    }
+    members
+}
+
+fn sum(top: u32, stats: &HashMap<u32, Stat>) -> Used {
+    let (mut ticks, mut pages) = (0, 0);
+    let members = members(top, stats);
+    for stat in members.iter().filter_map(|pid| stats.get(pid)) {
+        ticks += stat.own_ticks + stat.inherited_ticks;
+        pages += stat.rss_pages;
     }
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Used {
         cpu: Duration::from_millis(ticks * 1_000 / per_second),
         rss_bytes: pages * rustix::param::page_size() as u64,
-        processes: seen.len(),
+        processes: members.len(),
     }
 }
 

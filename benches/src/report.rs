@@ -1,21 +1,31 @@
-//! What a run says: a table for people, JSON for machines, a line while it goes.
+//! What a run says: the figures, as JSON for machines, and a line while it goes. The table for people
+//! is in `table`, the page with plots in `html`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::checker::Looked;
+use crate::load::tally::Step;
+
+pub mod html;
+pub mod machine;
+mod plot;
+mod table;
+
+use machine::Machine;
 
 /// A run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Which load it was.
     pub scenario: String,
     /// Nodes that the sockets were spread over.
     pub nodes: usize,
+    /// Processes that made the load.
+    pub processes: usize,
     /// Rooms.
     pub rooms: usize,
     /// Sockets, all rooms together.
@@ -28,12 +38,18 @@ pub struct Report {
     pub body_bytes: usize,
     /// Measured time.
     pub seconds: f64,
+    /// Time before it.
+    pub warm_up_seconds: f64,
     /// Messages received in the measured time, by all sockets.
     pub deliveries: u64,
     /// From the instant a message was due to its receipt.
     pub delivery: Latency,
     /// From the instant a message was due to its ack.
     pub ack: Latency,
+    /// Every kind of latency that was measured, with the points of its percentile plot.
+    pub steps: Vec<StepReport>,
+    /// What the scenario is about, beside latencies.
+    pub facts: Vec<Fact>,
     /// What the server's processes used in the measured time.
     pub servers: Vec<ServerUse>,
     /// What the generator used in the measured time.
@@ -42,10 +58,85 @@ pub struct Report {
     pub counts: Counts,
     /// What the nodes counted in the measured time, all of them together.
     pub counted: BTreeMap<String, f64>,
-    /// What idle sessions cost.
-    pub idle: Option<IdleReport>,
     /// What the checker found.
     pub check: Option<Check>,
+    /// The run second by second, the warm-up (below 0) included.
+    pub series: Vec<Second>,
+    /// What happened when, in seconds from the first measured instant.
+    pub marks: Vec<(f64, String)>,
+    /// Where it took place.
+    pub machine: Machine,
+}
+
+/// One kind of latency.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepReport {
+    /// Which.
+    pub step: Step,
+    /// What it is called.
+    pub name: String,
+    /// Its percentiles.
+    pub latency: Latency,
+    /// Its percentiles as a curve.
+    pub points: Vec<Point>,
+}
+
+/// A point of a percentile plot.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Point {
+    /// From 0 to 1.
+    pub quantile: f64,
+    /// This share is at most so long.
+    pub ms: f64,
+}
+
+/// A figure with its name and unit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fact {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: String,
+}
+
+/// One second of a run, all processes together.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Second {
+    /// It ended so many seconds after the first measured instant.
+    pub second: i64,
+    /// Messages received in it.
+    pub deliveries: u64,
+    /// Messages acknowledged in it.
+    pub acked: u64,
+    /// Visits, pages or returns in it.
+    pub done: u64,
+    /// Refusals in it that pass.
+    pub refused_for_now: u64,
+    /// The latencies that came in it.
+    pub steps: Vec<StepSecond>,
+    /// Of each server process, in percent of a core.
+    pub cpu_percent: Vec<f64>,
+    /// Of each server process, at its end.
+    pub rss_bytes: Vec<u64>,
+    /// Of the generator, in percent of a core.
+    pub generator_cpu_percent: f64,
+}
+
+/// One kind of latency in one second.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct StepSecond {
+    /// Which.
+    pub step: Step,
+    /// How many.
+    pub count: u64,
+    /// The median.
+    pub p50_ms: f64,
+    /// 99 of 100 are under it.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
 }
 
 /// Percentiles, in milliseconds.
@@ -66,7 +157,7 @@ pub struct Latency {
 }
 
 /// One server process with its children.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct ServerUse {
     /// The process.
     pub pid: u32,
@@ -80,6 +171,12 @@ pub struct ServerUse {
     pub cpu_us_per_delivery: Option<f64>,
     /// Resident memory at the end.
     pub rss_bytes: u64,
+    /// System calls in the measured time.
+    pub syscalls: Option<u64>,
+    /// That, for each received message.
+    pub syscalls_per_delivery: Option<f64>,
+    /// Why there is no count of them.
+    pub syscalls_unmeasured: Option<String>,
 }
 
 /// What else happened in a run.
@@ -101,17 +198,6 @@ pub struct Counts {
     pub first_loss: Option<String>,
     /// Every ack and delivery came before the end.
     pub settled: bool,
-}
-
-/// What idle sessions cost the first of the measured processes.
-#[derive(Debug, Serialize)]
-pub struct IdleReport {
-    /// Growth of resident memory, for each session.
-    pub bytes_per_session: f64,
-    /// Processor time to connect and join, for each session.
-    pub connect_cpu_ms_per_session: f64,
-    /// How long opening all of them took.
-    pub connect_seconds: f64,
 }
 
 /// What the checker found.
@@ -140,7 +226,37 @@ impl Latency {
     }
 }
 
+impl Fact {
+    /// A figure.
+    #[must_use]
+    pub fn new(name: &str, value: f64, unit: &str) -> Self {
+        Self { name: name.to_owned(), value, unit: unit.to_owned() }
+    }
+}
+
 impl Report {
+    /// A kind of latency, if it was measured.
+    #[must_use]
+    pub fn step(&self, step: Step) -> Option<&StepReport> {
+        self.steps.iter().find(|report| report.step == step)
+    }
+
+    /// A figure of the scenario, by its name.
+    #[must_use]
+    pub fn fact(&self, name: &str) -> Option<f64> {
+        self.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value)
+    }
+
+    /// Events came in pages of history and not one by one.
+    pub(crate) fn reads_pages(&self) -> bool {
+        self.scenario == "history"
+    }
+
+    /// What figures are divided by, in words.
+    pub(crate) fn of_each(&self) -> &'static str {
+        if self.reads_pages() { "an event" } else { "a delivery" }
+    }
+
     /// Whether the run counts: everything settled, nothing was lost, no promise was broken.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -149,91 +265,6 @@ impl Report {
             && self.counts.lost_sockets == 0
             && self.counts.refused_for_good == 0
     }
-
-    /// The table.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let mut table = String::new();
-        let mut row = |name: &str, value: String| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(table, "{name:<34} {value}");
-        };
-        row("scenario", self.scenario.clone());
-        row(
-            "nodes, rooms, sockets, accounts",
-            format!("{}, {}, {}, {}", self.nodes, self.rooms, self.sockets, self.accounts),
-        );
-        if let Some(idle) = &self.idle {
-            row("memory of a session", format!("{:.1} KiB", idle.bytes_per_session / 1024.0));
-            let cpu = format!("{:.3} ms", idle.connect_cpu_ms_per_session);
-            row("CPU to connect and join", cpu);
-            row("time to connect all", format!("{:.1} s", idle.connect_seconds));
-        } else {
-            row("messages/s asked for", format!("{:.0} of {} bytes", self.rate, self.body_bytes));
-            let rate = self.deliveries as f64 / self.seconds;
-            row("deliveries", format!("{} in {:.0} s, {rate:.0}/s", self.deliveries, self.seconds));
-            row("delivery p50/p90/p99/p99.9/max ms", latency(&self.delivery));
-            row("ack p50/p90/p99/p99.9/max ms", latency(&self.ack));
-        }
-        for server in &self.servers {
-            let per = server
-                .cpu_us_per_delivery
-                .map_or_else(String::new, |us| format!(", {us:.2} µs a delivery"));
-            row(
-                &format!("{} ({}, {} processes)", server.name, server.pid, server.processes),
-                format!(
-                    "{:.2} s CPU{per}, {:.1} MiB resident",
-                    server.cpu_seconds,
-                    server.rss_bytes as f64 / (1024.0 * 1024.0)
-                ),
-            );
-        }
-        let messages = self.rate * self.seconds;
-        for (name, count) in &self.counted {
-            let name = name.trim_start_matches("parlance_");
-            row(name, format!("{count:.0}, {:.2} for each message", count / messages.max(1.0)));
-        }
-        row("generator", format!("{:.2} s CPU", self.generator_cpu_seconds));
-        let counts = &self.counts;
-        row(
-            "acked, repeated, refused",
-            format!("{}, {}, {}", counts.acked, counts.refused_for_now, counts.refused_for_good),
-        );
-        row("gaps, lost sockets", format!("{}, {}", counts.gaps, counts.lost_sockets));
-        if counts.slow_parses > 0 {
-            row("frames of an unusual layout", counts.slow_parses.to_string());
-        }
-        if let Some(why) = &counts.first_loss {
-            row("first lost socket", why.clone());
-        }
-        if !counts.settled {
-            row("NOT SETTLED", "acks or deliveries are missing".into());
-        }
-        match &self.check {
-            None => row("promises", "not checked".into()),
-            Some(check) if check.violations.is_empty() => row(
-                "promises",
-                format!(
-                    "kept ({} acked, {} received, {} logged)",
-                    check.looked.acked, check.looked.received, check.looked.logged
-                ),
-            ),
-            Some(check) => {
-                row("PROMISES BROKEN", check.violations.len().to_string());
-                for violation in check.violations.iter().take(10) {
-                    row("", violation.clone());
-                }
-            }
-        }
-        table
-    }
-}
-
-fn latency(latency: &Latency) -> String {
-    format!(
-        "{:.1} / {:.1} / {:.1} / {:.1} / {:.1}",
-        latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms, latency.max_ms
-    )
 }
 
 /// Shows how it goes: one line that is written over on a terminal, and lines elsewhere.

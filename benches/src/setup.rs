@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -16,9 +15,9 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::limits;
-use crate::load::Plan;
+use crate::load::{Plan, Site};
 
-/// The password of every account of a run: they are thrown away with the run's database.
+/// The password of every account that a run registers: they are thrown away with the run's database.
 const PASSWORD: &str = "Load-generator-1";
 
 /// An account that is signed in.
@@ -31,45 +30,35 @@ pub struct Account {
 }
 
 /// What a run needs before its first socket.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Prepared {
-    /// The accounts.
+    /// The accounts, one for each that the plan's seats name.
     pub accounts: Vec<Account>,
     /// The rooms.
     pub rooms: Vec<Uuid>,
-    /// The account of each room's members: `members[room][place]` is an index into `accounts`.
-    pub members: Vec<Vec<usize>>,
+    /// Who is a member of what: indexes of rooms and accounts.
+    pub joined: BTreeSet<(usize, usize)>,
+    /// Made for this run: nobody else has written to the rooms.
+    #[serde(skip)]
+    pub is_new: bool,
 }
 
-/// The server as socket `index` reaches it: from one of `sources` loopback addresses.
-#[must_use]
-pub fn from_source(server: &Server, sources: u8, index: usize) -> Server {
-    let place = u8::try_from(index % usize::from(sources.max(1))).expect("below an u8");
-    server.clone().from_source(IpAddr::V4(Ipv4Addr::new(127, 0, 0, place.saturating_add(1))))
-}
-
-/// Which account each member of each room is: in turn, so that the members of a room differ as
-/// far as there are accounts.
-fn places(rooms: usize, members: usize, accounts: usize) -> Vec<Vec<usize>> {
-    let account = |room: usize, place: usize| (room * members + place) % accounts;
-    (0..rooms).map(|room| (0..members).map(|place| account(room, place)).collect()).collect()
-}
-
-/// What `file` holds from an earlier run of the same shape, or else newly made accounts and rooms,
-/// which are then kept there. So a server can be started again between setup and measurement.
+/// What the site's file holds from an earlier run that has at least what this one needs, or else newly
+/// made accounts and rooms, which are then kept there. So a server can be started again between
+/// setup and measurement.
 ///
 /// # Errors
-/// As [`prepare`], and when the file is of another shape or cannot be read or written.
-pub async fn prepare_or_take(server: &Server, plan: &Plan) -> anyhow::Result<Prepared> {
-    let make = async || {
-        eprintln!("making {} accounts and {} rooms", plan.accounts, plan.rooms);
-        prepare(server, plan.sources, plan.accounts, plan.rooms, plan.members).await
-    };
-    let Some(file) = &plan.prepared else { return make().await };
+/// As [`prepare`], and when the file holds less than is needed or cannot be read or written.
+pub async fn prepare_or_take(
+    site: &Site,
+    server: &Server,
+    plan: &Plan,
+) -> anyhow::Result<Prepared> {
+    let Some(file) = &site.prepared else { return prepare(site, server, plan).await };
     if file.exists() {
         return take(file, plan);
     }
-    let prepared = make().await?;
+    let prepared = prepare(site, server, plan).await?;
     let json = serde_json::to_vec(&prepared).context("writing what was prepared")?;
     // It holds access tokens: for its owner alone.
     let mut options = std::fs::OpenOptions::new();
@@ -85,75 +74,135 @@ fn take(file: &Path, plan: &Plan) -> anyhow::Result<Prepared> {
     let json = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let prepared: Prepared = serde_json::from_slice(&json)
         .with_context(|| format!("{} holds no prepared run", file.display()))?;
-    let members = prepared.members.first().map_or(0, Vec::len);
-    let shape = (prepared.accounts.len(), prepared.rooms.len(), members);
-    let asked = (plan.accounts, plan.rooms, plan.members);
+    let has = prepared.accounts.len() >= plan.accounts()
+        && prepared.rooms.len() >= plan.load.rooms()
+        && plan.joins().is_subset(&prepared.joined);
     anyhow::ensure!(
-        shape == asked,
-        "{} is for {shape:?} accounts, rooms and members, and {asked:?} are asked for",
-        file.display()
+        has,
+        "{} was prepared for another shape: it has {} accounts, {} rooms and {} members, and {}, {} \
+         and {} are needed, each in its place",
+        file.display(),
+        prepared.accounts.len(),
+        prepared.rooms.len(),
+        prepared.joined.len(),
+        plan.accounts(),
+        plan.load.rooms(),
+        plan.joins().len()
     );
     Ok(prepared)
 }
 
-/// Makes `accounts` accounts and `rooms` public rooms with `members` sockets each.
+/// Makes the accounts, public rooms and memberships of a plan.
 ///
 /// # Errors
 /// When the server refuses one of them for good, or for too long.
-pub async fn prepare(
-    server: &Server,
-    sources: u8,
-    accounts: usize,
-    rooms: usize,
-    members: usize,
-) -> anyhow::Result<Prepared> {
+pub async fn prepare(site: &Site, server: &Server, plan: &Plan) -> anyhow::Result<Prepared> {
+    let (wanted, rooms) = (plan.accounts(), plan.load.rooms());
+    eprintln!("making {wanted} accounts and {rooms} rooms");
     let run = Uuid::new_v4().simple().to_string();
     let run = &run[..8];
-    let accounts = {
-        let make = |index: usize| {
-            let http = Http::new(from_source(server, sources, index));
-            let name = format!("load-{run}-{index}");
-            async move { (index, sign_up(&http, &name).await) }
-        };
-        in_order(accounts, make).await.context("making accounts")?
-    };
+    let http = |index: usize| Http::new(site.from_source(server, index));
+    let accounts = accounts(site, server, plan, run).await?;
     let Some(first) = accounts.first().cloned() else { bail!("a run needs an account") };
     let rooms = {
         let make = |index: usize| {
-            let http = Http::new(from_source(server, sources, index));
+            let http = http(index);
             let (token, name) = (first.token.clone(), format!("load-{run}-{index}"));
             async move { (index, make_room(&http, &token, &name).await) }
         };
-        in_order(rooms, make).await.context("making rooms")?
+        in_order(rooms, limits::SETUP_AT_ONCE, make).await.context("making rooms")?
     };
-    let members = places(rooms.len(), members, accounts.len());
-    let mut joins = BTreeSet::new();
-    for (room, members) in rooms.iter().zip(&members) {
-        // The first account made the rooms and is in them already.
-        joins.extend(members.iter().filter(|account| **account != 0).map(|a| (*room, *a)));
+    let joined = plan.joins();
+    // The first account made the rooms and is in them already; an account that is there for several
+    // places joins once.
+    let mut joins: Vec<(Uuid, Uuid, String)> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (room, account) in &joined {
+        let (room, account) = (rooms[*room], &accounts[*account]);
+        if account.id != first.id && seen.insert((room, account.id)) {
+            joins.push((room, account.id, account.token.clone()));
+        }
     }
-    let joins: Vec<(Uuid, usize)> = joins.into_iter().collect();
     let join = |index: usize| {
-        let http = Http::new(from_source(server, sources, index));
-        let (room, account) = joins[index];
-        let token = accounts[account].token.clone();
+        let http = http(index);
+        let (room, _, token) = joins[index].clone();
         async move {
             let joined = patiently(|| http.join(&token, room)).await;
             (index, joined.with_context(|| format!("joining room {room}")))
         }
     };
-    in_order(joins.len(), join).await.context("joining rooms")?;
-    Ok(Prepared { accounts, rooms, members })
+    in_order(joins.len(), limits::SETUP_AT_ONCE, join).await.context("joining rooms")?;
+    Ok(Prepared { accounts, rooms, joined, is_new: true })
 }
 
+/// The accounts that exist first, then registered ones. Where registration is closed those that exist
+/// are shared, as far as the server allows.
+async fn accounts(
+    site: &Site,
+    server: &Server,
+    plan: &Plan,
+    run: &str,
+) -> anyhow::Result<Vec<Account>> {
+    let wanted = plan.accounts();
+    let http = |index: usize| Http::new(site.from_source(server, index));
+    let known = site.known.len().min(wanted);
+    let sign_in = |index: usize| {
+        let (http, (name, password)) = (http(index), site.known[index].clone());
+        async move { (index, sign_in(&http, &name, &password, None).await) }
+    };
+    let mut accounts =
+        in_order(known, limits::SETUP_AT_ONCE, sign_in).await.context("signing in")?;
+    let make = |index: usize| {
+        let (http, name) = (http(index), format!("load-{run}-{index}"));
+        async move { (index, sign_up(&http, &name).await) }
+    };
+    match in_order(wanted - known, limits::SETUP_AT_ONCE, make).await {
+        Ok(made) => accounts.extend(made),
+        Err(error) if is_closed(&error) => {
+            let (sockets, may) = (plan.load.sockets(), known * limits::SESSIONS_OF_A_USER_MAX);
+            anyhow::ensure!(
+                may >= sockets,
+                "registration is closed on this server, and {known} accounts may have {may} \
+                 sockets where {sockets} are asked for: name more accounts with --accounts FILE, \
+                 or ask for fewer sockets"
+            );
+            accounts = (0..wanted).map(|index| accounts[index % known].clone()).collect();
+        }
+        Err(error) => {
+            return Err(error.context(
+                "making accounts (a server that limits registrations for each address wants \
+                 auth.register_per_minute=0 and auth.login_per_minute=0, or accounts with --accounts)",
+            ));
+        }
+    }
+    Ok(accounts)
+}
+
+fn is_closed(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<ClientError>(),
+        Some(ClientError::Refused { code, .. }) if code == "forbidden"
+    )
+}
+
+/// Registers an account and signs in. One whose registration was done although its answer was lost is
+/// taken as it is: its name is of this run.
 async fn sign_up(http: &Http, name: &str) -> anyhow::Result<Account> {
     let id = match patiently(|| http.register(name, PASSWORD)).await {
         Ok(id) => Some(id),
-        // A repeat after a lost answer finds its own account.
         Err(ClientError::Refused { code, .. }) if code == "name_taken" => None,
         Err(error) => return Err(error).context("registering"),
     };
-    let tokens = patiently(|| http.login(name, PASSWORD)).await.context("signing in")?;
+    sign_in(http, name, PASSWORD, id).await
+}
+
+async fn sign_in(
+    http: &Http,
+    name: &str,
+    password: &str,
+    id: Option<Uuid>,
+) -> anyhow::Result<Account> {
+    let tokens = patiently(|| http.login(name, password)).await.context("signing in")?;
     let token = tokens.access_token.to_string();
     let id = match id {
         Some(id) => id,
@@ -191,8 +240,12 @@ pub async fn patiently<T, F: Future<Output = Result<T, ClientError>>>(
     }
 }
 
-/// Runs `count` jobs, a bounded number at once, and gives their results by index.
-async fn in_order<T, F>(count: usize, job: impl Fn(usize) -> F) -> anyhow::Result<Vec<T>>
+/// Runs `count` jobs, `at_once` of them at the same time, and gives their results by index.
+pub(crate) async fn in_order<T, F>(
+    count: usize,
+    at_once: usize,
+    job: impl Fn(usize) -> F,
+) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = (usize, anyhow::Result<T>)> + Send + 'static,
@@ -201,7 +254,7 @@ where
     let mut running = JoinSet::new();
     let mut next = 0;
     loop {
-        while next < count && running.len() < limits::SETUP_AT_ONCE {
+        while next < count && running.len() < at_once {
             running.spawn(job(next));
             next += 1;
         }
@@ -216,14 +269,6 @@ where
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_members_of_a_room_are_different_accounts_while_there_are_enough() {
-        for room in places(100, 10, 32) {
-            assert_eq!(room.iter().collect::<BTreeSet<_>>().len(), 10);
-        }
-        assert_eq!(places(1, 4, 2), [[0, 1, 0, 1]]);
-    }
-
     #[tokio::test]
     async fn results_come_in_the_order_of_their_jobs() {
         let job = |index: usize| async move {
@@ -232,7 +277,7 @@ mod tests {
             }
             (index, anyhow::Ok(index * 10))
         };
-        let results = in_order(40, job).await.expect("no job fails");
+        let results = in_order(40, 8, job).await.expect("no job fails");
         assert_eq!(results, (0..40).map(|index| index * 10).collect::<Vec<_>>());
     }
 }

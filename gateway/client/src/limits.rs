@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A TCP connect and the upgrade together. Longer than a node needs to start.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Where Debian and its kin keep the authorities that the system trusts.
+pub const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A whole HTTP exchange: above the server's own wait for a commit.
 pub const HTTP_WAIT: Duration = Duration::from_secs(30);
 /// An HTTP answer, and a frame: a full page of history of encrypted bodies is 13 MiB.

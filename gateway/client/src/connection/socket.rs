@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use parlance_protocol::{SUBPROTOCOL, ServerFrame};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{
     Error, Message, Utf8Bytes, handshake::client::Response, protocol::WebSocketConfig,
 };
 
-use crate::{ClientError, Server, limits};
+use crate::{ClientError, Server, Stream, limits};
 
 pub(crate) struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
 }
 
 /// What a socket brings.
