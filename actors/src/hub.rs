@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use metrics::Counter;
 use parking_lot::Mutex;
 
 use self::followers::{Followers, Following};
@@ -39,6 +40,7 @@ pub struct Follower {
 pub struct Hub {
     feeds: DashMap<RoomRef, Arc<Feed>>,
     frames: Arc<dyn Frames>,
+    deliveries: Counter,
 }
 
 impl std::fmt::Debug for Hub {
@@ -99,7 +101,8 @@ impl Hub {
     /// A hub without rooms.
     #[must_use]
     pub fn new(frames: Arc<dyn Frames>) -> Arc<Self> {
-        Arc::new(Self { feeds: DashMap::new(), frames })
+        let deliveries = metrics::counter!("parlance_deliveries_total");
+        Arc::new(Self { feeds: DashMap::new(), frames, deliveries })
     }
 
     /// Begins to follow a room: call this before asking the room for its head, so that nothing
@@ -116,7 +119,11 @@ impl Hub {
     /// Publishes a committed event to the followers here. Repeats are dropped.
     pub fn publish(&self, room: RoomRef, r#gen: Gen, event: &Arc<Event>) {
         let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
-        let emptied = feed.state.lock().publish(&*self.frames, room, r#gen, event);
+        let Some((shown, emptied)) = feed.state.lock().publish(&*self.frames, room, r#gen, event)
+        else {
+            return;
+        };
+        self.deliveries.increment(shown as u64);
         if emptied {
             self.forget_if_unused(room);
         }
@@ -286,22 +293,22 @@ fn encoded(
 }
 
 impl FeedState {
-    /// `true` when the event ended the last follower's feed.
+    /// To how many it was shown, and whether it ended the last one's feed; `None` for a repeat.
     fn publish(
         &mut self,
         encoder: &dyn Frames,
         room: RoomRef,
         r#gen: Gen,
         event: &Arc<Event>,
-    ) -> bool {
+    ) -> Option<(usize, bool)> {
         if r#gen < self.r#gen {
-            return false;
+            return None;
         }
         if r#gen > self.r#gen {
             self.begin(r#gen);
         } else if let Some(last) = self.last {
             if event.seq <= last {
-                return false;
+                return None;
             }
             if event.seq > last.next() {
                 self.mark_hole(encoder, room, last.next(), Seq(event.seq.0 - 1));
@@ -316,9 +323,9 @@ impl FeedState {
         for following in &mut self.followers.list {
             following.push(&mut frames, encoder, room, event.seq, &output);
         }
-        metrics::counter!("parlance_deliveries_total").increment(self.followers.list.len() as u64);
+        let shown = self.followers.list.len();
         self.keep(Recent { event: event.clone(), frames });
-        self.end_feeds_of_the_gone(event)
+        Some((shown, self.end_feeds_of_the_gone(event)))
     }
 
     fn opened(&mut self, encoder: &dyn Frames, room: RoomRef, r#gen: Gen, head: Seq) -> bool {

@@ -1,11 +1,13 @@
 //! A session's bounded queue of frames to its socket.
 //!
-//! Many push, one socket task drains. Each class of frame has its own answer to a full queue:
+//! Many push, one drains at a time: whoever was attached, or the one who awaits [`Outbox::recv`]. Each class of frame has its own answer to a full queue:
 //! events are refused (their feed is cut and later marked with a gap), ephemeral frames are shed,
 //! and answers close a session that does not even take those. It writes to no socket.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::limits;
@@ -73,6 +75,13 @@ pub enum Pushed {
     Closed,
 }
 
+/// Who is told that an outbox has something to take. It is called often, from everywhere, and must
+/// not block.
+pub trait Ready: Send + Sync {
+    /// There are frames, or the session is to be closed.
+    fn ready(self: Arc<Self>);
+}
+
 /// A session's bounded queue.
 pub struct Outbox {
     queue: Mutex<Queue>,
@@ -91,12 +100,23 @@ struct Queue {
     closing: Option<Closing>,
     /// The closing was handed to the socket task.
     closed: bool,
+    drain: Option<Arc<dyn Ready>>,
 }
 
 impl Queue {
     fn push(&mut self, frame: Bytes) {
         self.bytes += cost(&frame);
         self.frames.push(frame);
+    }
+
+    /// Nothing may be said before the welcome, but why the session ends.
+    const fn is_held(&self) -> bool {
+        self.silent && self.closing.is_none()
+    }
+
+    fn waits(&self) -> bool {
+        let has = !self.frames.is_empty() || (self.closing.is_some() && !self.closed);
+        has && !self.is_held()
     }
 
     /// An empty queue takes any frame. JSON may make a body six times as long, and a frame that
@@ -158,20 +178,47 @@ impl Outbox {
         }
         if !queue.fits(&frame, limits::OUTBOX_ANSWERS_BYTES_MAX) {
             queue.closing = Some(Closing::slow_consumer());
-            drop(queue);
-            self.wake.notify_one();
-            return;
+            return self.tell(queue);
         }
         self.queue_and_wake(queue, frame);
     }
 
-    fn queue_and_wake(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, frame: Bytes) {
+    fn queue_and_wake(&self, mut queue: MutexGuard<'_, Queue>, frame: Bytes) {
         let was_empty = queue.frames.is_empty();
         queue.push(frame);
-        drop(queue);
         if was_empty {
-            self.wake.notify_one();
+            self.tell(queue);
         }
+    }
+
+    fn tell(&self, queue: MutexGuard<'_, Queue>) {
+        let drain = queue.drain.clone();
+        drop(queue);
+        match drain {
+            Some(drain) => drain.ready(),
+            None => self.wake.notify_one(),
+        }
+    }
+
+    /// From now on `drain` is told when there is something to take, instead of who awaits
+    /// [`Outbox::recv`].
+    pub fn attach(&self, drain: Arc<dyn Ready>) {
+        let mut queue = self.queue.lock();
+        queue.drain = Some(drain);
+        if queue.waits() {
+            self.tell(queue);
+        }
+    }
+
+    /// Nobody is told any more.
+    pub fn detach(&self) {
+        self.queue.lock().drain = None;
+    }
+
+    /// Whether there is something to take.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.queue.lock().waits()
     }
 
     /// Ends the session in order: what is queued still goes out, then `bye` (if the dialect has
@@ -185,8 +232,7 @@ impl Outbox {
             queue.push(bye);
         }
         queue.closing = Some(closing);
-        drop(queue);
-        self.wake.notify_one();
+        self.tell(queue);
     }
 
     /// What waits, each frame with its overhead.
@@ -216,34 +262,37 @@ impl Outbox {
             queue.frames.insert(0, frame);
         }
         queue.silent = false;
-        drop(queue);
-        self.wake.notify_one();
+        self.tell(queue);
     }
 
-    /// Waits for frames and moves every one of them into `into`. `Some` comes with the last ones:
-    /// write them, then close the socket with its code. Cancel-safe.
+    /// Moves every frame into `into`, as far as anything may be said yet. `Some` comes with the last
+    /// ones: write them, then close the socket with its code.
+    pub fn take(&self, into: &mut Vec<Bytes>) -> Option<Closing> {
+        let cuts = {
+            let mut queue = self.queue.lock();
+            if queue.is_held() {
+                return None;
+            }
+            into.append(&mut queue.frames);
+            queue.bytes = 0;
+            if !queue.closed && queue.closing.is_some() {
+                queue.closed = true;
+                return queue.closing.clone();
+            }
+            std::mem::take(&mut queue.cuts)
+        };
+        if !cuts.is_empty() {
+            (self.mend)(cuts);
+        }
+        None
+    }
+
+    /// [`Outbox::take`], as soon as there is something. Cancel-safe.
     pub async fn recv(&self, into: &mut Vec<Bytes>) -> Option<Closing> {
         loop {
-            let cuts = {
-                let mut queue = self.queue.lock();
-                let held = queue.silent && queue.closing.is_none();
-                if !held {
-                    into.append(&mut queue.frames);
-                    queue.bytes = 0;
-                }
-                if let Some(closing) = queue.closing.clone()
-                    && !queue.closed
-                {
-                    queue.closed = true;
-                    return Some(closing);
-                }
-                if held { Vec::new() } else { std::mem::take(&mut queue.cuts) }
-            };
-            if !cuts.is_empty() {
-                (self.mend)(cuts);
-            }
-            if !into.is_empty() {
-                return None;
+            let closing = self.take(into);
+            if closing.is_some() || !into.is_empty() {
+                return closing;
             }
             self.wake.notified().await;
         }

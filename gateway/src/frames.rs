@@ -20,19 +20,43 @@ use crate::error::milliseconds;
 /// An event frame without its body takes about 330 bytes.
 const FRAME_BYTES: usize = 384;
 
-/// JSON for both dialects.
+/// The longest header of a WebSocket frame that a server sends (RFC 6455, section 5.2).
+const HEADER_BYTES_MAX: usize = 10;
+
+/// JSON for both dialects, each frame a WebSocket's text frame with its header: it is made once
+/// for all who see it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JsonFrames;
 
 impl Frames for JsonFrames {
     fn encode(&self, dialect: Dialect, output: &Output<'_>) -> Option<Bytes> {
-        let mut text = Vec::with_capacity(capacity(output));
+        let mut frame = Vec::with_capacity(HEADER_BYTES_MAX + capacity(output));
+        frame.resize(HEADER_BYTES_MAX, 0);
         match dialect {
-            Dialect::V1 => v1(output).encode_into(&mut text),
-            Dialect::Simple => simple(output)?.encode_into(&mut text),
+            Dialect::V1 => v1(output).encode_into(&mut frame),
+            Dialect::Simple => simple(output)?.encode_into(&mut frame),
         }
-        Some(text.into())
+        let begin = put_header(&mut frame);
+        Some(Bytes::from(frame).slice(begin..))
     }
+}
+
+/// Writes the header of an unmasked text frame that is whole in front of the text, which begins at
+/// [`HEADER_BYTES_MAX`]; gives the place where the frame begins.
+fn put_header(frame: &mut [u8]) -> usize {
+    const WHOLE_TEXT: u8 = 0x81;
+    let (header, text) = frame.split_at_mut(HEADER_BYTES_MAX);
+    let length = text.len();
+    let (marker, width) = match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..126), _) => (short, 0),
+        (_, Ok(_)) => (126, 2),
+        _ => (127, 8),
+    };
+    // The length's last bytes; after a marker that is the length itself there are none.
+    header[HEADER_BYTES_MAX - 8..].copy_from_slice(&(length as u64).to_be_bytes());
+    let begin = HEADER_BYTES_MAX - width - 2;
+    header[begin..begin + 2].copy_from_slice(&[WHOLE_TEXT, marker]);
+    begin
 }
 
 fn capacity(output: &Output<'_>) -> usize {
@@ -267,8 +291,12 @@ const fn kind(kind: Kind) -> wire::Kind {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
     use parlance_actors::vocab::{Key, Seq, UserId};
+    use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
     use uuid::Uuid;
 
     fn message(body: &str) -> Event {
@@ -290,8 +318,28 @@ mod tests {
     fn text(dialect: Dialect, event: &Event) -> Option<String> {
         let room = RoomId(Uuid::from_u128(3));
         let output = Output::Event { room, r#gen: Gen(1), event };
-        let frame = JsonFrames.encode(dialect, &output)?;
-        Some(String::from_utf8(frame.to_vec()).expect("JSON is UTF-8"))
+        Some(payload(&JsonFrames.encode(dialect, &output)?))
+    }
+
+    /// The text of a frame, which must be exactly one.
+    fn payload(frame: &[u8]) -> String {
+        let mut bytes = Cursor::new(frame);
+        let (header, length) =
+            FrameHeader::parse(&mut bytes).expect("a header").expect("a whole one");
+        let whole = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        assert_eq!(header, whole);
+        let text = &frame[usize::try_from(bytes.position()).expect("small")..];
+        assert_eq!(text.len() as u64, length);
+        String::from_utf8(text.to_vec()).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn the_header_fits_texts_of_every_length() {
+        for length in [0, 1, 125, 126, 127, 128, 255, 256, 65_535, 65_536, 1_000_000] {
+            let mut frame = vec![b'x'; HEADER_BYTES_MAX + length];
+            let begin = put_header(&mut frame);
+            assert_eq!(payload(&frame[begin..]).len(), length);
+        }
     }
 
     #[test]
@@ -330,8 +378,7 @@ mod tests {
     fn an_error_without_an_id_and_a_bye_say_when_to_come_back() {
         let refusal = Refusal::busy("full");
         let encode = |output: &Output<'_>| {
-            let frame = JsonFrames.encode(Dialect::V1, output).expect("a frame");
-            String::from_utf8(frame.to_vec()).expect("JSON is UTF-8")
+            payload(&JsonFrames.encode(Dialect::V1, output).expect("a frame"))
         };
         assert_eq!(
             encode(&Output::Error { id: None, refusal: &refusal }),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use parlance_actors::limits::{
-    BODY_BYTES_MAX, ENC_BODY_BYTES_MAX, HEARTBEAT, HISTORY_FRAME_BYTES_MAX, SESSION_IDLE,
-};
+use parlance_actors::limits::{BODY_BYTES_MAX, ENC_BODY_BYTES_MAX, HEARTBEAT, SESSION_IDLE};
 
 /// A request body. A message of 16 KiB takes up to six times as much when every character is
 /// escaped; an encrypted one of 64 KiB is base64 and takes no escapes. Over it: `too_large`.
@@ -15,10 +13,8 @@ pub const FRAME_BYTES_MAX: usize = HTTP_BODY_BYTES_MAX;
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// What a socket reads at once: frames are small, and every idle socket pays for this.
 pub const SOCKET_READ_BYTES: usize = 1024;
-/// A socket's frames are gathered up to this before they are written in the middle of a wake-up.
-pub const SOCKET_WRITE_BYTES: usize = 8 * 1024;
-/// What may wait in a socket's write buffer: the largest frame, behind what was gathered.
-pub const SOCKET_WRITE_BYTES_MAX: usize = HISTORY_FRAME_BYTES_MAX + 2 * SOCKET_WRITE_BYTES;
+/// Sockets that are written to before other work comes first: some tens of microseconds each.
+pub const WRITES_IN_A_ROW_MAX: usize = 32;
 /// Malformed frames in a row after which a socket is closed with 4002: a client that does not
 /// speak the protocol at all, and not one with a slip.
 pub const MALFORMED_FRAMES_MAX: u32 = 10;
@@ -61,6 +57,5 @@ pub const USERS_MAX: u16 = 50;
 const _: () = assert!(6 * BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX + 1024 <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(UPGRADE_RETRY_MIN.as_millis() < UPGRADE_RETRY_MAX.as_millis());
-const _: () = assert!(SOCKET_WRITE_BYTES < SOCKET_WRITE_BYTES_MAX);
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
 const _: () = assert!(SIGN_IN_CACHE_MAX.as_secs() <= 10);

@@ -5,6 +5,8 @@ mod connection;
 mod stall;
 mod tls;
 
+pub(crate) use stall::Stall;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use std::time::Duration;
 use axum::Router;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +31,7 @@ use crate::http::router;
 use crate::lease::{self, Lease};
 use crate::limits::{ACCEPT_PAUSE, LINGER};
 use crate::proxies::Proxies;
+use crate::socket::Writers;
 
 /// Why the gateway did not start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,7 @@ impl Gateway {
             upgrades: Upgrades::new(config.rates, Instant::now()),
             connections: Connections::new(&config),
             sockets: TaskTracker::new(),
+            writers: Writers::new(),
             kill: CancellationToken::new(),
             closing: CancellationToken::new(),
             ready: Mutex::new(None),
@@ -123,6 +129,11 @@ impl Gateway {
             async move { lease::move_sessions(&app, stop).await }
         };
         let moving = tokio::spawn(moving);
+        let mut writers = JoinSet::new();
+        let written = CancellationToken::new();
+        for _ in 0..Handle::current().metrics().num_workers() {
+            writers.spawn(app.writers.clone().run(written.clone()));
+        }
         let door = Door { tls, router, app: app.clone(), stop: stop.clone() };
         door.accept(&listener, &connections).await;
         drop(listener);
@@ -143,6 +154,12 @@ impl Gateway {
         app.kill.cancel();
         connections.wait().await;
         app.sockets.wait().await;
+        written.cancel();
+        while let Some(ended) = writers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a writer of sockets ended badly");
+            }
+        }
         if let Err(error) = moving.await {
             tracing::error!(%error, "the watch of the lease ended badly");
         }

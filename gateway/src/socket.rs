@@ -3,5 +3,9 @@
 
 mod commands;
 mod line;
+mod pipe;
 mod task;
 pub(crate) mod upgrade;
+mod writers;
+
+pub(crate) use writers::Writers;

@@ -29,6 +29,6 @@ impl Dialect {
 
 /// Encodes what a session says to its client.
 pub trait Frames: Send + Sync + 'static {
-    /// One text frame in UTF-8; `None` when the dialect has no words for it.
+    /// One frame as the client's connection carries it; `None` when the dialect has no words for it.
     fn encode(&self, dialect: Dialect, output: &Output<'_>) -> Option<Bytes>;
 }

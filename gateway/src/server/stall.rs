@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-pub(super) struct Stall<I> {
+pub(crate) struct Stall<I> {
     io: I,
     limit: Duration,
     /// There while a write waits.
@@ -19,6 +19,10 @@ pub(super) struct Stall<I> {
 impl<I> Stall<I> {
     pub(super) const fn new(io: I, limit: Duration) -> Self {
         Self { io, limit, waiting: None }
+    }
+
+    pub(crate) fn into_inner(self) -> I {
+        self.io
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

@@ -1,26 +1,29 @@
-//! The frames of one WebSocket: reading with bounds, writing many with one flush, and
-//! an end whose close frame arrives.
+//! The frames of one WebSocket: reading with bounds, and an end whose close frame arrives.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use parlance_actors::outbox::CloseCode;
+use parlance_actors::outbox::{CloseCode, Outbox};
 use parlance_actors::vocab::{Code, Refusal};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{
-    CloseCode as WireCode, Data, OpCode,
-};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use crate::limits::{
-    FRAME_BYTES_MAX, LINGER, LINGER_BYTES_MAX, SOCKET_READ_BYTES, SOCKET_WRITE_BYTES,
-    SOCKET_WRITE_BYTES_MAX,
-};
+pub(super) use super::pipe::NotWritten;
+use super::pipe::{Ear, Mouth, split};
+use super::writers::{Attached, Writer, Writers};
+use crate::limits::{FRAME_BYTES_MAX, LINGER, LINGER_BYTES_MAX, SOCKET_READ_BYTES};
+
+/// A ping without a payload (RFC 6455, section 5.5.2).
+pub(super) const PING: Bytes = Bytes::from_static(&[0x89, 0]);
 
 /// What came from a client.
 pub(super) enum Heard {
@@ -34,35 +37,56 @@ pub(super) enum Heard {
     Gone,
 }
 
-/// The client takes nothing, or went while it was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotWritten {
-    /// It took nothing for the whole deadline.
-    Slow,
-    /// It went.
-    Gone,
-}
-
+/// A WebSocket. Until a session's outbox is attached, this alone writes to it; from then on, who
+/// has the turn.
 pub(super) struct Line {
-    stream: WebSocketStream<TokioIo<Upgraded>>,
+    stream: WebSocketStream<Ear>,
+    mouth: Arc<Mouth>,
+    outbox: Option<Arc<Outbox>>,
+    /// Not written yet, while this alone writes.
+    unsaid: Vec<Bytes>,
+    /// How long a client may take nothing.
+    limit: Duration,
 }
 
 impl Line {
-    pub(super) async fn new(upgraded: Upgraded) -> Self {
+    /// `None` for a connection that did not come through the front door.
+    pub(super) async fn new(upgraded: Upgraded, limit: Duration) -> Option<Self> {
         let config = WebSocketConfig::default()
             .read_buffer_size(SOCKET_READ_BYTES)
-            .write_buffer_size(SOCKET_WRITE_BYTES)
-            .max_write_buffer_size(SOCKET_WRITE_BYTES_MAX)
+            // What the library writes by itself goes to the ear at once.
+            .write_buffer_size(0)
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
-        let io = TokioIo::new(upgraded);
-        let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Self { stream }
+        let (ear, mouth, first) = split(upgraded)?;
+        let stream =
+            WebSocketStream::from_partially_read(ear, first.into(), Role::Server, Some(config));
+        Some(Self { stream: stream.await, mouth, outbox: None, unsaid: Vec::new(), limit })
+    }
+
+    /// From now on this says what comes out of the outbox, and nothing by itself.
+    pub(super) fn attach(&mut self, outbox: Arc<Outbox>, writers: Arc<Writers>) -> Attached {
+        self.outbox = Some(outbox.clone());
+        Writer::attach(outbox, self.mouth.clone(), writers)
     }
 
     /// The next thing from the client. Cancel-safe.
     pub(super) async fn hear(&mut self) -> Heard {
-        match self.stream.next().await {
+        let heard = poll_fn(|cx| {
+            let heard = self.stream.poll_next_unpin(cx);
+            if let Some(said) = self.stream.get_mut().said() {
+                match &self.outbox {
+                    Some(outbox) => outbox.push_answer(said),
+                    None => {
+                        self.unsaid.push(said);
+                        // What does not go now goes with the next frame; an error is heard.
+                        let _ = self.mouth.write(&mut self.unsaid);
+                    }
+                }
+            }
+            heard
+        });
+        match heard.await {
             Some(Ok(Message::Text(text))) => Heard::Text(text),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Heard::Life,
             Some(Ok(Message::Binary(_) | Message::Frame(_))) => {
@@ -83,39 +107,29 @@ impl Line {
         }
     }
 
-    /// Writes all frames, then flushes once. `frames` is empty afterwards. The connection itself
-    /// fails when the client takes no byte for too long.
+    /// Writes frames while no outbox is attached. `frames` is empty afterwards.
     pub(super) async fn say(&mut self, frames: &mut Vec<Bytes>) -> Result<(), NotWritten> {
-        for frame in frames.drain(..) {
-            // The text is ours and known to be UTF-8: a raw frame is not checked again.
-            let frame = Frame::message(frame, OpCode::Data(Data::Text), true);
-            self.stream.feed(Message::Frame(frame)).await.map_err(|error| not_written(&error))?;
-        }
-        self.stream.flush().await.map_err(|error| not_written(&error))
+        self.unsaid.append(frames);
+        self.mouth.write_all(&mut self.unsaid, self.limit).await
     }
 
-    /// Asks the client to say that it is there.
-    pub(super) async fn ping(&mut self) -> Result<(), NotWritten> {
-        let ping = Message::Ping(Bytes::new());
-        self.stream.send(ping).await.map_err(|error| not_written(&error))
-    }
-
-    /// Says the close code, and drains for a moment what the client still sends: closing over
-    /// unread bytes would reset the connection and the close frame with it.
-    pub(super) async fn close(mut self, code: CloseCode, reason: &Refusal) {
+    /// Says the close code, after what is `left` to be written, and drains for a moment what the
+    /// client still sends: closing over unread bytes would reset the connection and the close frame
+    /// with it. The turn to write must be the caller's.
+    pub(super) async fn close(mut self, left: Vec<Bytes>, code: CloseCode, reason: &Refusal) {
         let close = CloseFrame {
             code: WireCode::from(code.number()),
             reason: Utf8Bytes::from_static(reason.code.as_str()),
         };
+        self.unsaid.extend(left);
         let ending = async {
             self.stream.send(Message::Close(Some(close))).await.ok()?;
-            let io = self.stream.get_mut();
-            io.shutdown().await.ok()?;
+            self.finish().await?;
             // On the heap: it would be part of every idle socket's task.
             let mut bytes = vec![0; 1024];
             let mut drained = 0;
             while drained < LINGER_BYTES_MAX {
-                match io.read(&mut bytes).await {
+                match self.stream.get_mut().read(&mut bytes).await {
                     Ok(0) | Err(_) => break,
                     Ok(count) => drained += count,
                 }
@@ -126,20 +140,22 @@ impl Line {
         let _ = tokio::time::timeout(LINGER, ending).await;
     }
 
-    /// Answers the client's own close frame, if there was one: the answer waits to be flushed.
+    /// Answers the client's own close frame, if there was one. The turn to write must be the
+    /// caller's.
     pub(super) async fn part(mut self) {
         let ending = async {
-            self.stream.flush().await.ok()?;
-            self.stream.get_mut().shutdown().await.ok()
+            // An error is that of a connection which is over; there may be an answer all the same.
+            let _ = self.stream.flush().await;
+            self.finish().await
         };
         let _ = tokio::time::timeout(LINGER, ending).await;
     }
-}
 
-fn not_written(error: &Error) -> NotWritten {
-    match error {
-        Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => NotWritten::Slow,
-        _ => NotWritten::Gone,
+    /// Writes what the library has said, and that nothing more comes.
+    async fn finish(&mut self) -> Option<()> {
+        self.unsaid.extend(self.stream.get_mut().said());
+        self.mouth.write_all(&mut self.unsaid, self.limit).await.ok()?;
+        self.mouth.finish(self.limit).await.ok()
     }
 }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use parlance_actors::chat::OpenSession;
 use parlance_actors::outbox::{CloseCode, Closing, Outbox};
@@ -17,11 +16,12 @@ use parlance_protocol::{BadFrame, ClientFrame};
 use tokio::time::Instant;
 
 use super::commands;
-use super::line::{Heard, Line, NotWritten};
+use super::line::{Heard, Line, NotWritten, PING};
+use super::writers::Attached;
 use crate::admission::Admitted;
 use crate::app::App;
 use crate::auth::{Bearer, Watched};
-use crate::limits::MALFORMED_FRAMES_MAX;
+use crate::limits::{LINGER, MALFORMED_FRAMES_MAX};
 
 /// What a client speaks, and who it is where the upgrade said so.
 pub(super) enum Speaks {
@@ -84,7 +84,7 @@ impl Socket {
 async fn serve(app: Arc<App>, on_upgrade: OnUpgrade, speaks: Speaks) {
     let deadline = Instant::now() + app.config.deadlines.hello;
     let Ok(Ok(upgraded)) = tokio::time::timeout_at(deadline, on_upgrade).await else { return };
-    let mut line = Line::new(upgraded).await;
+    let Some(mut line) = Line::new(upgraded, app.config.deadlines.write).await else { return };
     let dialect = match speaks {
         Speaks::V1 { .. } => Dialect::V1,
         Speaks::Simple { .. } => Dialect::Simple,
@@ -116,7 +116,7 @@ async fn serve(app: Arc<App>, on_upgrade: OnUpgrade, speaks: Speaks) {
             frames.extend(app.frames.encode(dialect, &Output::Bye { refusal: &refusal }));
             // It is closed either way.
             let _ = line.say(&mut frames).await;
-            line.close(code, &refusal).await;
+            line.close(Vec::new(), code, &refusal).await;
         }
     }
 }
@@ -197,6 +197,7 @@ fn too_many_malformed() -> Refusal {
 struct Talk {
     app: Arc<App>,
     line: Line,
+    writer: Attached,
     bearer: Bearer,
     watched: Watched,
     dialect: Dialect,
@@ -220,6 +221,8 @@ enum Turn {
 impl Talk {
     fn new(app: Arc<App>, line: Line, bearer: Bearer, dialect: Dialect, open: OpenSession) -> Self {
         let OpenSession { session, outbox } = open;
+        let mut line = line;
+        let writer = line.attach(outbox.clone(), app.writers.clone());
         let now = Instant::now();
         let watched = app.auth.watch(&bearer);
         // Sockets that came at the same time, after a restart, are not looked up at the same time.
@@ -228,6 +231,7 @@ impl Talk {
         Self {
             app,
             line,
+            writer,
             bearer,
             watched,
             dialect,
@@ -247,8 +251,6 @@ impl Talk {
             let command = Command::Subscribe(vec![(lobby, None)]);
             self.session.submit(Request { id: None, command });
         }
-        let outbox = self.outbox.clone();
-        let mut frames: Vec<Bytes> = Vec::new();
         let over = self.watched.over();
         tokio::pin!(over);
         // Reset only when it fires: a timer for each frame would cost more than the frame.
@@ -259,24 +261,25 @@ impl Talk {
             // What runs seldom is boxed: every idle socket pays for the largest arm.
             let turn = tokio::select! {
                 heard = self.line.hear(), if !self.deaf => self.heard(heard),
-                closing = outbox.recv(&mut frames) => self.drained(closing, &mut frames).await,
+                () = self.writer.handed() => self.drain().await,
                 () = over.as_mut(), if !is_over => {
                     is_over = true;
                     self.end(CloseCode::Unauthenticated, signed_out());
                     Turn::On
                 }
                 () = clock.as_mut() => {
-                    let turn = Box::pin(self.tick()).await;
+                    Box::pin(self.tick()).await;
                     clock.as_mut().reset(self.wake_at());
-                    turn
+                    Turn::On
                 }
             };
             match turn {
                 Turn::On => {}
                 Turn::Over(Some(closing)) => {
-                    return Box::pin(self.line.close(closing.code, &closing.refusal)).await;
+                    let left = self.writer.left();
+                    return Box::pin(self.line.close(left, closing.code, &closing.refusal)).await;
                 }
-                Turn::Over(None) => return Box::pin(self.line.part()).await,
+                Turn::Over(None) => return Box::pin(self.part()).await,
             }
         }
     }
@@ -350,15 +353,15 @@ impl Talk {
         self.outbox.close(Closing { code, refusal }, bye);
     }
 
-    async fn drained(&mut self, closing: Option<Closing>, frames: &mut Vec<Bytes>) -> Turn {
-        metrics::counter!("parlance_socket_frames_sent_total").increment(frames.len() as u64);
-        match self.line.say(frames).await {
-            Ok(()) if closing.is_none() => Turn::On,
-            Ok(()) => {
-                if closing.as_ref().is_some_and(|end| end.code == CloseCode::SlowConsumer) {
+    /// Writes what could not be written without waiting.
+    async fn drain(&self) -> Turn {
+        match Box::pin(self.writer.drain(self.app.config.deadlines.write)).await {
+            Ok(None) => Turn::On,
+            Ok(Some(closing)) => {
+                if closing.code == CloseCode::SlowConsumer {
                     slow_consumer();
                 }
-                Turn::Over(closing)
+                Turn::Over(Some(closing))
             }
             Err(NotWritten::Gone) => Turn::Over(None),
             Err(NotWritten::Slow) => {
@@ -369,7 +372,20 @@ impl Talk {
         }
     }
 
-    async fn tick(&mut self) -> Turn {
+    /// The client went: what waits is written for one that closed in order, and its close frame
+    /// answered.
+    async fn part(self) {
+        self.outbox.close(Closing { code: CloseCode::GoingAway, refusal: going_away() }, None);
+        let rest = async {
+            self.writer.handed().await;
+            self.writer.drain(LINGER).await
+        };
+        if let Ok(Ok(_)) = tokio::time::timeout(LINGER, rest).await {
+            self.line.part().await;
+        }
+    }
+
+    async fn tick(&mut self) {
         let now = Instant::now();
         let idle = self.app.config.deadlines.idle;
         let silent = now.saturating_duration_since(self.heard_at);
@@ -381,9 +397,7 @@ impl Talk {
             self.end(CloseCode::GoingAway, refusal);
         } else if silent >= idle / 2 && !self.asked {
             self.asked = true;
-            if self.line.ping().await.is_err() {
-                return Turn::Over(None);
-            }
+            self.outbox.push_answer(PING);
         }
         if now >= self.recheck_at {
             self.recheck_at = now + self.app.config.deadlines.recheck;
@@ -396,7 +410,6 @@ impl Talk {
                 Err(error) => tracing::debug!(%error, "a sign-in could not be looked up"),
             }
         }
-        Turn::On
     }
 }
 
