@@ -246,6 +246,7 @@ hold_connections() {
         ;;
     *) second=(--first 1000) ;;
     esac
+    : >"$run/first.log"
     (measured=$((measured * 2 + warm_up * 2 + 60)) warm_up=1 && generate "$1" idle "${first[@]}") \
         >"$run/first.log" 2>&1 &
     first_pid=$!
