@@ -19,11 +19,11 @@ use crate::error::{StorageError, redacted};
 use crate::limits;
 use crate::schema::{Schema, Schemas};
 
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use append::encoded_arguments;
 use servers::Primary;
 pub(crate) use servers::{Servers, database_id};
 pub(crate) use writer::PostgresWriter;
-#[cfg(any(test, feature = "testkit"))]
-pub(crate) use append::encoded_arguments;
 
 /// The oldest server that is supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 150_000;
