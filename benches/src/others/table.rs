@@ -14,6 +14,8 @@ use crate::limits::DELIVERED_SHARE_MIN;
 
 /// The server that the others are compared with.
 const PARLANCE: &str = "parlance";
+/// What is told of a reason that a program gave; the rest is in the folder.
+const REASON_CHARS_MAX: usize = 120;
 /// The order of servers in each table; others follow.
 const SERVERS: [&str; 9] = [
     "floor",
@@ -84,6 +86,7 @@ impl Run {
         let counts = &self.counts;
         if counts.lost_sockets > 0 {
             let why = counts.first_loss.as_deref().unwrap_or("no reason");
+            let why = shortened(why);
             return Some(format!("lost {} connections ({why})", counts.lost_sockets));
         }
         if counts.refused_for_good > 0 {
@@ -170,7 +173,7 @@ pub fn of(folder: &Path) -> anyhow::Result<String> {
         let outcomes = loads.entry(load.to_owned()).or_default();
         let outcome = outcomes.entry(server.to_owned()).or_default();
         if kind == "failed" {
-            outcome.faults.push(text.lines().next_back().unwrap_or("no report").to_owned());
+            outcome.faults.push(shortened(text.lines().next_back().unwrap_or("no report")));
             continue;
         }
         let run: Run =
@@ -296,6 +299,13 @@ fn cell(value: Option<f64>, digits: usize) -> String {
         .map_or_else(|| "–".into(), |value| format!("{value:.digits$}"))
 }
 
+/// What a program said, so that it fits into a cell.
+fn shortened(said: &str) -> String {
+    let cut: String = said.chars().take(REASON_CHARS_MAX).collect();
+    let more = if cut.len() < said.len() { "…" } else { "" };
+    format!("`{}{more}`", cut.replace(['|', '`'], " "))
+}
+
 /// A count with a comma between thousands.
 fn thousands(count: f64) -> String {
     let digits = format!("{count:.0}");
@@ -375,7 +385,7 @@ mod tests {
         let mut lost = run(1.0, 100_000);
         lost.counts.lost_sockets = 3;
         lost.counts.first_loss = Some("reset".into());
-        assert_eq!(lost.fault().as_deref(), Some("lost 3 connections (reset)"));
+        assert_eq!(lost.fault().as_deref(), Some("lost 3 connections (`reset`)"));
         let mut refused = run(1.0, 100_000);
         refused.counts.refused_for_good = 1;
         assert!(refused.fault().is_some());
