@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use parlance_benches::args::{Asked, Flags, Scenario};
 use parlance_benches::process::raise_open_files;
 use parlance_benches::report::html;
@@ -18,7 +19,17 @@ const FILES_BESIDE: u64 = 64;
 const END_WAIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    match start(Flags::parse().scenario) {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => {
+            if error.kind() == ErrorKind::InvalidSubcommand {
+                eprintln!("{error}\nallowed are {}", scenarios().join(", "));
+                return ExitCode::from(2);
+            }
+            error.exit()
+        }
+    };
+    match start(flags.scenario) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -26,6 +37,13 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The names of what can be asked for.
+fn scenarios() -> Vec<String> {
+    let command = Flags::command();
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.map(|command| command.get_name().to_owned()).collect()
 }
 
 fn start(scenario: Scenario) -> anyhow::Result<bool> {

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 272.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 34.0;
+const BOTTOM: f64 = 46.0;
 /// Lines that can be told apart by their colours.
 pub(super) const COLOURS: usize = 8;
 
@@ -196,7 +196,7 @@ impl Plot {
                 svg,
                 "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>\
                  <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
-                bottom + 15.0
+                bottom + 18.0
             );
         }
         for (value, name) in &self.marks {
