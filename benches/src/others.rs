@@ -1,5 +1,5 @@
 //! Other servers under the load that Parlance is measured with: the same rooms, members, instants and
-//! bodies, and the same report. Each protocol is one [`Wire`], as small as it can be: it becomes a member
+//! bodies, and the same report. Each protocol is one `Wire`, as small as it can be: it becomes a member
 //! of a room, posts, and knows a message when it hears one. None of them is a client for other use.
 
 use std::io;
