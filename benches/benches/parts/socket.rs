@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parlance_actors::ports::Frames as _;
@@ -49,8 +50,9 @@ impl Pair {
         Self { runtime, line, client }
     }
 
-    /// Lets the runtime see what the connection is ready for.
+    /// Lets the runtime see what the connection is ready for. A busy system delivers a moment later.
     fn look(&self) {
+        std::thread::sleep(Duration::from_millis(2));
         self.runtime.block_on(tokio::task::yield_now());
     }
 }
