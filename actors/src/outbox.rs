@@ -109,7 +109,7 @@ impl Queue {
         self.frames.push(frame);
     }
 
-    /// Nothing may be said before the welcome, but why the session ends.
+    /// Nothing may be said before the welcome, unless the session ends without one.
     const fn is_held(&self) -> bool {
         self.silent && self.closing.is_none()
     }

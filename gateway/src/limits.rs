@@ -13,7 +13,8 @@ pub const FRAME_BYTES_MAX: usize = HTTP_BODY_BYTES_MAX;
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// What a socket reads at once: frames are small, and every idle socket pays for this.
 pub const SOCKET_READ_BYTES: usize = 1024;
-/// Sockets that are written to before other work comes first: some tens of microseconds each.
+/// Sockets that are written to before other work comes first: some microseconds for a frame each, and at
+/// worst a full outbox each.
 pub const WRITES_IN_A_ROW_MAX: usize = 32;
 /// Malformed frames in a row after which a socket is closed with 4002: a client that does not
 /// speak the protocol at all, and not one with a slip.
@@ -49,7 +50,7 @@ pub const LISTEN_BACKLOG: u32 = 4_096;
 /// everybody's messages. Enough to keep some cores busy.
 pub const OPENINGS_MAX: usize = 32;
 /// How long a connection counts among them at most: a client that is far away, or says nothing, must
-/// not keep others out. So at least 3,200 connections a second are accepted whoever they are.
+/// not keep others out. So some 2,900 connections a second are accepted whoever they are.
 pub const OPENING_MAX: Duration = Duration::from_millis(10);
 /// Pause after an accept that failed for want of a resource, so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -162,6 +162,7 @@ impl Gateway {
                 tracing::error!(%error, "a writer of sockets ended badly");
             }
         }
+        app.writers.clear();
         if let Err(error) = moving.await {
             tracing::error!(%error, "the watch of the lease ended badly");
         }

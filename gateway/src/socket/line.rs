@@ -67,11 +67,18 @@ impl Line {
     /// From now on this says what comes out of the outbox, and nothing by itself.
     pub(super) fn attach(&mut self, outbox: Arc<Outbox>, writers: Arc<Writers>) -> Attached {
         self.outbox = Some(outbox.clone());
-        Writer::attach(outbox, self.mouth.clone(), writers)
+        let unsaid = std::mem::take(&mut self.unsaid);
+        Writer::attach(outbox, self.mouth.clone(), writers, unsaid)
     }
 
     /// The next thing from the client. Cancel-safe.
     pub(super) async fn hear(&mut self) -> Heard {
+        // Who does not take the answers to their pings is not heard either.
+        if !self.unsaid.is_empty()
+            && self.mouth.write_all(&mut self.unsaid, self.limit).await.is_err()
+        {
+            return Heard::Gone;
+        }
         let heard = poll_fn(|cx| {
             let heard = self.stream.poll_next_unpin(cx);
             if let Some(said) = self.stream.get_mut().said() {

@@ -22,6 +22,8 @@ use crate::server::Stall;
 
 /// Frames that one call to the system takes.
 const SLICES_MAX: usize = 64;
+/// Frames that are made into TLS records together.
+const RECORD_SLICES_MAX: usize = 256;
 
 /// The client takes nothing, or went while it was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +81,13 @@ impl Mouth {
             if frames.is_empty() {
                 return Ok(true);
             }
-            // All of them in as few records as hold them.
-            let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
-            let taken = tls.writer().write_vectored(&slices)?;
-            advance(frames, taken);
+            // Many in as few records as hold them.
+            let slices: Vec<IoSlice<'_>> =
+                frames.iter().take(RECORD_SLICES_MAX).map(|frame| IoSlice::new(frame)).collect();
+            match tls.writer().write_vectored(&slices)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                taken => advance(frames, taken),
+            }
         }
     }
 

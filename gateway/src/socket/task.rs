@@ -115,8 +115,9 @@ async fn serve(app: Arc<App>, on_upgrade: OnUpgrade, speaks: Speaks) {
             let mut frames = Vec::new();
             frames.extend(app.frames.encode(dialect, &Output::Bye { refusal: &refusal }));
             // It is closed either way.
-            let _ = line.say(&mut frames).await;
-            line.close(Vec::new(), code, &refusal).await;
+            if let Ok(Ok(())) = tokio::time::timeout(LINGER, line.say(&mut frames)).await {
+                line.close(Vec::new(), code, &refusal).await;
+            }
         }
     }
 }
@@ -354,8 +355,12 @@ impl Talk {
     }
 
     /// Writes what could not be written without waiting.
-    async fn drain(&self) -> Turn {
-        match Box::pin(self.writer.drain(self.app.config.deadlines.write)).await {
+    async fn drain(&mut self) -> Turn {
+        let begun = Instant::now();
+        let drained = Box::pin(self.writer.drain(self.app.config.deadlines.write)).await;
+        // Nothing was heard meanwhile, which is not the client's fault.
+        self.heard_at += begun.elapsed();
+        match drained {
             Ok(None) => Turn::On,
             Ok(Some(closing)) => {
                 if closing.code == CloseCode::SlowConsumer {
@@ -377,10 +382,16 @@ impl Talk {
     async fn part(self) {
         self.outbox.close(Closing { code: CloseCode::GoingAway, refusal: going_away() }, None);
         let rest = async {
-            self.writer.handed().await;
-            self.writer.drain(LINGER).await
+            loop {
+                self.writer.handed().await;
+                match self.writer.drain(LINGER).await {
+                    Ok(None) => {}
+                    Ok(Some(_)) => return true,
+                    Err(_) => return false,
+                }
+            }
         };
-        if let Ok(Ok(_)) = tokio::time::timeout(LINGER, rest).await {
+        if let Ok(true) = tokio::time::timeout(LINGER, rest).await {
             self.line.part().await;
         }
     }

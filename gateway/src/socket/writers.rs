@@ -4,6 +4,7 @@
 //! handed to its own task, which may wait.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -62,11 +63,17 @@ impl Writers {
                 // Another one helps.
                 self.woken.notify_one();
             }
+            let wrote = !turn.is_empty();
             for writer in turn.drain(..) {
-                Writer::write(&writer, &mut frames);
+                let written = catch_unwind(AssertUnwindSafe(|| writer.write(&mut frames)));
+                if written.is_err() {
+                    tracing::error!("writing to a socket panicked; it is closed");
+                    frames.clear();
+                    writer.hand(Rest { broken: true, ..Rest::default() });
+                }
             }
-            if more {
-                // What comes for the rest meanwhile is written with it.
+            if wrote {
+                // Whom this woke comes first, and what comes for the rest meanwhile goes with it.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -75,6 +82,12 @@ impl Writers {
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    /// Forgets the sockets that were ended while they were listed.
+    pub(crate) fn clear(&self) {
+        let left = std::mem::take(&mut *self.list.lock());
+        drop(left);
     }
 }
 
@@ -108,18 +121,20 @@ impl Ready for Writer {
 }
 
 impl Writer {
-    /// Begins to write what comes out of the outbox.
+    /// Begins to write what comes out of the outbox, after what is `unsaid`.
     pub(super) fn attach(
         outbox: Arc<Outbox>,
         mouth: Arc<Mouth>,
         writers: Arc<Writers>,
+        unsaid: Vec<Bytes>,
     ) -> Attached {
+        let turn = if unsaid.is_empty() { IDLE } else { HANDED };
         let writer = Arc::new(Self {
             outbox,
             mouth,
             writers,
-            turn: AtomicU8::new(IDLE),
-            rest: Mutex::default(),
+            turn: AtomicU8::new(turn),
+            rest: Mutex::new(Rest { frames: unsaid, ..Rest::default() }),
             handed: Notify::new(),
         });
         writer.outbox.attach(writer.clone());
@@ -127,25 +142,30 @@ impl Writer {
     }
 
     /// Writes what waits, with the turn.
-    fn write(this: &Arc<Self>, frames: &mut Vec<Bytes>) {
-        let closing = this.outbox.take(frames);
-        this.writers.sent.increment(frames.len() as u64);
-        match (this.mouth.write(frames), closing) {
-            (Ok(true), None) => Self::release(this),
+    fn write(self: &Arc<Self>, frames: &mut Vec<Bytes>) {
+        let closing = self.outbox.take(frames);
+        self.writers.sent.increment(frames.len() as u64);
+        match (self.mouth.write(frames), closing) {
+            (Ok(true), None) => self.release(),
             (written, closing) => {
                 let frames = std::mem::take(frames);
-                *this.rest.lock() = Rest { frames, closing, broken: written.is_err() };
-                this.turn.store(HANDED, Ordering::SeqCst);
-                this.handed.notify_one();
+                self.hand(Rest { frames, closing, broken: written.is_err() });
             }
         }
     }
 
+    /// Gives the turn to the socket's task.
+    fn hand(&self, rest: Rest) {
+        *self.rest.lock() = rest;
+        self.turn.store(HANDED, Ordering::SeqCst);
+        self.handed.notify_one();
+    }
+
     /// Gives the turn back, unless something came meanwhile.
-    fn release(this: &Arc<Self>) {
-        this.turn.store(IDLE, Ordering::SeqCst);
-        if this.outbox.waits() {
-            Arc::clone(this).ready();
+    fn release(self: &Arc<Self>) {
+        self.turn.store(IDLE, Ordering::SeqCst);
+        if self.outbox.waits() {
+            Arc::clone(self).ready();
         }
     }
 }
@@ -167,33 +187,38 @@ impl Attached {
         }
     }
 
-    /// Writes, with the turn, until nothing is left, and gives the turn back. With a closing it is
-    /// kept, as with an error: what is still to be said is the task's.
+    /// Writes, with the turn, what is left and takes what came meanwhile. When nothing did, the turn
+    /// is given back; otherwise it stays the task's, which looks at other things first. With a closing
+    /// it is kept, as with an error: what is still to be said is the task's.
     pub(super) async fn drain(&self, limit: Duration) -> Result<Option<Closing>, NotWritten> {
         let Self(writer) = self;
-        let Rest { mut frames, mut closing, broken } = std::mem::take(&mut *writer.rest.lock());
+        let Rest { mut frames, closing, broken } = std::mem::take(&mut *writer.rest.lock());
         if broken {
+            writer.rest.lock().broken = true;
             return Err(NotWritten::Gone);
         }
-        loop {
-            if let Err(error) = writer.mouth.write_all(&mut frames, limit).await {
-                writer.rest.lock().frames = frames;
-                return Err(error);
-            }
-            if closing.is_some() {
-                return Ok(closing);
-            }
-            closing = writer.outbox.take(&mut frames);
-            writer.writers.sent.increment(frames.len() as u64);
-            if frames.is_empty() && closing.is_none() {
-                Writer::release(writer);
-                return Ok(None);
-            }
+        if let Err(error) = writer.mouth.write_all(&mut frames, limit).await {
+            let broken = error == NotWritten::Gone;
+            *writer.rest.lock() = Rest { frames, closing, broken };
+            return Err(error);
         }
+        if closing.is_some() {
+            return Ok(closing);
+        }
+        let closing = writer.outbox.take(&mut frames);
+        writer.writers.sent.increment(frames.len() as u64);
+        if frames.is_empty() && closing.is_none() {
+            writer.release();
+        } else {
+            *writer.rest.lock() = Rest { frames, closing, broken: false };
+        }
+        Ok(None)
     }
 
-    /// What could not be written; the first may be the end of a frame.
+    /// What is left of the frame that was being written when the client took no more.
     pub(super) fn left(&self) -> Vec<Bytes> {
-        std::mem::take(&mut self.0.rest.lock().frames)
+        let mut left = std::mem::take(&mut self.0.rest.lock().frames);
+        left.truncate(1);
+        left
     }
 }
