@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use uuid::Uuid;
 
-use crate::harness::{Server, config, text};
+use crate::harness::{Server, config, text, within};
 
 const UNAUTHENTICATED: u16 = 4001;
 const BAD_FRAME: u16 = 4002;
@@ -380,4 +382,53 @@ async fn a_client_that_takes_nothing_does_not_hold_its_socket() {
         }
     }
     crate::harness::until(async || server.chat.sessions() == 0).await;
+}
+
+/// A client's ping with the largest payload (RFC 6455, section 5.5), masked with zeros.
+fn big_ping() -> Vec<u8> {
+    let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    ping.resize(6 + 125, b'x');
+    ping
+}
+
+#[tokio::test]
+async fn pings_before_the_hello_are_not_answered_into_memory() {
+    let mut config = config();
+    config.deadlines.hello = Duration::from_secs(60);
+    let server = Server::with(config).await;
+    let mut stream = server.connect().await;
+    let upgrade = "GET /ws HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.expect("sent");
+    // Nothing is read: soon the server cannot write its pongs, and reads no more pings.
+    let pings = big_ping().repeat(500);
+    for _ in 0..1_000 {
+        let sent = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&pings)).await;
+        let Ok(sent) = sent else { return };
+        sent.expect("open");
+    }
+    panic!("65 MB of pings were taken, and no pong was");
+}
+
+#[tokio::test]
+async fn a_pong_comes_whole_before_the_welcome() {
+    let server = Server::start().await;
+    let access = server.user("ann").await;
+    let mut socket = server.ws("/ws", &access).await;
+    for number in 0..10_u8 {
+        socket.send(Message::Ping(vec![number; 100].into())).await;
+    }
+    socket.say(json!({"type": "hello", "id": 1})).await;
+    let mut pongs = 0;
+    loop {
+        match within(socket.stream.next()).await.expect("open").expect("whole frames") {
+            Message::Pong(_) => pongs += 1,
+            Message::Text(text) => {
+                assert!(text.contains(r#""welcome""#), "{text}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(pongs > 0);
 }
