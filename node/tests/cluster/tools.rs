@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -142,6 +144,12 @@ fn a_network_leaves_nothing_behind() {
     let mut running = running.expect("a command runs on a host");
     let path = host.path();
     assert!(path.exists());
+    // The command begins outside and enters a moment later.
+    let network_of = |path: &Path| std::fs::metadata(path).map(|of| (of.dev(), of.ino())).ok();
+    let inside = format!("/proc/{}/ns/net", running.id());
+    while network_of(Path::new(&inside)) != network_of(&path) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     drop(network);
     assert!(!path.exists(), "the namespace is still there");
     let ended = running.wait().expect("a child can be waited for");
