@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parlance_actors::vocab::TenantId;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqlitePool};
 
 use crate::StorageConfig;
 use crate::error::StorageError;
@@ -80,7 +80,9 @@ impl TenantFile {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(limits::SQLITE_BUSY_WAIT);
+            .busy_timeout(limits::SQLITE_BUSY_WAIT)
+            // An append with its commit is thousands of places long; how long it took is measured.
+            .disable_statement_logging();
         // The first connection makes the file and turns it to WAL before any reader comes.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

@@ -459,7 +459,7 @@ fn meta(name: &str) -> RoomMeta {
         created_at: Timestamp(1_234_567),
         key: Key::generate(),
         changed_by: UserId::generate(),
-        ..RoomMeta::direct(TenantId::MAIN, RoomId::generate())
+        ..RoomMeta::direct(TenantId::MAIN, new_room().room)
     }
 }
 
@@ -484,7 +484,7 @@ async fn a_room_is_projected_with_all_that_the_directory_knows(store: &dyn Store
     history.project_room(&RoomMeta { version: 2, ..first.clone() }).await.expect("ignored");
     history.project_room(&RoomMeta { version: 3, ..first }).await.expect("ignored");
     // What has no entry in the directory needs none to be recovered.
-    let direct = RoomMeta::direct(TenantId::MAIN, RoomId::generate());
+    let direct = RoomMeta::direct(TenantId::MAIN, new_room().room);
     history.project_room(&direct).await.expect("ignored");
     let stored = store.projected().await;
     let of = |id| stored.iter().find(|meta| meta.id == id).cloned();

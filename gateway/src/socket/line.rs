@@ -59,8 +59,9 @@ impl Line {
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
         let (ear, mouth, first) = split(upgraded)?;
-        let stream =
-            WebSocketStream::from_partially_read(ear, first.into(), Role::Server, Some(config));
+        // A copy: the library goes on with what it is given, and this is in hyper's large buffer.
+        let first = first.to_vec();
+        let stream = WebSocketStream::from_partially_read(ear, first, Role::Server, Some(config));
         Some(Self { stream: stream.await, mouth, outbox: None, unsaid: Vec::new(), limit })
     }
 

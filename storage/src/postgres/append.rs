@@ -116,11 +116,11 @@ where
 
 /// Encodes a batch's arrays as the plain append does, and tells how many there are. For measurements.
 #[cfg(any(test, feature = "testkit"))]
-pub(crate) fn encoded_arguments(batch: &Batch) -> usize {
+pub(crate) fn encoded_arguments(batch: &Batch, numbers: &[(Seq, Pos)]) -> usize {
     use sqlx::Execute as _;
-    let numbers = vec![(Seq(1), Pos(1)); batch.rows.len()];
-    let mut append = plain::<(i64,)>(AssertSqlSafe(String::new()).into_sql_str(), batch, &numbers);
-    append.take_arguments().ok().flatten().map_or(0, |arguments| sqlx::Arguments::len(&arguments))
+    let mut append = plain::<(i64,)>(AssertSqlSafe(String::new()).into_sql_str(), batch, numbers);
+    let arguments = append.take_arguments().expect("they can be encoded").expect("it has some");
+    sqlx::Arguments::len(&arguments)
 }
 
 /// A number as the database keeps it. One that nothing can reach stays one.
