@@ -8,6 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 077
+title=growth-history
+database=
+. benches/throwaway.sh
 . benches/database.sh
 
 bin=${BENCH_BIN:-target/release}
@@ -27,9 +30,7 @@ ended() {
 trap ended EXIT
 trap 'exit 130' INT TERM
 
-sql() { query history "$1"; }
-
-say() { echo "growth-history: $*" >&2; }
+ask() { query history "$1"; }
 
 # Room number $1; its last byte is its shard.
 room() {
@@ -40,7 +41,7 @@ room() {
 
 # The constraints and indexes of the table, which are left out while it is filled.
 keys() {
-    sql "SELECT format('ALTER TABLE main.event ADD CONSTRAINT %I %s;', conname, pg_get_constraintdef(oid))
+    ask "SELECT format('ALTER TABLE main.event ADD CONSTRAINT %I %s;', conname, pg_get_constraintdef(oid))
         FROM pg_constraint WHERE conrelid = 'main.event'::regclass AND contype IN ('p', 'u')
       UNION ALL
       SELECT replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') || ';' FROM pg_index i
@@ -49,7 +50,7 @@ keys() {
 }
 
 without_keys() {
-    sql "SELECT format('ALTER TABLE main.event DROP CONSTRAINT %I;', conname)
+    ask "SELECT format('ALTER TABLE main.event DROP CONSTRAINT %I;', conname)
         FROM pg_constraint WHERE conrelid = 'main.event'::regclass AND contype IN ('p', 'u')
       UNION ALL
       SELECT format('DROP INDEX main.%I;', i.indexrelid::regclass::name) FROM pg_index i
@@ -85,13 +86,13 @@ fill() {
         echo "$definitions"
         echo "VACUUM ANALYZE main.event;"
         echo "CHECKPOINT;"
-    } | "$programs/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$postgres_port" -U parlance -d history >/dev/null
+    } | "$postgres_programs/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$postgres_port" -U parlance -d history >/dev/null
 }
 
 url() { echo "postgres://parlance@127.0.0.1:$postgres_port/history"; }
 
 # Pages that PostgreSQL touched until now. Sessions that ended have told.
-touched() { sql "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = 'history'"; }
+touched() { ask "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = 'history'"; }
 
 reads() {
     local size=$1 operation=$2 place=$3 flags=() line before after number
@@ -121,9 +122,9 @@ appends() {
 }
 
 POSTGRES_FLAGS="-c shared_buffers=512MB -c max_wal_size=2GB -c checkpoint_timeout=30min ${POSTGRES_FLAGS:-}"
-start_database "$folder" history
+start_database history
 "$bin/parlance-store" rows --url "$(url)" --rows 1 --batch 1 >/dev/null
-sql "TRUNCATE main.event"
+ask "TRUNCATE main.event"
 echo "| rows | what | p50 ms | p99 ms | PostgreSQL: µs | pages touched |"
 echo "| --- | --- | --- | --- | --- | --- |"
 have=0
@@ -131,7 +132,7 @@ for size in $sizes; do
     say "filling to $size rows"
     fill "$have" "$size"
     have=$size
-    say "$(sql "SELECT pg_size_pretty(pg_database_size('history'))"), $(sql "SELECT count(DISTINCT room) FROM main.event WHERE shard = 3") rooms in one shard"
+    say "$(ask "SELECT pg_size_pretty(pg_database_size('history'))"), $(ask "SELECT count(DISTINCT room) FROM main.event WHERE shard = 3") rooms in one shard"
     reads "$size" open head $(seq 0 $((large + 20)))
     for operation in before after; do
         for place in head middle beginning; do reads "$size" "$operation" "$place" $(seq 0 $((large - 1))); done

@@ -9,6 +9,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 077
+title=rows
+database=
+. benches/throwaway.sh
 . benches/database.sh
 
 bin=${BENCH_BIN:-target/release}
@@ -89,7 +92,7 @@ pgbench_round() {
     local batch=$1 round=$2 before after rows cpu
     before=$(database_cpu)
     TIMEFORMAT='%3U %3S'
-    { time "$programs/pgbench" -n -M simple -h 127.0.0.1 -p "$postgres_port" -U parlance -c "$lanes" -j 1 \
+    { time "$postgres_programs/pgbench" -n -M simple -h 127.0.0.1 -p "$postgres_port" -U parlance -c "$lanes" -j 1 \
         -T "$seconds" -D prepared=0 -D n=$((round * 10000000)) -D r="$(printf '%04d' $((round % 10000)))" \
         -f "$folder/$batch.sql" pgbench >"$folder/pgbench.out" 2>"$folder/pgbench.err"; } 2>"$folder/time" \
         || { cat "$folder/pgbench.err" >&2; return 1; }
@@ -101,7 +104,7 @@ pgbench_round() {
         /^tps/ { printf "%.0f %.2f %.2f\n", $3 * batch, ms * 1000 / rows, cpu * 1e6 / rows }' "$folder/pgbench.out"
 }
 
-start_database "$folder" lanes pgbench
+start_database lanes pgbench
 "$bin/parlance-store" rows --url "postgres://parlance@127.0.0.1:$postgres_port/pgbench" --rows 1 --batch 1 >/dev/null
 query pgbench "TRUNCATE main.event; INSERT INTO parlance.fence SELECT n, 1, 1, '' FROM generate_series(0, 255) n
     ON CONFLICT (shard) DO UPDATE SET epoch = 1, turn = 1"

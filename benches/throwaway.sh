@@ -36,7 +36,8 @@ sql() {
 }
 
 # PostgreSQL on loopback with these databases; it commits to disk as it does by default. It refuses to
-# run as root. Its process is `database`, its port `postgres_port`, its programs `postgres_programs`.
+# run as root. Its process is `database`, its port `postgres_port`, its programs `postgres_programs`. More of
+# its flags come from POSTGRES_FLAGS.
 start_database() {
     local account=() name
     postgres_programs=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1 || true)
@@ -52,8 +53,9 @@ start_database() {
     postgres_port=$(free_port)
     (cd / && "${account[@]}" "$postgres_programs/initdb" -A trust -U parlance -E UTF8 --locale=C \
         -D "$folder/postgres/data") >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log"; exit 1; }
+    # shellcheck disable=SC2086 # several flags
     (cd / && exec "${account[@]}" "$postgres_programs/postgres" -D "$folder/postgres/data" -k '' \
-        -p "$postgres_port" -c listen_addresses=127.0.0.1 -c max_connections=200) \
+        -p "$postgres_port" -c listen_addresses=127.0.0.1 -c max_connections=200 ${POSTGRES_FLAGS:-}) \
         >"$folder/postgres.log" 2>&1 &
     database=$!
     await sql postgres -c "SELECT 1" \
