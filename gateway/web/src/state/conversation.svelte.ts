@@ -20,6 +20,8 @@ export class OpenConversation implements Conversation {
   #opened: { read: number; head: number } | null = null;
   #draft: string | null = null;
   #openError: string | null = null;
+  /** The room was among the user's. */
+  #known = false;
 
   constructor(host: Host, engine: Engine, items: Items, room: string) {
     this.#host = host;
@@ -32,7 +34,10 @@ export class OpenConversation implements Conversation {
   touch(): void {
     queueMicrotask(() => {
       this.#engine.open(this.room).then(
-        () => (this.#openError = null),
+        () => {
+          this.#openError = null;
+          this.#known = true;
+        },
         (error: unknown) => {
           this.#openError = asRefusal(error).message;
           this.#host.topics.changed(this.#topic);
@@ -53,7 +58,8 @@ export class OpenConversation implements Conversation {
 
   get error(): string | null {
     const room = this.#room;
-    return room === null ? this.#openError : room.error;
+    if (room !== null) return room.error;
+    return this.#openError ?? (this.#known ? 'You are not in this room any more.' : null);
   }
 
   get hasOlder(): boolean {

@@ -28,6 +28,8 @@ export interface CallError extends Error {
 export interface SessionStore {
   readonly phase: 'unknown' | 'signed-out' | 'signed-in';
   readonly user: Account | null;
+  /** Why it is not known yet who is signed in, and when that is asked again (`Date.now()` scale); null if it is. */
+  readonly wait: { readonly why: string; readonly until: number } | null;
   /** The sign-in ran out while the page was open: ask for it in a dialog and keep the page. */
   readonly expired: boolean;
   signIn(name: string, password: string): Promise<void>;

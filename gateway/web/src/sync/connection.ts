@@ -48,6 +48,8 @@ export class Connection {
   #session: string | undefined;
   /** A `bye` came: what it says is known before the close code. */
   #bye: { code: string; retryAfterMs: number | null } | null = null;
+  /** What came before the welcome. */
+  #early: ServerFrame[] = [];
   /** The credential was renewed for this try; a second refusal is not answered by that again. */
   #renewed = false;
   /** The last try ended before the socket opened; a call over HTTP tells why. */
@@ -151,6 +153,7 @@ export class Connection {
     const socket = this.#env.openSocket();
     this.#socket = socket;
     this.#bye = null;
+    this.#early = [];
     let opened = false;
     socket.onopen = () => {
       if (present !== this.#try) return;
@@ -188,8 +191,9 @@ export class Connection {
         this.#why = frame.detail;
         return;
       default:
-        // Before the welcome nothing is followed yet, and what the feed says then comes with the list.
+        // The user's own feed may speak before the welcome; nothing else does.
         if (this.#state === 'online') this.#listener.frame(frame);
+        else this.#early.push(frame);
     }
   }
 
@@ -201,6 +205,7 @@ export class Connection {
     this.#pulse = new Pulse(now, Math.max(1_000, frame.heartbeat_ms));
     this.#become('online', null);
     this.#listener.welcome(frame);
+    for (const early of this.#early.splice(0)) this.#listener.frame(early);
     this.beat();
   }
 

@@ -241,6 +241,7 @@ export class Engine {
     if (this.#touchesPins(room, event)) void this.loadPins(room.id).catch(() => {});
     const trimmed = room.timeline?.trim() ?? false;
     if (shown || trimmed) this.#changed(room);
+    this.#counted(room);
     this.#listener.changed('rooms');
     this.#listener.heard(room, event);
   }

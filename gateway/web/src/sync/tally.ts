@@ -15,7 +15,7 @@ export class Tally {
   #base: Summary = { head: 0, read: 0, unread: 0, mentions: 0 };
   #live: { seq: number; mention: boolean }[] = [];
   #read = 0;
-  /** The read mark is somewhere inside of what only the server can count. */
+  /** Something changed inside of what only the server can count. */
   uncertain = false;
 
   get read(): number {
@@ -61,7 +61,10 @@ export class Tally {
   /** The next event of the room. */
   apply(event: Event, me: User): void {
     if (event.kind === 'delete') {
-      this.#live = this.#live.filter((one) => one.seq !== event.target);
+      const target = event.target ?? 0;
+      this.#live = this.#live.filter((one) => one.seq !== target);
+      // Whether the server counted it is not known here.
+      if (target > this.#read && target <= this.#base.head && this.#base.unread > 0) this.uncertain = true;
       return;
     }
     if (event.kind !== 'message' || event.sender.id === me.id) return;

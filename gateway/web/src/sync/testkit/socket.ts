@@ -49,7 +49,9 @@ export class FakeSocket implements Socket {
     this.#claim(frame);
     this.#takenUntil = Math.max(this.#takenUntil, server.clock.now() + server.pick(server.faults > 0 ? 150 : 5));
     server.clock.after(this.#takenUntil - server.clock.now(), () => {
-      if (!this.#open || server.down) return;
+      if (!this.#open) return;
+      // What is lost is lost with everything behind it.
+      if (server.down) return this.#break();
       this.#take(frame);
       if (server.chance(0.3)) this.#break();
     });
@@ -78,8 +80,7 @@ export class FakeSocket implements Socket {
     const text = JSON.stringify(frame);
     const server = this.#server;
     this.#later(() => {
-      if (server.down) return;
-      if (server.chance(0.3)) return this.#break();
+      if (server.down || server.chance(0.3)) return this.#break();
       if (server.chance(0.05)) return this.#end(4003, 'slow consumer');
       this.onmessage?.({ data: text });
       if (server.chance(0.5) && text.startsWith('{"type":"event"')) this.onmessage?.({ data: text });
