@@ -1,28 +1,16 @@
 // Reactive versions of what the engine tells: who reads a topic is run again after it changed. Changes
 // are gathered for a microtask, so that a burst of events is one update, and never come while a page is
 // being computed.
-
-class Topic {
-  #version = $state(0);
-
-  get version(): number {
-    return this.#version;
-  }
-
-  bump(): void {
-    this.#version += 1;
-  }
-}
+import { SvelteMap } from 'svelte/reactivity';
 
 export class Topics {
-  readonly #topics = new Map<string, Topic>();
+  // Not a `$state` for each topic: one that is made while something is computed is no dependency of it.
+  readonly #versions = new SvelteMap<string, number>();
   readonly #changed = new Set<string>();
 
   /** The version; reading it makes who reads depend on the topic. */
   version(name: string): number {
-    let topic = this.#topics.get(name);
-    if (topic === undefined) this.#topics.set(name, (topic = new Topic()));
-    return topic.version;
+    return this.#versions.get(name) ?? 0;
   }
 
   changed(name: string): void {
@@ -33,6 +21,6 @@ export class Topics {
   #flush(): void {
     const changed = [...this.#changed];
     this.#changed.clear();
-    for (const name of changed) this.#topics.get(name)?.bump();
+    for (const name of changed) this.#versions.set(name, this.version(name) + 1);
   }
 }

@@ -82,7 +82,12 @@ export class FakeWindow {
       random: browser.random,
       uuid: () => browser.uuid(),
       fetch: (path, init) => browser.network.fetch(this, path, init),
-      openSocket: () => browser.network.openSocket(this),
+      openSocket: () => {
+        const socket = browser.network.openSocket(this);
+        // What still runs of a page that is gone reaches nobody.
+        if (!this.alive) socket.close();
+        return socket;
+      },
       openChannel: (name) => this.#openChannel(name),
       locks: this.#locks(),
       indexedDb: browser.indexedDb,
@@ -113,6 +118,7 @@ export class FakeWindow {
   #locks(): Locks {
     const acquire = (name: string, signal?: AbortSignal): Promise<() => void> =>
       new Promise((resolve, reject) => {
+        if (!this.alive) return;
         const held: Held = { window: this, grant: () => resolve(() => this.browser.give(name, held)) };
         const queue = this.browser.locks.get(name) ?? [];
         queue.push(held);

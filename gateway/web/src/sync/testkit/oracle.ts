@@ -8,7 +8,7 @@ export function foldedLog(log: readonly Event[]): Entry[] {
 
 function foldedOne(event: Event, log: readonly Event[]): Entry {
   const notes = log.filter((note) => note.target === event.seq);
-  const stone = notes.find((note) => note.kind === 'delete');
+  const stone = notes.filter((note) => note.kind === 'delete').at(-1);
   const entry: Entry = { ...event };
   if (stone !== undefined) {
     delete entry.body;
