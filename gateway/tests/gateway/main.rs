@@ -4,8 +4,12 @@ mod harness;
 
 mod sign_in;
 
+mod browser;
 mod cluster;
+mod cors;
 mod errors;
 mod front_door;
 mod resources;
 mod socket;
+mod tokens;
+mod web;
