@@ -115,6 +115,7 @@ impl FromRequest<Arc<App>> for JsonText {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        uncompressed(request.headers())?;
         let is_json = is_json(request.headers());
         let bytes = whole_body(request.into_body(), app.config.deadlines.body).await?;
         if !is_json && !bytes.is_empty() {
@@ -132,6 +133,7 @@ impl FromRequest<Arc<App>> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        uncompressed(request.headers())?;
         let body = whole_body(request.into_body(), app.config.deadlines.body).await?;
         if body.is_empty() || body.trim_ascii() == b"{}" {
             return Ok(Self);
@@ -155,6 +157,16 @@ async fn whole_body(body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
             Err(Refusal::new(Code::Timeout, detail))
         }
     }
+}
+
+/// Bodies are short, so a compressed one saves nothing, and could be a bomb.
+fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let detail = "bodies are taken as they are: no Content-Encoding";
+    Err(Refusal::new(Code::UnsupportedMediaType, detail))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -26,6 +26,6 @@ pub use auth::{ClusterSecret, WeakSecret, hash_password};
 pub use config::GatewayConfig;
 pub use frames::JsonFrames;
 pub use server::{Gateway, GatewayError};
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub use socket::testkit;
 pub use web::{Web, WebFile};

@@ -152,6 +152,18 @@ pub struct Room<'a> {
     /// How far the caller has read.
     #[serde(default)]
     pub read: u64,
+    /// The last seq of its log; 0 while it is empty.
+    #[serde(default)]
+    pub head: u64,
+    /// Messages of others behind `read`, counted up to 100.
+    #[serde(default)]
+    pub unread: u16,
+    /// When the last event was sent; `null` while there is none.
+    #[serde(default)]
+    pub last_at: Option<Timestamp>,
+    /// The other one of a direct conversation, the caller in one with themselves.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<User<'a>>,
 }
 
 impl Room<'_> {
@@ -167,6 +179,10 @@ impl Room<'_> {
             created_at: self.created_at,
             role: self.role,
             read: self.read,
+            head: self.head,
+            unread: self.unread,
+            last_at: self.last_at,
+            with: self.with.map(User::into_owned),
         }
     }
 }
