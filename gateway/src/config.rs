@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use parlance_actors::ports::accounts::LockoutRule;
 
 use crate::limits::SIGN_IN_CACHE_MAX;
+use crate::web::Web;
 
 /// All settings of the gateway.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct GatewayConfig {
     pub data_dir: Option<PathBuf>,
     /// With less free space than this, in bytes, the node is not ready.
     pub disk_free_min: u64,
+    /// The web client that is served.
+    pub web: Web,
 }
 
 /// The files of a TLS identity, in PEM.
@@ -168,6 +171,7 @@ impl Default for GatewayConfig {
             },
             data_dir: None,
             disk_free_min: 256 * 1024 * 1024,
+            web: Web::embedded(),
         }
     }
 }

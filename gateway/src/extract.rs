@@ -17,21 +17,50 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::Bearer;
+use crate::cookies::{self, Token};
 use crate::error::ApiError;
 use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::origin::{self, Asking, Credential};
+use crate::proxies::Client;
 
-/// The signed-in caller.
+/// The signed-in caller: by a bearer token, or else by the cookie of a browser.
 pub(crate) struct Signed(pub(crate) Bearer);
 
 impl FromRequestParts<Arc<App>> for Signed {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Some(token) = bearer_token(&parts.headers)? else {
+        if let Some(token) = bearer_token(&parts.headers)? {
+            return Ok(Self(app.auth.bearer(token).await?));
+        }
+        let secure = is_secure(parts);
+        let Some(token) = cookies::read(&parts.headers, Token::Access, secure) else {
             let detail = "this needs a sign-in: Authorization: Bearer <access_token>";
             return Err(Refusal::new(Code::Unauthenticated, detail).into());
         };
-        Ok(Self(app.auth.bearer(token).await?))
+        origin::check(asking(parts), Credential::Ambient, &app.config.allowed_origins)?;
+        Ok(Self(app.auth.bearer(&token).await?))
+    }
+}
+
+/// What a request says of the page that it is from.
+pub(crate) fn asking(parts: &Parts) -> Asking<'_> {
+    let Parts { method, uri, headers, .. } = parts;
+    Asking { method, uri, headers, secure: is_secure(parts) }
+}
+
+fn is_secure(parts: &Parts) -> bool {
+    parts.extensions.get::<Client>().is_some_and(|client| client.secure)
+}
+
+/// A request without its body, for handlers that look at the whole of it.
+pub(crate) struct Head(pub(crate) Parts);
+
+impl FromRequestParts<Arc<App>> for Head {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.clone()))
     }
 }
 
