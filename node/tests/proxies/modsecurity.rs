@@ -26,11 +26,12 @@ async fn chat_goes_on_behind_modsecurity() {
     let token = user(door, "grace").await;
     let room = room(door, &token).await;
     let path = format!("/api/rooms/{room}/messages");
-    for (number, body) in (1..).zip(TALK) {
-        let sent = door.ask("POST", &path, &token, Some(json!({"body": body}))).await;
-        assert_eq!(sent.expect(201)["seq"], number, "{body}");
+    let mut last = 0;
+    for body in TALK {
+        let sent = door.ask("POST", &path, &token, Some(json!({"body": body}))).await.expect(201);
+        last = sent["seq"].as_u64().expect("a seq");
     }
-    let said = format!("{path}/1");
+    let said = format!("{path}/{last}");
     door.ask("PATCH", &said, &token, Some(json!({"body": TALK[2]}))).await.expect(200);
     let reaction = format!("{said}/reactions/%F0%9F%91%8D");
     assert!(door.ask("PUT", &reaction, &token, None).await.status < 300);
