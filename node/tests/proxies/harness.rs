@@ -72,7 +72,8 @@ impl Node {
             "[http]\nlisten = \"127.0.0.1:0\"\n{http}\n\
              [auth]\nregister_per_minute = 0\nargon2_memory_kib = 8192\nargon2_iterations = 1\n"
         );
-        fs::write(folder.path().join("node.toml"), lines).expect("written");
+        let file = folder.path().join("node.toml");
+        fs::write(&file, lines).expect("written");
         let log = fs::File::create(folder.path().join("log")).expect("made");
         let mut command = Command::new(env!("CARGO_BIN_EXE_parlance"));
         for (name, _) in std::env::vars_os() {
@@ -80,7 +81,8 @@ impl Node {
                 command.env_remove(name);
             }
         }
-        command.args(["serve", "--data-dir"]).arg(folder.path());
+        command.args(["serve", "--data-dir"]).arg(folder.path().join("data"));
+        command.arg("--config").arg(file);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("a pipe");
