@@ -8,6 +8,7 @@ pub(crate) mod health;
 mod me;
 mod messages;
 mod page;
+pub(crate) mod reference;
 mod rooms;
 mod shapes;
 mod users;
@@ -20,7 +21,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use parlance_actors::vocab::{Code, Refusal};
@@ -45,9 +46,33 @@ pub(crate) struct Peer {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub(crate) fn router(app: &Arc<App>) -> Router {
-    let mut router = Router::new()
+/// A router that knows its paths: the API's description is held against them.
+struct Routes {
+    router: Router<Arc<App>>,
+    paths: Vec<&'static str>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        Self { router: Router::new(), paths: Vec::new() }
+    }
+
+    fn route(mut self, path: &'static str, methods: MethodRouter<Arc<App>>) -> Self {
+        self.router = self.router.route(path, methods);
+        self.paths.push(path);
+        self
+    }
+}
+
+/// The router and every path in it.
+pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
+    let mut router = Routes::new()
         .route("/", get(page::index))
+        .route("/docs", get(reference::page))
+        .route("/docs/{file}", get(reference::file))
+        .route("/api/openapi.json", get(reference::openapi))
+        .route("/api/asyncapi.json", get(reference::asyncapi))
+        .route("/api/frames.json", get(reference::frames))
         .route("/api/health", get(health::live))
         .route("/api/health/ready", get(health::ready))
         .route("/api/auth/register", post(auth::register))
@@ -92,12 +117,13 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     if app.metrics.is_some() {
         router = router.route("/metrics", get(health::metrics));
     }
-    router.fallback(no_such_path).layer(from_fn(note_route)).with_state(app.clone())
+    let Routes { router, paths } = router;
+    (router.fallback(no_such_path).layer(from_fn(note_route)).with_state(app.clone()), paths)
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    Refusal::new(Code::NotFound, format!("no such path: {path}; GET / names the API")).into()
+    Refusal::new(Code::NotFound, format!("no such path: {path}; /docs names the API")).into()
 }
 
 /// Tells [`answer`], which is outside the router, which route it was.

@@ -57,6 +57,7 @@ pub struct Gateway {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
+    paths: Vec<&'static str>,
     app: Arc<App>,
 }
 
@@ -103,8 +104,14 @@ impl Gateway {
             ready: Mutex::new(None),
             config,
         });
-        let router = router(&app);
-        Ok(Self { listener, address, tls, router, app })
+        let (router, paths) = router(&app);
+        Ok(Self { listener, address, tls, router, paths, app })
+    }
+
+    /// Every path that it has, as the router knows it.
+    #[must_use]
+    pub fn paths(&self) -> &[&'static str] {
+        &self.paths
     }
 
     /// Where it listens.
@@ -117,7 +124,7 @@ impl Gateway {
     /// deadline, and ends the rest. Sockets end in order when [`parlance_actors::chat::Chat::drain`]
     /// is called at the same time.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, address, tls, router, app } = self;
+        let Self { listener, address, tls, router, app, .. } = self;
         tracing::info!(%address, tls = tls.is_some(), "listening");
         let connections = TaskTracker::new();
         let keys = {

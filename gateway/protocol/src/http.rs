@@ -9,6 +9,7 @@ use crate::{Role, RoomKind, Text, Timestamp, User};
 pub use crate::server::{Account, Page, Posted};
 
 /// `POST /api/auth/register` and `/login`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials<'a> {
@@ -21,6 +22,7 @@ pub struct Credentials<'a> {
 }
 
 /// What a login or refresh gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens<'a> {
     /// Goes into `Authorization: Bearer …` and into `hello`.
@@ -37,6 +39,7 @@ pub struct Tokens<'a> {
 }
 
 /// `POST /api/auth/refresh` and `/logout`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh<'a> {
@@ -46,6 +49,7 @@ pub struct Refresh<'a> {
 }
 
 /// What `POST /api/auth/ws-ticket` gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket<'a> {
     /// Goes into `GET /ws?ticket=…`, once.
@@ -56,6 +60,7 @@ pub struct Ticket<'a> {
 }
 
 /// `POST /api/rooms`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRoom<'a> {
@@ -73,6 +78,7 @@ pub struct CreateRoom<'a> {
 }
 
 /// `PATCH /api/rooms/{id}`: what is absent stays.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRoom<'a> {
@@ -91,6 +97,7 @@ pub struct ChangeRoom<'a> {
 }
 
 /// `POST /api/rooms/direct`: opens the conversation with another user.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenDirect {
@@ -99,6 +106,7 @@ pub struct OpenDirect {
 }
 
 /// A room as the caller sees it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room<'a> {
     /// The room.
@@ -143,6 +151,7 @@ impl Room<'_> {
 }
 
 /// `GET /api/rooms`, ascending by id.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rooms<'a> {
     /// The page.
@@ -153,6 +162,7 @@ pub struct Rooms<'a> {
 }
 
 /// One entry of a room's member list.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member<'a> {
     /// Who.
@@ -163,6 +173,7 @@ pub struct Member<'a> {
 }
 
 /// `GET /api/rooms/{id}/members`, ascending by id.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members<'a> {
     /// The page.
@@ -174,6 +185,7 @@ pub struct Members<'a> {
 }
 
 /// `PUT /api/rooms/{id}/members/{user}`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutMember {
@@ -186,6 +198,7 @@ pub struct PutMember {
 }
 
 /// `POST /api/rooms/{id}/messages`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage<'a> {
@@ -207,6 +220,7 @@ pub struct SendMessage<'a> {
 }
 
 /// Every answer that is not a success.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody<'a> {
     /// The machine-readable reason.

@@ -7,5 +7,6 @@ mod sign_in;
 mod cluster;
 mod errors;
 mod front_door;
+mod reference;
 mod resources;
 mod socket;

@@ -1,0 +1,116 @@
+//! Registering, signing in and out, and finding people.
+
+use parlance_actors::vocab::Code;
+use parlance_protocol::User;
+use parlance_protocol::http::{Account, Credentials, Refresh, Ticket, Tokens};
+use serde_json::{Value, json};
+
+use super::call::{Book, need};
+use crate::http::auth::ChangePassword;
+use crate::http::users::Users;
+use crate::limits::{NAME_BYTES_MAX, USERS_MAX};
+
+pub(super) const ADA: &str = "0198a0c1-5e00-7000-8000-000000000003";
+
+pub(super) fn ada() -> Value {
+    json!({"id": ADA, "username": "ada"})
+}
+
+/// The id of a user or room.
+pub(super) fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+fn tokens() -> Value {
+    json!({
+        "access_token": "eyJhbGciOi…", "token_type": "bearer", "expires_in": 1800,
+        "refresh_token": "q83vEjRWeJCrze8S…",
+    })
+}
+
+pub(super) fn describe(book: &mut Book) {
+    book.about("Signing in", "Accounts, tokens and tickets.");
+    signing_in(book);
+    signing_out(book);
+    book.about("People", "Who the caller is, and who others are.");
+    people(book);
+}
+
+fn signing_in(book: &mut Book) {
+    book.post("/api/auth/register", "Make an account")
+        .about("Says nothing of the caller's own sign-in: sign in after it. The server may be set to have no registration.")
+        .takes::<Credentials<'_>>(json!({"username": "ada", "password": "Correct-Horse-1"}))
+        .gives::<User<'_>>(201, "The account.", ada())
+        .refuses(Code::Forbidden, "Registration is switched off.")
+        .refuses(Code::NameTaken, "The name is in use.")
+        .refuses(Code::RateLimited, "Too many new accounts of this network.")
+        .served()
+        .done();
+    book.post("/api/auth/login", "Sign in")
+        .takes::<Credentials<'_>>(json!({"username": "ada", "password": "Correct-Horse-1"}))
+        .gives::<Tokens<'_>>(200, "The tokens of a new sign-in.", tokens())
+        .refuses(Code::Unauthenticated, "Username or password is wrong.")
+        .refuses(Code::Forbidden, "The account may not sign in.")
+        .refuses(Code::RateLimited, "Too many sign-ins of this network.")
+        .refuses(Code::LockedOut, "Too many failed sign-ins; the account rests.")
+        .served()
+        .done();
+    book.post("/api/auth/refresh", "Get new tokens")
+        .about("A refresh token works once. Showing a spent one ends the whole sign-in.")
+        .takes::<Refresh<'_>>(json!({"refresh_token": "q83vEjRWeJCrze8S…"}))
+        .gives::<Tokens<'_>>(200, "The next pair.", tokens())
+        .refuses(Code::Unauthenticated, "The refresh token is unknown, spent or has run out.")
+        .served()
+        .done();
+    book.post("/api/auth/ws-ticket", "Get a ticket for a socket")
+        .about("For browsers that connect from elsewhere: a socket's URL cannot carry a header, and a ticket in it is worth nothing once used.")
+        .signed()
+        .no_body()
+        .gives::<Ticket<'_>>(201, "Opens one socket, soon.", json!({"ticket": "Zm9vYmFy…", "expires_in": 30}))
+        .done();
+}
+
+fn signing_out(book: &mut Book) {
+    book.post("/api/auth/logout", "Sign out")
+        .about("By the access token, by the refresh token in the body, or both. Ends the sign-in on every node; its sockets close with 4001.")
+        .or_by(need("bearer"))
+        .may_take::<Refresh<'_>>(json!({"refresh_token": "q83vEjRWeJCrze8S…"}))
+        .gives_nothing(204, "The sign-in is over.")
+        .refuses(Code::Unauthenticated, "Neither token is there and good.")
+        .refuses(Code::Forbidden, "A cookie that comes from another site's page.")
+        .served()
+        .done();
+    book.put("/api/auth/password", "Change the password")
+        .about("Ends every other sign-in of the account, and gives the tokens of a new one.")
+        .signed()
+        .takes::<ChangePassword<'_>>(
+            json!({"old_password": "Correct-Horse-1", "new_password": "Battery-Staple-2"}),
+        )
+        .gives::<Tokens<'_>>(200, "The tokens of a new sign-in.", tokens())
+        .refuses(Code::Forbidden, "The old password is wrong.")
+        .refuses(Code::RateLimited, "Too many tries of this network.")
+        .refuses(Code::LockedOut, "Too many wrong passwords; the account rests.")
+        .refuses(Code::Conflict, "The account has no password of its own here.")
+        .done();
+}
+
+fn people(book: &mut Book) {
+    book.get("/api/me", "Who the caller is")
+        .signed()
+        .gives::<Account<'_>>(200, "The caller's account.", ada())
+        .done();
+    let prefix = json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "example": "ad"});
+    let limit = json!({"type": "integer", "minimum": 1, "maximum": USERS_MAX, "default": USERS_MAX});
+    book.get("/api/users", "Find people by the start of their name")
+        .signed()
+        .must_query("prefix", "How their name begins, without case; no control characters.", prefix)
+        .query("limit", "How many at most.", limit)
+        .gives::<Users<'_>>(200, "Who was found.", json!({"users": [ada()]}))
+        .done();
+    book.get("/api/users/{user}", "One user")
+        .signed()
+        .path_part("user", "The user's id.", uuid())
+        .gives::<User<'_>>(200, "The user.", ada())
+        .refuses(Code::NotFound, "There is no such user.")
+        .done();
+}
