@@ -12,6 +12,7 @@ pub(crate) mod reference;
 mod rooms;
 mod shapes;
 mod users;
+mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -45,6 +46,12 @@ pub(crate) struct Peer {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// What pages ask a browser for and a chat does not need.
+const NO_PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
+    magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=()";
 
 /// A router that knows its paths: the API's description is held against them.
 struct Routes {
@@ -67,7 +74,8 @@ impl Routes {
 /// The router and every path in it.
 pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
     let mut router = Routes::new()
-        .route("/", get(page::index))
+        .route("/", get(web::index))
+        .route("/api", get(page::api))
         .route("/docs", get(reference::page))
         .route("/docs/{file}", get(reference::file))
         .route("/api/openapi.json", get(reference::openapi))
@@ -118,12 +126,7 @@ pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
         router = router.route("/metrics", get(health::metrics));
     }
     let Routes { router, paths } = router;
-    (router.fallback(no_such_path).layer(from_fn(note_route)).with_state(app.clone()), paths)
-}
-
-async fn no_such_path(uri: Uri) -> ApiError {
-    let path: String = uri.path().chars().take(200).collect();
-    Refusal::new(Code::NotFound, format!("no such path: {path}; /docs names the API")).into()
+    (router.fallback(web::other).layer(from_fn(note_route)).with_state(app.clone()), paths)
 }
 
 /// Tells [`answer`], which is outside the router, which route it was.
@@ -235,8 +238,11 @@ fn stamp(headers: &mut HeaderMap, id: &HeaderValue, client: Client) {
         (header::X_FRAME_OPTIONS, "DENY"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         ),
+        (PERMISSIONS_POLICY, NO_PERMISSIONS),
+        (OPENER_POLICY, "same-origin"),
+        (RESOURCE_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {

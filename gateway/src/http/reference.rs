@@ -100,6 +100,8 @@ fn answer(content_type: &'static str, body: Bytes) -> Response {
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        // `no-referrer` would also take the origin from the calls that are tried out by cookie.
+        (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     ];
     (headers, body).into_response()
 }

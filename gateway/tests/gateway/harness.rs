@@ -35,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Of the router.
     pub(crate) paths: Vec<&'static str>,
+    /// Where plain HTTP is sent on from, if anywhere.
+    pub(crate) redirect: Option<SocketAddr>,
     pub(crate) chat: Arc<Chat>,
     pub(crate) accounts: Arc<MemoryAccounts>,
     pub(crate) history: Arc<MemoryHistory>,
@@ -106,10 +108,23 @@ impl Server {
             metrics: None,
         };
         let gateway = Gateway::bind(config, parts).await.expect("bound");
-        let (address, paths) = (gateway.address(), gateway.paths().to_vec());
+        let (address, redirect) = (gateway.address(), gateway.redirect_address());
+        let paths = gateway.paths().to_vec();
         let stop = CancellationToken::new();
         let run = tokio::spawn(gateway.run(stop.clone()));
-        Self { address, paths, chat, accounts, history, directory, cluster, secret, stop, run }
+        Self {
+            address,
+            paths,
+            redirect,
+            chat,
+            accounts,
+            history,
+            directory,
+            cluster,
+            secret,
+            stop,
+            run,
+        }
     }
 
     /// Begins to stop; the gateway ends when what is in flight is done.

@@ -8,7 +8,7 @@ use parlance_actors::limits::{
 };
 use serde_json::{Value, json};
 
-use crate::limits::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, TOKEN_BYTES_MAX};
+use crate::limits::{NAME_BYTES_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, TOKEN_BYTES_MAX};
 
 /// In bodies: schema, field, keyword, value.
 const BODIES: &[(&str, &str, &str, u64)] = &[
@@ -16,6 +16,8 @@ const BODIES: &[(&str, &str, &str, u64)] = &[
     ("Credentials", "username", "maxLength", USERNAME_CHARS_MAX as u64),
     ("Credentials", "password", "minLength", PASSWORD_CHARS_MIN as u64),
     ("Credentials", "password", "maxLength", PASSWORD_CHARS_MAX as u64),
+    ("Login", "username", "minLength", 1),
+    ("Login", "username", "maxLength", NAME_BYTES_MAX as u64),
     ("ChangePassword", "new_password", "minLength", PASSWORD_CHARS_MIN as u64),
     ("ChangePassword", "new_password", "maxLength", PASSWORD_CHARS_MAX as u64),
     ("Refresh", "refresh_token", "maxLength", TOKEN_BYTES_MAX as u64),

@@ -114,5 +114,12 @@ fn documents(book: &mut Book) {
         .answer(200, "The style.", "text/css", text(), None)
         .refuses(Code::NotFound, "There is no such file.")
         .done();
-    book.get("/", "The start page").answer(200, "The page.", "text/html", text(), None).done();
+    book.get("/", "The web client")
+        .about("Or, in a build without it, the page of `/api`. Paths of the client's own, and its files, are answered too.")
+        .answer(200, "The page.", "text/html", text(), None)
+        .gives_nothing(304, "The page that the client has is the newest.")
+        .done();
+    book.get("/api", "The calls on one short page")
+        .answer(200, "The page.", "text/html", text(), None)
+        .done();
 }
