@@ -55,16 +55,22 @@ impl Retry {
 pub const fn meaning(code: Code) -> Meaning {
     use Retry::{Later, No, Once, SignIn};
     let (status, retry, text) = match code {
-        Code::BadRequest => {
-            (StatusCode::BAD_REQUEST, No, "The request or frame is not what the protocol asks for; `detail` names the field and what is allowed.")
-        }
-        Code::Unauthenticated => {
-            (StatusCode::UNAUTHORIZED, SignIn, "No credential, or one that is wrong or has run out.")
-        }
+        Code::BadRequest => (
+            StatusCode::BAD_REQUEST,
+            No,
+            "The request or frame is not what the protocol asks for; `detail` names the field and what is allowed.",
+        ),
+        Code::Unauthenticated => (
+            StatusCode::UNAUTHORIZED,
+            SignIn,
+            "No credential, or one that is wrong or has run out.",
+        ),
         Code::Forbidden => (StatusCode::FORBIDDEN, No, "The caller is known and may not do this."),
-        Code::NotFound => {
-            (StatusCode::NOT_FOUND, No, "There is no such thing, or none that the caller may know of.")
-        }
+        Code::NotFound => (
+            StatusCode::NOT_FOUND,
+            No,
+            "There is no such thing, or none that the caller may know of.",
+        ),
         Code::MethodNotAllowed => {
             (StatusCode::METHOD_NOT_ALLOWED, No, "The path has other methods: those in `Allow`.")
         }
@@ -75,23 +81,33 @@ pub const fn meaning(code: Code) -> Meaning {
         Code::TooLarge => {
             (StatusCode::PAYLOAD_TOO_LARGE, No, "Larger than the bound that `detail` names.")
         }
-        Code::UnsupportedMediaType => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, No, "The body must be JSON: `Content-Type: application/json`.")
-        }
+        Code::UnsupportedMediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            No,
+            "The body must be JSON: `Content-Type: application/json`.",
+        ),
         Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, Later, "Too many in a time."),
-        Code::LockedOut => {
-            (StatusCode::TOO_MANY_REQUESTS, Later, "Too many failed sign-ins; the account rests for a while.")
+        Code::LockedOut => (
+            StatusCode::TOO_MANY_REQUESTS,
+            Later,
+            "Too many failed sign-ins; the account rests for a while.",
+        ),
+        Code::Busy => {
+            (StatusCode::SERVICE_UNAVAILABLE, Later, "A queue is full. Nothing was done.")
         }
-        Code::Busy => (StatusCode::SERVICE_UNAVAILABLE, Later, "A queue is full. Nothing was done."),
-        Code::Unavailable => {
-            (StatusCode::SERVICE_UNAVAILABLE, Later, "It cannot be served now. Whether a change was done may be unknown: the same key finds out.")
-        }
+        Code::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Later,
+            "It cannot be served now. Whether a change was done may be unknown: the same key finds out.",
+        ),
         Code::Timeout => {
             (StatusCode::REQUEST_TIMEOUT, Once, "The client took too long to send its request.")
         }
-        Code::Internal => {
-            (StatusCode::INTERNAL_SERVER_ERROR, Once, "A defect of the server; its log has the cause under the answer's `x-request-id`.")
-        }
+        Code::Internal => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Once,
+            "A defect of the server; its log has the cause under the answer's `x-request-id`.",
+        ),
     };
     Meaning { status, retry, text }
 }

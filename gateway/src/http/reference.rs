@@ -72,9 +72,15 @@ pub fn errors_markdown() -> String {
     for code in Code::ALL {
         let meaning = meaning(code);
         let (status, retry) = (meaning.status.as_u16(), meaning.retry.as_str());
-        text.push_str(&format!("| `{}` | {status} | {retry} | {} |\n", code.as_str(), meaning.text));
+        text.push_str(&format!(
+            "| `{}` | {status} | {retry} | {} |\n",
+            code.as_str(),
+            meaning.text
+        ));
     }
-    text.push_str("\n## Close codes of a socket\n\n| number | name | meaning |\n| --- | --- | --- |\n");
+    text.push_str(
+        "\n## Close codes of a socket\n\n| number | name | meaning |\n| --- | --- | --- |\n",
+    );
     for (number, name, meaning) in parlance_protocol::close::ALL {
         text.push_str(&format!("| {number} | `{name}` | {meaning} |\n"));
     }

@@ -6,7 +6,9 @@ use uuid::Uuid;
 use crate::client::{self, ClientFrame, Cursor, Cursors};
 use crate::server::{self, Answer, MeChange, RoomAnswer, RoomAnswers, ServerFrame};
 use crate::simple::SimpleServerFrame;
-use crate::{Entry, Event, Kind, MemberChange, PresenceStatus, Reactions, Role, Timestamp, User, View};
+use crate::{
+    Entry, Event, Kind, MemberChange, PresenceStatus, Reactions, Role, Timestamp, User, View,
+};
 
 const ROOM: Uuid = Uuid::from_u128(0x0198_a0c1_5e00_7000_8000_0000_0000_0001);
 const OTHER: Uuid = Uuid::from_u128(0x0198_a0c1_5e00_7000_8000_0000_0000_0002);
@@ -121,9 +123,11 @@ pub(super) fn server() -> Vec<Value> {
             retry_after_ms: Some(200),
         }),
     ];
-    frames.extend(events().into_iter().map(|event| {
-        ServerFrame::Event(server::RoomEvent { room: ROOM, r#gen: 1, event })
-    }));
+    frames.extend(
+        events()
+            .into_iter()
+            .map(|event| ServerFrame::Event(server::RoomEvent { room: ROOM, r#gen: 1, event })),
+    );
     let me = |change| ServerFrame::Me(server::Me { rev: 8, change });
     frames.extend([
         ServerFrame::Gap(server::Gap { room: ROOM, from: 59, to: 480 }),
@@ -170,11 +174,7 @@ fn events() -> Vec<Event<'static>> {
 
 pub(super) fn simple_server() -> Vec<Value> {
     let frames = [
-        SimpleServerFrame::Message {
-            username: "ada".into(),
-            content: "hi".into(),
-            timestamp: AT,
-        },
+        SimpleServerFrame::Message { username: "ada".into(), content: "hi".into(), timestamp: AT },
         SimpleServerFrame::System { message: "bob joined".into() },
     ];
     let text = |frame: &SimpleServerFrame<'_>| {

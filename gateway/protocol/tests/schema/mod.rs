@@ -91,7 +91,8 @@ fn an_unknown_type_is_refused_from_clients_and_left_aside_from_servers() {
     assert!(!client().is_valid(&shout));
     let refused = ClientFrame::parse(shout.to_string().as_bytes()).expect_err("unknown");
     assert!(refused.id == Some(7) && refused.detail.contains("shout"), "{refused}");
-    let read = ServerFrame::parse(shout.to_string().as_bytes()).expect("of a newer server");
+    let text = shout.to_string();
+    let read = ServerFrame::parse(text.as_bytes()).expect("of a newer server");
     assert_eq!(read, ServerFrame::Unknown);
 }
 

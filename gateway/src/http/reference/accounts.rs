@@ -35,7 +35,8 @@ fn sign_in(book: &mut Book) -> Value {
 }
 
 fn gives_sign_in<'b>(call: Call<'b>, schema: &Value) -> Call<'b> {
-    let about = "The tokens of the sign-in; or, with cookies, the account, and the tokens in `Set-Cookie`.";
+    let about =
+        "The tokens of the sign-in; or, with cookies, the account, and the tokens in `Set-Cookie`.";
     call.answer(200, about, JSON, raw(schema.clone()), Some(tokens()))
 }
 
@@ -112,8 +113,10 @@ fn people(book: &mut Book) {
         .signed()
         .gives::<Account<'_>>(200, "The caller's account.", ada())
         .done();
-    let prefix = json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "example": "ad"});
-    let limit = json!({"type": "integer", "minimum": 1, "maximum": USERS_MAX, "default": USERS_MAX});
+    let prefix =
+        json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "example": "ad"});
+    let limit =
+        json!({"type": "integer", "minimum": 1, "maximum": USERS_MAX, "default": USERS_MAX});
     book.get("/api/users", "Find people by the start of their name")
         .signed()
         .must_query("prefix", "How their name begins, without case; no control characters.", prefix)

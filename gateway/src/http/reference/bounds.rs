@@ -60,8 +60,7 @@ pub(super) fn apply(schemas: &mut Value) {
         note_body(&mut schemas[schema]);
     }
     // Rooms are made public or private; the other two kinds make themselves.
-    schemas["CreateRoom"]["properties"]["kind"] =
-        json!({"type": "string", "enum": ["public", "private"], "description": "Who may find and join it."});
+    schemas["CreateRoom"]["properties"]["kind"] = json!({"type": "string", "enum": ["public", "private"], "description": "Who may find and join it."});
 }
 
 /// Puts them into the schema of a client frame.

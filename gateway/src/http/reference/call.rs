@@ -96,9 +96,10 @@ impl Book {
     /// The whole document.
     pub(super) fn into_document(mut self) -> Value {
         self.schemas.add::<ErrorBody<'_>>();
-        let paths = self.paths.into_iter().fold(PathsBuilder::new(), |paths, (path, item)| {
-            paths.path(path, item)
-        });
+        let paths = self
+            .paths
+            .into_iter()
+            .fold(PathsBuilder::new(), |paths, (path, item)| paths.path(path, item));
         let tags = self.tags.into_iter().map(|(tag, description)| {
             TagBuilder::new().name(tag).description(Some(description)).build()
         });
@@ -209,14 +210,20 @@ impl Call<'_> {
     pub(super) fn query(mut self, name: &str, about: &str, schema: Value) -> Self {
         let value = parameter(name, ParameterIn::Query, about, schema).required(Required::False);
         self.parameters.push(value.build());
-        self.refuses(Code::BadRequest, "A value of the query is unknown, or not of its type or range.")
+        self.refuses(
+            Code::BadRequest,
+            "A value of the query is unknown, or not of its type or range.",
+        )
     }
 
     /// A value of the query that must be there.
     pub(super) fn must_query(mut self, name: &str, about: &str, schema: Value) -> Self {
         let value = parameter(name, ParameterIn::Query, about, schema).required(Required::True);
         self.parameters.push(value.build());
-        self.refuses(Code::BadRequest, "A value of the query is missing, unknown, or not of its type or range.")
+        self.refuses(
+            Code::BadRequest,
+            "A value of the query is missing, unknown, or not of its type or range.",
+        )
     }
 
     /// It is a change with an idempotency key.
@@ -241,11 +248,15 @@ impl Call<'_> {
     fn body<T: ToSchema>(mut self, required: Required, example: Value) -> Self {
         let schema = self.book.schema::<T>();
         let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
-        let body = RequestBodyBuilder::new().required(Some(required)).content(JSON, content).build();
+        let body =
+            RequestBodyBuilder::new().required(Some(required)).content(JSON, content).build();
         self.operation = self.operation.request_body(Some(body));
-        self.refuses(Code::BadRequest, "The body is not JSON, or a field is missing, unknown or not of its type or range.")
-            .refuses(Code::UnsupportedMediaType, "The body's `Content-Type` is not JSON.")
-            .reads_body()
+        self.refuses(
+            Code::BadRequest,
+            "The body is not JSON, or a field is missing, unknown or not of its type or range.",
+        )
+        .refuses(Code::UnsupportedMediaType, "The body's `Content-Type` is not JSON.")
+        .reads_body()
     }
 
     /// It takes no body, and says so when there is one.
@@ -279,6 +290,15 @@ impl Call<'_> {
         self
     }
 
+    /// The last answer, in another media type.
+    pub(super) fn or_as(mut self, content_type: &str, schema: impl Into<RefOr<Schema>>) -> Self {
+        let (status, last) = self.answers.pop().expect("an answer is told first");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::from(last).content(content_type, content).build();
+        self.answers.push((status, response));
+        self
+    }
+
     /// A success without a body.
     pub(super) fn gives_nothing(mut self, status: u16, about: &str) -> Self {
         self.answers.push((status, stamped(about).build()));
@@ -294,13 +314,19 @@ impl Call<'_> {
     /// Ends the telling. Probes are not counted against their address.
     pub(super) fn done_as_probe(mut self) {
         let refusals = refusals(std::mem::take(&mut self.refusals));
-        let responses = self.answers.drain(..).chain(refusals).fold(
-            ResponsesBuilder::new(),
-            |responses, (status, response)| responses.response(status.to_string(), response),
-        );
+        let responses = self
+            .answers
+            .drain(..)
+            .chain(refusals)
+            .fold(ResponsesBuilder::new(), |responses, (status, response)| {
+                responses.response(status.to_string(), response)
+            });
         let id = operation_id(&self.method, self.path);
-        let mut operation =
-            self.operation.operation_id(Some(id)).responses(responses).securities(Some(self.security));
+        let mut operation = self
+            .operation
+            .operation_id(Some(id))
+            .responses(responses)
+            .securities(Some(self.security));
         for parameter in self.parameters {
             operation = operation.parameter(parameter);
         }
@@ -380,8 +406,7 @@ fn refusal(status: StatusCode, codes: Vec<(Code, Vec<String>)>) -> Response {
         (code.as_str(), RefOr::T(example))
     });
     let schema = Ref::new(format!("{COMPONENTS}ErrorBody"));
-    let content =
-        ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build();
+    let content = ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build();
     let mut response = stamped(&about.join("\n\n")).content(JSON, content);
     let header = |about: &str, schema: Value| {
         HeaderBuilder::new().schema(Some(raw(schema))).description(Some(about)).build()

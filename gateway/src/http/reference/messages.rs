@@ -26,21 +26,29 @@ fn of_message(call: Call<'_>) -> Call<'_> {
 }
 
 fn of_reaction(call: Call<'_>) -> Call<'_> {
-    let emoji = json!({"type": "string", "minLength": 1, "maxLength": EMOJI_BYTES_MAX, "example": "👍"});
+    let emoji =
+        json!({"type": "string", "minLength": 1, "maxLength": EMOJI_BYTES_MAX, "example": "👍"});
     of_message(call).path_part("emoji", "The emoji or its short name.", emoji).no_body()
 }
 
 pub(super) fn describe(book: &mut Book) {
-    book.about("Messages", "The log of a room. A message is `seq` in it; so is everything that happens to one.");
+    book.about(
+        "Messages",
+        "The log of a room. A message is `seq` in it; so is everything that happens to one.",
+    );
     change(book.post("/api/rooms/{room}/messages", "Send a message"))
         .about("Answered after the commit. Repeat it with the same key until there is an answer.")
-        .takes::<SendMessage<'_>>(json!({"key": "0b6f0a3e-3f6e-4f0e-9b52-0d8a4f1c2a11", "body": "hello"}))
+        .takes::<SendMessage<'_>>(
+            json!({"key": "0b6f0a3e-3f6e-4f0e-9b52-0d8a4f1c2a11", "body": "hello"}),
+        )
         .gives::<Posted>(201, "It is committed.", posted())
         .done();
     history(book);
-    of_message(book.patch("/api/rooms/{room}/messages/{seq}", "Replace the body of one's own message"))
-        .takes::<Edit<'_>>(json!({"body": "hello, all"}))
-        .done();
+    of_message(
+        book.patch("/api/rooms/{room}/messages/{seq}", "Replace the body of one's own message"),
+    )
+    .takes::<Edit<'_>>(json!({"body": "hello, all"}))
+    .done();
     of_message(book.delete("/api/rooms/{room}/messages/{seq}", "Take a message away"))
         .about("One's own; a moderator's right for those of others.")
         .no_body()
@@ -80,7 +88,8 @@ fn history(book: &mut Book) {
 fn lobby(book: &mut Book) {
     let item = book.schema::<SimpleMessage<'_>>();
     let schema = raw(json!({"type": "array", "items": {"$ref": item.ref_location}}));
-    let example = json!([{"username": "ada", "content": "hi", "created_at": "2026-06-21T00:00:00.000Z"}]);
+    let example =
+        json!([{"username": "ada", "content": "hi", "created_at": "2026-06-21T00:00:00.000Z"}]);
     let limit = json!({"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 50});
     book.get("/api/chat/messages", "The last messages of the lobby, for simple chat")
         .about("Oldest first. Only where simple chat is on (`http.simple_chat`).")

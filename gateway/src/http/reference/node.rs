@@ -9,7 +9,10 @@ use crate::http::cluster::{Move, Pin};
 use crate::http::health::{Live, Report};
 
 pub(super) fn describe(book: &mut Book) {
-    book.about("Cluster", "For administrators: how the nodes and shards stand, and a hand on them.");
+    book.about(
+        "Cluster",
+        "For administrators: how the nodes and shards stand, and a hand on them.",
+    );
     cluster(book);
     book.about("Node", "Health for balancers and operators, and the documents of the API.");
     health(book);
@@ -62,7 +65,8 @@ fn cluster(book: &mut Book) {
     of_shard(book.post("/api/cluster/shards/{shard}/pin", "Pin a shard to a node, or let it go"))
         .takes::<Pin>(json!({"to": 2}))
         .done();
-    of_node(book.post("/api/cluster/nodes/{node}/drain", "Have a node give its shards away")).done();
+    of_node(book.post("/api/cluster/nodes/{node}/drain", "Have a node give its shards away"))
+        .done();
     of_node(book.post("/api/cluster/nodes/{node}/undrain", "Have a node take shards again")).done();
     of_node(book.post("/api/cluster/nodes/{node}/remove", "Take a node out for good")).done();
 }
@@ -110,8 +114,13 @@ fn documents(book: &mut Book) {
         .answer(200, "The page.", "text/html", text(), None)
         .done();
     book.get("/docs/{file}", "A file of that page")
-        .path_part("file", "Its name.", json!({"type": "string", "enum": ["docs.css", "docs.js", "schema.js", "try.js"]}))
-        .answer(200, "The style.", "text/css", text(), None)
+        .path_part(
+            "file",
+            "Its name.",
+            json!({"type": "string", "enum": ["docs.css", "docs.js", "schema.js", "try.js"]}),
+        )
+        .answer(200, "The file.", "text/css", text(), None)
+        .or_as("text/javascript", text())
         .refuses(Code::NotFound, "There is no such file.")
         .done();
     book.get("/", "The web client")

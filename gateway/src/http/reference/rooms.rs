@@ -2,9 +2,7 @@
 
 use parlance_actors::limits::LIST_MAX;
 use parlance_actors::vocab::Code;
-use parlance_protocol::http::{
-    ChangeRoom, CreateRoom, Members, Posted, PutMember, Room, Rooms,
-};
+use parlance_protocol::http::{ChangeRoom, CreateRoom, Members, Posted, PutMember, Room, Rooms};
 use serde_json::{Value, json};
 
 use super::accounts::{ada, uuid};
@@ -43,8 +41,11 @@ pub(super) fn change(call: Call<'_>) -> Call<'_> {
 
 fn paged(call: Call<'_>) -> Call<'_> {
     let limit = json!({"type": "integer", "minimum": 1, "maximum": LIST_MAX, "default": LIST_MAX});
-    call.query("after", "The last id of the page before.", uuid())
-        .query("limit", "How many at most.", limit)
+    call.query("after", "The last id of the page before.", uuid()).query(
+        "limit",
+        "How many at most.",
+        limit,
+    )
 }
 
 pub(super) fn describe(book: &mut Book) {
@@ -82,10 +83,14 @@ fn rooms(book: &mut Book) {
         .about("The same room from either side. Give `user` or `username`.")
         .signed()
         .takes::<Direct<'_>>(json!({"username": "ada"}))
-        .gives::<Room<'_>>(200, "The room.", json!({
-            "id": ROOM, "name": null, "kind": "direct", "topic": "", "slow_mode_seconds": 0,
-            "role": "member", "read": 0, "head": 0, "unread": 0, "last_at": null, "with": ada(),
-        }))
+        .gives::<Room<'_>>(
+            200,
+            "The room.",
+            json!({
+                "id": ROOM, "name": null, "kind": "direct", "topic": "", "slow_mode_seconds": 0,
+                "role": "member", "read": 0, "head": 0, "unread": 0, "last_at": null, "with": ada(),
+            }),
+        )
         .refuses(Code::NotFound, "There is no such user.")
         .done();
     of_room(book.put("/api/rooms/{room}/read", "Move the caller's read mark forward"))
