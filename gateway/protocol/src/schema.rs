@@ -108,22 +108,27 @@ fn plain(fields: &mut Map<String, Value>) {
     }
 }
 
-/// "Null or a plain value" is said in one schema.
+/// "A plain value or null" is said in one schema, and what is said about a field stands beside it.
 fn nullable(fields: &mut Map<String, Value>) {
-    let Some(Value::Array(either)) = fields.get("oneOf") else { return };
-    let [null, inner] = either.as_slice() else { return };
-    let is_plain = inner.get("type").is_some_and(|t| t == "string" || t == "integer")
-        && inner.get("enum").is_none();
-    if null.get("type").is_none_or(|t| t != "null") || !is_plain {
+    let Some(Value::Array(either)) = fields.get_mut("oneOf") else { return };
+    let is_null = |one: &Value| one.get("type").is_some_and(|kind| kind == "null");
+    if either.len() != 2 || !either.iter().any(is_null) {
         return;
     }
-    let inner = inner.as_object().cloned().unwrap_or_default();
-    fields.remove("oneOf");
-    for (key, inner) in inner {
-        fields.entry(key).or_insert(inner);
+    let Some(Value::Object(one)) = either.iter_mut().find(|one| !is_null(one)) else { return };
+    let about = one.remove("description");
+    let is_plain = one.get("type").is_some_and(|kind| kind == "string" || kind == "integer")
+        && !one.contains_key("enum");
+    let one = is_plain.then(|| one.clone());
+    if let Some(about) = about {
+        fields.entry("description").or_insert(about);
     }
-    let one = fields.get("type").cloned();
-    fields.insert("type".into(), json!([one, "null"]));
+    if let Some(mut one) = one {
+        let kind = one.remove("type");
+        fields.remove("oneOf");
+        fields.extend(one);
+        fields.insert("type".into(), json!([kind, "null"]));
+    }
 }
 
 /// utoipa writes `u64` as an int64 from 0 on; what the parser takes is the whole range.

@@ -33,9 +33,9 @@ export function kind(document, schema) {
   if (it.const !== undefined) return JSON.stringify(it.const);
   if (it.enum) return it.enum.map((word) => JSON.stringify(word)).join(" | ");
   const either = it.oneOf ?? it.anyOf;
-  if (either) return either.map((one) => one.title ?? kind(document, one)).join(" | ");
+  if (either) return either.filter((one) => one.type !== "null").map((one) => one.title ?? kind(document, one)).join(" | ");
   if (it.type === "array") return `array of ${kind(document, it.items)}`;
-  let text = it.name ?? [it.type ?? "object"].flat().join(" or ");
+  let text = it.name ?? [it.type ?? "object"].flat().filter((type) => type !== "null").join(" or ");
   if (it.format) text += ` (${it.format})`;
   const [low, high] = [it.minimum ?? it.minLength ?? it.minItems, it.maximum ?? it.maxLength ?? it.maxItems ?? it.maxProperties];
   const unit = it.maxLength !== undefined ? " characters" : "";

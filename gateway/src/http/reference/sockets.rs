@@ -223,24 +223,23 @@ fn fields(schema: &Value) -> Vec<String> {
     rows
 }
 
+/// The type in a few words. That an optional field may be null as well is left out.
 fn kind(field: &Value) -> String {
     if let Some(name) = field["$ref"].as_str().and_then(|to| to.rsplit('/').next()) {
         return name.to_owned();
     }
     if let Some(either) = field["oneOf"].as_array().or_else(|| field["allOf"].as_array()) {
-        let names: Vec<String> = either.iter().map(kind).collect();
-        return names.join(" or ");
+        let names = either.iter().filter(|one| one["type"] != "null").map(kind);
+        return names.collect::<Vec<_>>().join(" or ");
     }
-    match &field["type"] {
-        Value::Array(names) => {
-            let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-            names.join(" or ")
-        }
-        Value::String(name) if name == "array" => format!("array of {}", kind(&field["items"])),
-        Value::String(name) => match field["format"].as_str() {
-            Some(format) => format!("{name} ({format})"),
-            None => name.clone(),
-        },
-        _ => "any".to_owned(),
+    let name = match &field["type"] {
+        Value::Array(names) => names.iter().find(|name| **name != "null").and_then(Value::as_str),
+        name => name.as_str(),
+    };
+    match (name, field["format"].as_str()) {
+        (Some("array"), _) => format!("array of {}", kind(&field["items"])),
+        (Some(name), Some(format)) => format!("{name} ({format})"),
+        (Some(name), None) => name.to_owned(),
+        (None, _) => "any".to_owned(),
     }
 }
