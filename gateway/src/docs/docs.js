@@ -77,8 +77,7 @@ function answer(status, response) {
 }
 
 function frames() {
-  const of = (operation) => asyncapi.operations[operation].messages
-    .map((reference) => resolve(asyncapi, resolve(asyncapi, reference)));
+  const of = (operation) => asyncapi.operations[operation].messages.map((reference) => resolve(asyncapi, reference));
   const section = (title, operation, about) => ({
     title, about, entries: of(operation).map((frame) => ({
       id: `frames/${operation}.${frame.name}`,

@@ -21,9 +21,10 @@ export function example(value) {
   return h("pre", {}, h("code", {}, typeof value === "string" ? value : JSON.stringify(value, null, 2)));
 }
 
+// What a reference leads to, through references to references.
 export function resolve(document, schema) {
   if (!schema?.$ref) return schema ?? {};
-  const found = schema.$ref.slice(2).split("/").reduce((at, key) => at?.[key], document) ?? {};
+  const found = resolve(document, schema.$ref.slice(2).split("/").reduce((at, key) => at?.[key], document));
   return { ...found, ...schema, $ref: undefined, name: schema.$ref.split("/").pop() };
 }
 

@@ -123,6 +123,44 @@ fn the_quick_start_with_javascript_works() {
     assert!(printed.trim_end().ends_with("hello from JavaScript"), "{printed}");
 }
 
+/// Follows the references of the page as the page does.
+const FOLLOW: &str = r#"
+import { kind, resolve } from "./schema.mjs";
+const load = async (path) => (await fetch(process.argv[2] + path)).json();
+const [openapi, asyncapi] = [await load("/api/openapi.json"), await load("/api/asyncapi.json")];
+let frames = 0;
+for (const operation of Object.values(asyncapi.operations)) {
+  for (const reference of operation.messages) {
+    const frame = resolve(asyncapi, reference);
+    if (!frame.name || !frame.payload || !frame.examples.length) throw new Error(JSON.stringify(reference));
+    frames += 1;
+  }
+}
+for (const [name, schema] of Object.entries(openapi.components.schemas)) {
+  for (const [field, of] of Object.entries(schema.properties ?? {})) {
+    if (kind(openapi, of).includes("undefined")) throw new Error(`${name}.${field}: ${kind(openapi, of)}`);
+  }
+}
+console.log(frames > 25 ? "every frame" : `only ${frames} frames`);
+"#;
+
+#[test]
+fn the_page_finds_every_frame_and_names_every_type() {
+    if !has("node") {
+        println!("SKIPPED: Node.js is not there");
+        return;
+    }
+    let (data, work) = (folder(), folder());
+    let node = start(data.path());
+    let module = root().join("gateway/src/docs/schema.js");
+    std::fs::copy(module, work.path().join("schema.mjs")).expect("copied");
+    let file = work.path().join("follow.mjs");
+    std::fs::write(&file, FOLLOW).expect("written");
+    let mut command = Command::new("node");
+    command.arg(&file).arg(format!("http://{}", node.address));
+    assert_eq!(run(command).trim(), "every frame");
+}
+
 /// What websocat does with the README's line, for machines without it.
 const STAND_IN: &str = r#"#!/usr/bin/env python3
 import argparse, asyncio, sys
