@@ -9,6 +9,7 @@ pub(crate) mod health;
 mod me;
 mod messages;
 mod page;
+pub(crate) mod reference;
 mod rooms;
 mod shapes;
 mod users;
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use parlance_actors::vocab::{Code, Refusal};
@@ -53,10 +54,34 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 const NO_PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
     magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=()";
 
-pub(crate) fn router(app: &Arc<App>) -> Router {
-    let mut router = Router::new()
+/// A router that knows its paths: the API's description is held against them.
+struct Routes {
+    router: Router<Arc<App>>,
+    paths: Vec<&'static str>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        Self { router: Router::new(), paths: Vec::new() }
+    }
+
+    fn route(mut self, path: &'static str, methods: MethodRouter<Arc<App>>) -> Self {
+        self.router = self.router.route(path, methods);
+        self.paths.push(path);
+        self
+    }
+}
+
+/// The router and every path in it.
+pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
+    let mut router = Routes::new()
         .route("/", get(web::index))
         .route("/api", get(page::api))
+        .route("/docs", get(reference::page))
+        .route("/docs/{file}", get(reference::file))
+        .route("/api/openapi.json", get(reference::openapi))
+        .route("/api/asyncapi.json", get(reference::asyncapi))
+        .route("/api/frames.json", get(reference::frames))
         .route("/api/health", get(health::live))
         .route("/api/health/ready", get(health::ready))
         .route("/api/auth/register", post(auth::register))
@@ -101,7 +126,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     if app.metrics.is_some() {
         router = router.route("/metrics", get(health::metrics));
     }
-    router.fallback(web::other).layer(from_fn(note_route)).with_state(app.clone())
+    let Routes { router, paths } = router;
+    (router.fallback(web::other).layer(from_fn(note_route)).with_state(app.clone()), paths)
 }
 
 /// Tells [`answer`], which is outside the router, which route it was.

@@ -33,6 +33,8 @@ pub(crate) const PASSWORD: &str = "Sommer2026";
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Of the router.
+    pub(crate) paths: Vec<&'static str>,
     /// Where plain HTTP is sent on from, if anywhere.
     pub(crate) redirect: Option<SocketAddr>,
     pub(crate) chat: Arc<Chat>,
@@ -109,9 +111,22 @@ impl Server {
         };
         let gateway = Gateway::bind(config, parts).await.expect("bound");
         let (address, redirect) = (gateway.address(), gateway.redirect_address());
+        let paths = gateway.paths().to_vec();
         let stop = CancellationToken::new();
         let run = tokio::spawn(gateway.run(stop.clone()));
-        Self { address, redirect, chat, accounts, history, directory, cluster, secret, stop, run }
+        Self {
+            address,
+            paths,
+            redirect,
+            chat,
+            accounts,
+            history,
+            directory,
+            cluster,
+            secret,
+            stop,
+            run,
+        }
     }
 
     /// Begins to stop; the gateway ends when what is in flight is done.
