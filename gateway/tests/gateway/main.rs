@@ -14,10 +14,6 @@ mod front_door;
 mod http2;
 mod preamble;
 mod redirect;
-
-mod cluster;
-mod errors;
-mod front_door;
 mod reference;
 mod resources;
 mod socket;
