@@ -12,8 +12,12 @@ await scenario('first-load', async (stage) => {
   await ada.open('/');
   await ada.page.getByRole('button', { name: 'Sign in' }).waitFor();
   await ada.page.waitForLoadState('networkidle');
+  const first = [...answers];
+  // The second visit is answered from what the browser has, under the same policy.
+  await ada.open('/');
+  await ada.page.getByRole('button', { name: 'Sign in' }).waitFor();
   let sum = 0;
-  for (const answer of answers) {
+  for (const answer of first) {
     const url = new URL(answer.url());
     if (!url.href.startsWith(stage.url) || url.pathname.startsWith('/api/')) continue;
     const bytes = gzipSync(await answer.body()).length;

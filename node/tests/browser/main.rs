@@ -36,13 +36,18 @@ fn three_nodes_carry_the_talk_of_two_through_the_balancer() {
 }
 
 #[test]
+fn who_joins_late_sees_everything() {
+    on_one_node("late-joiner");
+}
+
+#[test]
 fn three_nodes_show_everything_to_who_joins_late() {
     on_three_nodes("late-joiner");
 }
 
 #[test]
-fn three_nodes_lose_one_and_the_talk_goes_on() {
-    on_three_nodes("node-killed");
+fn a_line_that_breaks_in_a_burst_leaves_no_gap_and_no_repeat() {
+    on_one_node("offline");
 }
 
 #[test]
@@ -58,11 +63,6 @@ fn two_tabs_of_one_person_agree() {
 #[test]
 fn what_waits_to_be_sent_outlives_the_page() {
     on_one_node("reload-queued");
-}
-
-#[test]
-fn everything_goes_by_the_keyboard() {
-    on_one_node("keyboard");
 }
 
 #[test]
