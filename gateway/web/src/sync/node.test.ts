@@ -93,17 +93,22 @@ let port = 0;
 beforeAll(async () => {
   if (binary === undefined) return;
   folder = mkdtempSync(join(tmpdir(), 'parlance-web-'));
-  node = spawn(binary, ['serve', '--data-dir', folder, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  // The server takes every PARLANCE_… as a setting.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PARLANCE_')));
+  node = spawn(binary, ['serve', '--data-dir', folder, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'], env });
   let said = '';
+  node.stderr?.on('data', (data: Buffer) => (said += data.toString()));
+  node.on('error', (error) => (said += error.message));
   node.stdout?.on('data', (data: Buffer) => (said += data.toString()));
   await until('the node listens', () => {
+    if (node?.exitCode !== null) throw new Error(`the node ended: ${said}`);
     port = Number(/listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1] ?? 0);
     return port > 0;
   });
 }, 40_000);
 
 afterAll(async () => {
-  if (node === null) return;
+  if (node === null || node.exitCode !== null) return;
   const ended = new Promise((resolve) => node?.on('exit', resolve));
   node.kill('SIGTERM');
   await ended;

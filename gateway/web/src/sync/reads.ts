@@ -45,6 +45,8 @@ export class Reads {
     this.#cancelTimer = null;
     for (const [room, seq] of this.#marks) {
       if ((this.#sent.get(room) ?? 0) >= seq) continue;
+      // Before the request: the socket can end in it, and then nothing is sent any more.
+      this.#sent.set(room, seq);
       const sent = this.#connection.request({ type: 'read', room, seq }, (answer) => {
         if (answer === null) return;
         this.#sent.delete(room);
@@ -58,8 +60,8 @@ export class Reads {
           this.#plan(READ_GATHER);
         }
       });
-      if (!sent) return;
-      this.#sent.set(room, seq);
+      if (!sent) this.#sent.delete(room);
+      if (this.#connection.state !== 'online') return;
     }
   }
 

@@ -24,8 +24,8 @@ export class FakeSocket implements Socket {
   #heard = true;
   #saidUntil = 0;
   #takenUntil = 0;
-  /** A refused send, by room: those behind it are refused until it comes again. */
-  readonly #stalls = new Map<string, string>();
+  /** A refused send, by room: those behind it are refused until it comes again, or for two seconds. */
+  readonly #stalls = new Map<string, { key: string; until: number }>();
 
   constructor(server: FakeServer, window: FakeWindow) {
     this.#server = server;
@@ -205,9 +205,10 @@ export class FakeSocket implements Socket {
     if (id === undefined) throw new Error('a change without an id');
     if (room?.members.has(this.account.id) !== true) return refuse('not_found');
     const stall = this.#stalls.get(name);
-    if (stall !== undefined && stall !== key) return refuse('busy', 'behind a refused one', 200);
+    const { clock } = server;
+    if (stall !== undefined && stall.key !== key && stall.until > clock.now()) return refuse('busy', 'behind a refused one', 200);
     if (server.chance(2)) {
-      this.#stalls.set(name, key);
+      this.#stalls.set(name, { key, until: clock.now() + 2_000 });
       return refuse(server.random() < 0.5 ? 'busy' : 'rate_limited', 'too much', 50 + server.pick(1_500));
     }
     this.#stalls.delete(name);
