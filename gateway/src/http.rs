@@ -1,9 +1,10 @@
 //! HTTP: the routes, and what every request gets around its handler (a correlation id, its
-//! client's address, admission, security headers, one log line). One file per resource.
+//! client's address, admission, security headers, CORS, one log line). One file per resource.
 
 mod auth;
 mod chat;
 mod cluster;
+mod cors;
 pub(crate) mod health;
 mod me;
 mod messages;
@@ -154,9 +155,12 @@ pub(crate) async fn answer(
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let probe = is_probe(request.uri().path());
     let admitted = if probe { Ok(()) } else { app.buckets.take(client.address, began.into()) };
-    let mut response = match admitted {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = || cors::preflight(&method, request.headers(), &app.config.allowed_origins);
+    let mut response = match admitted.map(|()| preflight()) {
         Err(refusal) => ApiError(refusal).into_response(),
-        Ok(()) => {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(client);
             request.extensions_mut().insert(peer);
@@ -170,6 +174,7 @@ pub(crate) async fn answer(
         response = wrong_method(&method, &response);
     }
     stamp(response.headers_mut(), &id, client);
+    cors::stamp(response.headers_mut(), origin.as_ref(), &app.config.allowed_origins);
     let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     span.in_scope(|| {
