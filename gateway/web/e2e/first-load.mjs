@@ -12,12 +12,8 @@ await scenario('first-load', async (stage) => {
   await ada.open('/');
   await ada.page.getByRole('button', { name: 'Sign in' }).waitFor();
   await ada.page.waitForLoadState('networkidle');
-  const first = [...answers];
-  // The second visit is answered from what the browser has, under the same policy.
-  await ada.open('/');
-  await ada.page.getByRole('button', { name: 'Sign in' }).waitFor();
   let sum = 0;
-  for (const answer of first) {
+  for (const answer of answers) {
     const url = new URL(answer.url());
     if (!url.href.startsWith(stage.url) || url.pathname.startsWith('/api/')) continue;
     const bytes = gzipSync(await answer.body()).length;
@@ -33,4 +29,8 @@ await scenario('first-load', async (stage) => {
   const policy = page.headers()['content-security-policy'] ?? '';
   assert.match(policy, /default-src 'none'/);
   assert.doesNotMatch(policy, /unsafe/);
+
+  // The second visit is answered from what the browser has, under the same policy.
+  await ada.open('/');
+  await ada.page.getByRole('button', { name: 'Sign in' }).waitFor();
 });

@@ -51,6 +51,11 @@ fn a_line_that_breaks_in_a_burst_leaves_no_gap_and_no_repeat() {
 }
 
 #[test]
+fn three_nodes_lose_one_and_the_talk_goes_on() {
+    on_three_nodes("node-killed");
+}
+
+#[test]
 fn a_sign_in_that_runs_out_keeps_what_was_being_written() {
     on_one_node("sign-in-expires");
 }
@@ -66,6 +71,16 @@ fn what_waits_to_be_sent_outlives_the_page() {
 }
 
 #[test]
+fn everything_goes_by_the_keyboard() {
+    on_one_node("keyboard");
+}
+
+#[test]
 fn a_first_visit_costs_little() {
     on_one_node("first-load");
+}
+
+#[test]
+fn three_nodes_obey_the_operators_page() {
+    on_three_nodes("operator");
 }

@@ -1,0 +1,67 @@
+// The operator's page on a real cluster: three nodes, and a hand on them.
+import assert from 'node:assert/strict';
+import { hasNoBarriers } from './stage/barriers.mjs';
+import { scenario, until } from './stage/index.mjs';
+
+await scenario('operator', async (stage) => {
+  const ada = await stage.person('ada');
+  await ada.register();
+  await ada.open('/admin');
+  await ada.page.getByText('This page is for administrators.').waitFor();
+
+  const root = await stage.person(stage.administratorName);
+  await root.signIn(stage.administratorPassword);
+  const { page } = root;
+  await root.open('/admin');
+  const nodes = page.getByRole('region', { name: 'Nodes' }).getByRole('row');
+  const node = (name) => nodes.filter({ hasText: name }).first();
+  const shardsOf = async (name) => Number(await node(name).getByRole('cell').nth(1).innerText());
+  for (const name of ['node-1', 'node-2', 'node-3']) await node(name).getByText('up', { exact: true }).waitFor();
+  await until('all shards have owners', async () => {
+    const all = await Promise.all(['node-1', 'node-2', 'node-3'].map(shardsOf));
+    return all.reduce((sum, one) => sum + one, 0) === 256 && all.every((one) => one > 0);
+  });
+  assert.equal(await page.getByRole('gridcell').count(), 256);
+  await page.getByText('3 nodes serve all 256 shards.').waitFor();
+  assert.match(await page.getByRole('region', { name: 'Nodes' }).getByRole('img').first().getAttribute('aria-label'), /Events a second of node-\d/);
+  await page.getByRole('region', { name: /^Links of/ }).getByText('connected').first().waitFor();
+  await hasNoBarriers(page, 'the page of a cluster');
+
+  // The arrow keys go through the map; a shard is pinned, and moves there.
+  const cell = (number) => page.locator(`[data-shard="${number}"]`);
+  await cell(0).focus();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowRight');
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('data-shard')), '17');
+  const owner = await cell(17).getAttribute('data-owner');
+  const to = ['node-1', 'node-2', 'node-3'];
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog', { name: 'Shard 17' });
+  const other = (await dialog.getByRole('option').allInnerTexts()).find((text) => !text.endsWith(`(${owner})`));
+  await dialog.getByLabel('Node').selectOption({ label: other });
+  await dialog.getByRole('button', { name: 'Pin to it' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  const number = other.match(/\((\d+)\)/)[1];
+  await until('it is there', async () => (await cell(17).getAttribute('data-owner')) === number && /pinned to/.test(await cell(17).innerText()));
+  await page.getByRole('region', { name: 'Recent moves' }).getByText('it is pinned').first().waitFor();
+  await cell(17).click();
+  await dialog.getByRole('button', { name: 'Unpin' }).click();
+  await until('it is let go', async () => !(await cell(17).innerText()).includes('pinned'));
+
+  // A node gives everything away, and takes some again.
+  await node('node-3').getByRole('button', { name: 'Drain' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  assert.equal(await node('node-3').getByText('draining').count(), 0, 'it was only asked');
+  await node('node-3').getByRole('button', { name: 'Drain' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
+  await node('node-3').getByText('draining', { exact: true }).waitFor();
+  await until('it has no shards', async () => (await shardsOf('node-3')) === 0);
+  await node('node-3').getByRole('button', { name: 'End drain' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'End drain' }).click();
+  await node('node-3').getByText('up', { exact: true }).waitFor();
+  await until('it has shards again', async () => (await shardsOf('node-3')) > 0);
+
+  // What is not possible is said where it was asked for.
+  const held = await (await stage.administrator()).cluster();
+  assert.deepEqual(held.nodes.map((one) => one.name).sort(), to);
+});
