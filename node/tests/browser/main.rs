@@ -56,6 +56,11 @@ fn three_nodes_lose_one_and_the_talk_goes_on() {
 }
 
 #[test]
+fn ten_thousand_messages_are_scrolled_with_a_few_of_them_in_the_page() {
+    on_one_node("long-history");
+}
+
+#[test]
 fn a_sign_in_that_runs_out_keeps_what_was_being_written() {
     on_one_node("sign-in-expires");
 }
@@ -71,6 +76,11 @@ fn what_waits_to_be_sent_outlives_the_page() {
 }
 
 #[test]
+fn no_page_has_barriers() {
+    on_one_node("barriers");
+}
+
+#[test]
 fn everything_goes_by_the_keyboard() {
     on_one_node("keyboard");
 }
@@ -83,4 +93,14 @@ fn a_first_visit_costs_little() {
 #[test]
 fn three_nodes_obey_the_operators_page() {
     on_three_nodes("operator");
+}
+
+/// Makes the pictures of the README, and only when asked:
+/// `SCREENSHOTS=1 cargo nextest run -p parlance-node --test browser --run-ignored only`.
+#[test]
+#[ignore = "writes into the tree: SCREENSHOTS=1"]
+fn pictures_are_made_when_asked() {
+    if std::env::var_os("SCREENSHOTS").is_some() {
+        on_one_node("screenshots");
+    }
 }
