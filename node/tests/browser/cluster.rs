@@ -18,6 +18,8 @@ const START: Duration = Duration::from_secs(150);
 const END: Duration = Duration::from_secs(30);
 /// Others may take a port between the look and the start.
 const TRIES: usize = 5;
+/// How often its folders are tried to be removed, four times a second.
+const CLEANS: usize = 60;
 
 pub(crate) struct Cluster {
     child: Child,
@@ -96,9 +98,16 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             self.print_logs();
         }
-        // The database is in a folder of its own account.
-        let mut clean = script(self.port, &self.state());
-        let _ = clean.arg("clean").stdout(Stdio::null()).status();
+        // The database is in a folder of its own account. What ends last may hold the lock a little longer.
+        for _ in 0..CLEANS {
+            let mut clean = script(self.port, &self.state());
+            clean.arg("clean").stdout(Stdio::null()).stderr(Stdio::null());
+            if clean.status().is_ok_and(|status| status.success()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        println!("the cluster's folders could not be removed: {}", self.state().display());
     }
 }
 
