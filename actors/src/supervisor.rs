@@ -16,6 +16,7 @@ use crate::limits;
 use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
 use crate::session::actor::SessionMsg;
 use crate::session::link::SessionLink;
+use crate::session::mailbox::Mailbox;
 use crate::vocab::{
     Epoch, Refusal, RoomMeta, RoomRef, SHARD_COUNT, SessionId, ShardId, TenantId, UserId,
 };
@@ -235,7 +236,7 @@ impl Rooms {
 
 struct LiveSession {
     link: Arc<SessionLink>,
-    actor: ActorRef<SessionMsg>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// The sessions that are alive here. The two indexes change only together, in this struct.
@@ -258,9 +259,9 @@ impl Sessions {
     pub(crate) fn insert(
         &self,
         link: &Arc<SessionLink>,
-        actor: ActorRef<SessionMsg>,
+        mailbox: Arc<Mailbox>,
     ) -> Vec<Arc<SessionLink>> {
-        self.by_id.insert(link.id, LiveSession { link: link.clone(), actor });
+        self.by_id.insert(link.id, LiveSession { link: link.clone(), mailbox });
         let too_many: Vec<SessionId> = {
             let mut of_user =
                 self.by_user.entry((link.caller.tenant, link.caller.user)).or_default();
@@ -291,10 +292,10 @@ impl Sessions {
         sessions.unwrap_or_default().into_iter().filter_map(|session| self.get(session)).collect()
     }
 
-    /// Tells a session's actor, if the session is still here.
+    /// Tells a session, if the session is still here.
     pub(crate) fn tell(&self, session: SessionId, message: SessionMsg) {
         if let Some(live) = self.by_id.get(&session) {
-            let _ = live.actor.cast(message);
+            let _ = live.mailbox.tell(message);
         }
     }
 
@@ -305,12 +306,14 @@ impl Sessions {
     /// Has every session tell a presence shard again what it knew of them.
     fn announce_presence(&self, shard: u8) {
         for live in &self.by_id {
-            let _ = live.actor.cast(SessionMsg::AnnouncePresence(shard));
+            let _ = live.mailbox.tell(SessionMsg::AnnouncePresence(shard));
         }
     }
 
     pub(crate) fn stop(&self) {
-        self.by_id.iter().for_each(|live| live.actor.stop(None));
+        let all: Vec<_> = self.by_id.iter().map(|live| live.mailbox.clone()).collect();
+        // Each leaves the books by itself.
+        all.iter().for_each(|mailbox| mailbox.stop());
     }
 }
 
