@@ -205,7 +205,7 @@ impl Default for Config {
                 argon2_iterations: 2,
                 argon2_at_once: 0,
             },
-            database: Database { url: None, read_url: None, lanes: 4, pool_size: 8 },
+            database: Database { url: None, read_url: None, lanes: 1, pool_size: 8 },
             crypt: Crypt { keyring: None },
             chat: Chat { simple_chat: true },
             cluster: Cluster {

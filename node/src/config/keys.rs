@@ -258,7 +258,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "database.lanes",
         kind: Kind::Number { min: 1, max: 256 },
-        about: "Writers of history on PostgreSQL, each with a connection of its own. SQLite has one.",
+        about: "Writers of history on PostgreSQL, each with a connection of its own. One makes the fewest\n\
+                commits; more help where its process in PostgreSQL is busy all the time. SQLite has one.",
         example: None,
     },
     Key {
