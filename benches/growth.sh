@@ -94,7 +94,7 @@ rooms() {
 
 # Rooms that nobody talks in: one socket, and so many rooms.
 others() {
-    "$bin/parlance-load" idle --sessions 1 --rooms "$1" --url "$url" --warm-up 0 --seconds 0 >"$folder/generator" 2>&1 \
+    "$bin/parlance-load" idle --sessions 1 --rooms "$1" --url "$url" --server-pid "$node" --warm-up 0 --seconds 0 >"$folder/generator" 2>&1 \
         || { tail -n 5 "$folder/generator" >&2; fail "the rooms were not made"; }
 }
 
