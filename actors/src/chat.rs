@@ -3,6 +3,7 @@
 
 mod background;
 mod sessions;
+mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,7 +17,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::ports::directory::{NewRoom, RoomChange};
 use crate::ports::history::Range;
-use crate::ports::members::Member;
+use crate::ports::members::{Member, Summary};
 use crate::ports::{Accounts, Directory, Frames, History, Members, Peers};
 use crate::presence::actor::Presence;
 use crate::remote::{Held, Remote, WorldInbox, follow_shards};
@@ -64,8 +65,11 @@ pub struct RoomView {
     pub meta: Arc<RoomMeta>,
     /// The caller's role; `None` in public rooms that they are not in.
     pub role: Option<Role>,
-    /// How far the caller has read; 0 for nothing.
-    pub read: Seq,
+    /// Where its log stands, and the caller in it.
+    pub summary: Summary,
+    /// The other one of a direct conversation, the caller of one with themselves; `None` where the
+    /// other has yet to become a member.
+    pub with: Option<Sender>,
 }
 
 /// A room to be made.
@@ -310,28 +314,27 @@ impl Chat {
         // One more of each tells whether there are more.
         let own = self.world.members.rooms_of(caller.tenant, caller.user, after, limit + 1).await;
         let own = own.map_err(|error| unavailable(&error))?;
-        let mut views: Vec<RoomView> = Vec::with_capacity(usize::from(limit));
+        let mut rooms: Vec<(Arc<RoomMeta>, Option<Role>)> = Vec::with_capacity(usize::from(limit));
         for membership in own {
             let at = RoomRef { tenant: caller.tenant, room: membership.room };
             if let Some(meta) = self.world.meta_of_member(at) {
-                let role = Some(membership.role);
-                views.push(RoomView { meta, role, read: membership.read });
+                rooms.push((meta, Some(membership.role)));
             }
         }
         for meta in self.world.directory.public_rooms(caller.tenant, after, limit + 1) {
-            if views.iter().all(|view| view.meta.id != meta.id) {
-                views.push(RoomView { meta, role: None, read: Seq(0) });
+            if rooms.iter().all(|(known, _)| known.id != meta.id) {
+                rooms.push((meta, None));
             }
         }
         let lobby = RoomMeta::lobby(caller.tenant);
         if after.is_none_or(|after| after < lobby.id) {
             let role = self.world.role_in(caller, &lobby).await?;
-            views.push(self.view(caller, Arc::new(lobby), role).await?);
+            rooms.push((Arc::new(lobby), role));
         }
-        views.sort_by_key(|view| view.meta.id);
-        let more = views.len() > usize::from(limit);
-        views.truncate(usize::from(limit));
-        Ok((views, more))
+        rooms.sort_by_key(|(meta, _)| meta.id);
+        let more = rooms.len() > usize::from(limit);
+        rooms.truncate(usize::from(limit));
+        Ok((self.views(caller, rooms).await?, more))
     }
 
     /// One room.
@@ -350,8 +353,8 @@ impl Chat {
         meta: Arc<RoomMeta>,
         role: Option<Role>,
     ) -> Result<RoomView, Refusal> {
-        let read = self.world.members.read_mark(meta.at(), caller.user).await;
-        Ok(RoomView { meta, role, read: read.map_err(|error| unavailable(&error))? })
+        let mut views = self.views(caller, vec![(meta, role)]).await?;
+        views.pop().ok_or_else(Refusal::internal)
     }
 
     /// A room's members ascending by user id, for its members; whether

@@ -22,6 +22,12 @@ pub const SLOW_MODE_SECONDS_MAX: u32 = 6 * 60 * 60;
 
 /// Members of one tenant's room list or of a room that one call returns.
 pub const LIST_MAX: u16 = 200;
+/// Unread messages of a room that are counted: clients show more as "99+".
+pub const UNREAD_MAX: u16 = 100;
+/// The newest events of a room among which unread messages are counted, so that a room full of
+/// reactions or of the reader's own messages costs no more than this. It takes nine such events for
+/// each message of another before a count comes out too low.
+pub const UNREAD_EVENTS_MAX: u64 = 1_000;
 /// Events in one page of history.
 pub const PAGE_MAX: u16 = 200;
 /// A page of history by size: what is over it is left for the next page. A page of 200 ordinary
@@ -187,6 +193,7 @@ const _: () = assert!(FEED_RING_EVENTS_MAX <= RING_EVENTS_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX <= FEED_RING_BYTES_MAX);
 const _: () = assert!(REPLAY_EVENTS_MAX <= RING_EVENTS_MAX as u64);
 const _: () = assert!(REPLAY_EVENTS_MAX <= PAGE_MAX as u64);
+const _: () = assert!(UNREAD_MAX as u64 <= UNREAD_EVENTS_MAX);
 const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(ROOM_IN_FLIGHT_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(SEND_BURST >= SESSION_IN_FLIGHT_MAX);

@@ -13,5 +13,6 @@ pub mod history_suite;
 pub mod members;
 pub mod members_suite;
 pub mod peers;
+mod summaries_suite;
 
 pub use accounts::MemoryAccounts;

@@ -17,21 +17,50 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::Bearer;
+use crate::cookies::{self, Token};
 use crate::error::ApiError;
 use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::origin::{self, Asking, Credential};
+use crate::proxies::Client;
 
-/// The signed-in caller.
+/// The signed-in caller: by a bearer token, or else by the cookie of a browser.
 pub(crate) struct Signed(pub(crate) Bearer);
 
 impl FromRequestParts<Arc<App>> for Signed {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Some(token) = bearer_token(&parts.headers)? else {
+        if let Some(token) = bearer_token(&parts.headers)? {
+            return Ok(Self(app.auth.bearer(token).await?));
+        }
+        let secure = is_secure(parts);
+        let Some(token) = cookies::read(&parts.headers, Token::Access, secure) else {
             let detail = "this needs a sign-in: Authorization: Bearer <access_token>";
             return Err(Refusal::new(Code::Unauthenticated, detail).into());
         };
-        Ok(Self(app.auth.bearer(token).await?))
+        origin::check(asking(parts), Credential::Ambient, &app.config.allowed_origins)?;
+        Ok(Self(app.auth.bearer(&token).await?))
+    }
+}
+
+/// What a request says of the page that it is from.
+pub(crate) fn asking(parts: &Parts) -> Asking<'_> {
+    let Parts { method, uri, headers, .. } = parts;
+    Asking { method, uri, headers, secure: is_secure(parts) }
+}
+
+fn is_secure(parts: &Parts) -> bool {
+    parts.extensions.get::<Client>().is_some_and(|client| client.secure)
+}
+
+/// A request without its body, for handlers that look at the whole of it.
+pub(crate) struct Head(pub(crate) Parts);
+
+impl FromRequestParts<Arc<App>> for Head {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.clone()))
     }
 }
 
@@ -86,6 +115,7 @@ impl FromRequest<Arc<App>> for JsonText {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        uncompressed(request.headers())?;
         let is_json = is_json(request.headers());
         let bytes = whole_body(request.into_body(), app.config.deadlines.body).await?;
         if !is_json && !bytes.is_empty() {
@@ -103,6 +133,7 @@ impl FromRequest<Arc<App>> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        uncompressed(request.headers())?;
         let body = whole_body(request.into_body(), app.config.deadlines.body).await?;
         if body.is_empty() || body.trim_ascii() == b"{}" {
             return Ok(Self);
@@ -126,6 +157,16 @@ async fn whole_body(body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
             Err(Refusal::new(Code::Timeout, detail))
         }
     }
+}
+
+/// Bodies are short, so a compressed one saves nothing, and could be a bomb.
+fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let detail = "bodies are taken as they are: no Content-Encoding";
+    Err(Refusal::new(Code::UnsupportedMediaType, detail))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

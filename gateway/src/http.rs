@@ -11,6 +11,7 @@ mod page;
 mod rooms;
 mod shapes;
 mod users;
+mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,10 +45,17 @@ pub(crate) struct Peer {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// What pages ask a browser for and a chat does not need.
+const NO_PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
+    magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=()";
 
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new()
-        .route("/", get(page::index))
+        .route("/", get(web::index))
+        .route("/api", get(page::api))
         .route("/api/health", get(health::live))
         .route("/api/health/ready", get(health::ready))
         .route("/api/auth/register", post(auth::register))
@@ -92,12 +100,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     if app.metrics.is_some() {
         router = router.route("/metrics", get(health::metrics));
     }
-    router.fallback(no_such_path).layer(from_fn(note_route)).with_state(app.clone())
-}
-
-async fn no_such_path(uri: Uri) -> ApiError {
-    let path: String = uri.path().chars().take(200).collect();
-    Refusal::new(Code::NotFound, format!("no such path: {path}; GET / names the API")).into()
+    router.fallback(web::other).layer(from_fn(note_route)).with_state(app.clone())
 }
 
 /// Tells [`answer`], which is outside the router, which route it was.
@@ -209,8 +212,11 @@ fn stamp(headers: &mut HeaderMap, id: &HeaderValue, client: Client) {
         (header::X_FRAME_OPTIONS, "DENY"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         ),
+        (PERMISSIONS_POLICY, NO_PERMISSIONS),
+        (OPENER_POLICY, "same-origin"),
+        (RESOURCE_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {

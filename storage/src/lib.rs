@@ -22,6 +22,7 @@ mod sabotage;
 mod schema;
 mod sql;
 mod sqlite;
+mod summaries;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 #[cfg(test)]

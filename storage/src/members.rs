@@ -3,13 +3,14 @@
 
 use async_trait::async_trait;
 use parlance_actors::ports::HistoryError;
-use parlance_actors::ports::members::{Member, Members, Membership};
+use parlance_actors::ports::members::{Member, Members, Membership, Summary};
 use parlance_actors::vocab::{Role, RoomId, RoomRef, Seq, TenantId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::error::read_failed;
 use crate::lane::column;
 use crate::sql::{Arg, Db, For, Row};
+use crate::summaries;
 
 const ROLE: &str = "SELECT role FROM {t}.member WHERE shard = $1 AND room = $2 AND \"user\" = $3";
 const LIST: &str = "SELECT m.\"user\", COALESCE(u.username, 'unknown'), m.role, m.joined_at
@@ -109,6 +110,15 @@ impl Members for SqlMembers {
             })
         };
         rows.iter().map(membership).collect()
+    }
+
+    async fn summaries(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        rooms: &[RoomId],
+    ) -> Result<Vec<Summary>, HistoryError> {
+        summaries::read(&self.db, tenant, user, rooms).await
     }
 
     async fn mark_read(

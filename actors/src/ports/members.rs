@@ -32,6 +32,24 @@ pub struct Membership {
     pub read: Seq,
 }
 
+/// What a list of rooms tells a user of one room beside its metadata. One statement reads those of
+/// a whole page, so that they are of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// The last seq; 0 for an empty log.
+    pub head: Seq,
+    /// When the last event was sent; `None` for an empty log.
+    pub last_at: Option<Timestamp>,
+    /// How far the user has read; 0 for nothing.
+    pub read: Seq,
+    /// Messages of others behind the read mark that still have a body, counted up to
+    /// [`UNREAD_MAX`](crate::limits::UNREAD_MAX), among the newest
+    /// [`UNREAD_EVENTS_MAX`](crate::limits::UNREAD_EVENTS_MAX) events.
+    pub unread: u16,
+    /// The first other member by id: in a direct conversation the other one.
+    pub other: Option<UserId>,
+}
+
 /// Rows of membership and read marks.
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
@@ -54,6 +72,16 @@ pub trait Members: Send + Sync + 'static {
         after: Option<RoomId>,
         limit: u16,
     ) -> Result<Vec<Membership>, HistoryError>;
+
+    /// What a list of rooms tells the user of each of these, at most
+    /// [`LIST_MAX`](crate::limits::LIST_MAX) + 2 of them (a page, the lobby, and one that tells
+    /// whether there are more), in their order, from the primary.
+    async fn summaries(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        rooms: &[RoomId],
+    ) -> Result<Vec<Summary>, HistoryError>;
 
     /// Moves the user's read mark of a room forward to `seq` (never back) and gives the user's
     /// new revision, or `None` when the mark was there already.

@@ -31,7 +31,7 @@ pub(super) struct MemberRow {
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     keys: HashMap<(UserId, Key), Seq>,
     pub(super) members: BTreeMap<UserId, MemberRow>,
 }

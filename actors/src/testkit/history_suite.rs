@@ -105,7 +105,7 @@ fn committed(seq: u64) -> Outcome {
     Outcome::Committed { seq: Seq(seq) }
 }
 
-async fn whole_log(history: &dyn History, room: RoomRef) -> Vec<Event> {
+pub(super) async fn whole_log(history: &dyn History, room: RoomRef) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
         let after = events.last().map_or(Seq(0), |event| event.seq);

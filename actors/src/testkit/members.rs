@@ -4,10 +4,36 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::history::MemoryHistory;
+use super::history::{Database, MemoryHistory};
+use crate::limits;
 use crate::ports::HistoryError;
-use crate::ports::members::{Member, Members, Membership};
-use crate::vocab::{Role, RoomId, RoomRef, Seq, TenantId, UserId};
+use crate::ports::members::{Member, Members, Membership, Summary};
+use crate::vocab::{Content, Event, Role, RoomId, RoomRef, Seq, TenantId, UserId};
+
+impl Database {
+    fn summary(&self, room: RoomRef, user: UserId) -> Summary {
+        let mark = self.marks.get(&(room.tenant, user, room.room));
+        let read = mark.copied().unwrap_or_default();
+        let Some(log) = self.rooms.get(&room) else {
+            return Summary { read, ..Summary::default() };
+        };
+        let last = log.events.last();
+        let head = last.map_or(Seq(0), |event| event.seq);
+        let from = read.0.max(head.0.saturating_sub(limits::UNREAD_EVENTS_MAX));
+        let is_unread = |event: &&Event| {
+            let said = matches!(event.content, Content::Message { .. });
+            event.seq.0 > from && event.sender.id != user && said
+        };
+        let unread = log.events.iter().filter(is_unread).take(usize::from(limits::UNREAD_MAX));
+        Summary {
+            head,
+            last_at: last.map(|event| event.sent_at),
+            read,
+            unread: u16::try_from(unread.count()).unwrap_or(limits::UNREAD_MAX),
+            other: log.members.keys().copied().find(|member| *member != user),
+        }
+    }
+}
 
 #[async_trait]
 impl Members for MemoryHistory {
@@ -59,6 +85,20 @@ impl Members for MemoryHistory {
         memberships.sort_by_key(|membership| membership.room);
         memberships.truncate(usize::from(limit));
         Ok(memberships)
+    }
+
+    async fn summaries(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        rooms: &[RoomId],
+    ) -> Result<Vec<Summary>, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        Ok(rooms
+            .iter()
+            .map(|room| database.summary(RoomRef { tenant, room: *room }, user))
+            .collect())
     }
 
     async fn mark_read(

@@ -8,7 +8,7 @@ use crate::{Role, RoomKind, Text, Timestamp, User};
 
 pub use crate::server::{Account, Page, Posted};
 
-/// `POST /api/auth/register` and `/login`.
+/// `POST /api/auth/register`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials<'a> {
@@ -18,6 +18,35 @@ pub struct Credentials<'a> {
     /// Its password.
     #[serde(borrow)]
     pub password: Text<'a>,
+}
+
+/// `POST /api/auth/login`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login<'a> {
+    /// The account's name.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// Its password.
+    #[serde(borrow)]
+    pub password: Text<'a>,
+    /// For browsers: the tokens go into cookies and the answer is [`SignedIn`].
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub cookie: bool,
+}
+
+/// What a login or refresh with cookies gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedIn<'a> {
+    /// The account.
+    pub id: Uuid,
+    /// Its name.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// May administer the tenant.
+    pub admin: bool,
+    /// How long the access token in the cookie lasts, in seconds.
+    pub expires_in: u64,
 }
 
 /// What a login or refresh gives.
@@ -123,6 +152,18 @@ pub struct Room<'a> {
     /// How far the caller has read.
     #[serde(default)]
     pub read: u64,
+    /// The last seq of its log; 0 while it is empty.
+    #[serde(default)]
+    pub head: u64,
+    /// Messages of others behind `read`, counted up to 100.
+    #[serde(default)]
+    pub unread: u16,
+    /// When the last event was sent; `null` while there is none.
+    #[serde(default)]
+    pub last_at: Option<Timestamp>,
+    /// The other one of a direct conversation, the caller in one with themselves.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<User<'a>>,
 }
 
 impl Room<'_> {
@@ -138,6 +179,10 @@ impl Room<'_> {
             created_at: self.created_at,
             role: self.role,
             read: self.read,
+            head: self.head,
+            unread: self.unread,
+            last_at: self.last_at,
+            with: self.with.map(User::into_owned),
         }
     }
 }

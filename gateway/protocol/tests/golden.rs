@@ -451,6 +451,39 @@ fn http_bodies_have_their_text() {
         },
         r#"{"name":"tea","kind":"public"}"#,
     );
+    let mut room = http::Room {
+        id: ROOM,
+        name: Some("tea".into()),
+        kind: parlance_protocol::RoomKind::Public,
+        topic: "".into(),
+        slow_mode_seconds: 0,
+        created_at: None,
+        role: None,
+        read: 0,
+        head: 0,
+        unread: 0,
+        last_at: None,
+        with: None,
+    };
+    let golden = |rest: &str| format!(r#"{{"id":"{ROOM}",{rest}}}"#);
+    body(
+        &room,
+        &golden(
+            r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"last_at":null"#,
+        ),
+    );
+    room.kind = parlance_protocol::RoomKind::Direct;
+    room.name = None;
+    room.role = Some(Role::Member);
+    (room.read, room.head, room.unread, room.last_at) = (3, 5, 2, Some(AT));
+    room.with = Some(parlance_protocol::User { id: ROOM, username: "bob".into() });
+    let with = format!(r#""with":{{"id":"{ROOM}","username":"bob"}}"#);
+    body(
+        &room,
+        &golden(&format!(
+            r#""name":null,"kind":"direct","topic":"","slow_mode_seconds":0,"role":"member","read":3,"head":5,"unread":2,"last_at":"2025-12-31T23:59:59.999Z",{with}"#,
+        )),
+    );
     body(
         &http::SendMessage {
             key: None,

@@ -41,8 +41,9 @@ pub(crate) struct Auth {
     registration: bool,
 }
 
-/// An access token and the refresh token for the next pair.
+/// An access token and the refresh token for the next pair, and whose they are.
 pub(crate) struct Pair {
+    pub(crate) user: User,
     pub(crate) access: String,
     pub(crate) expires_in: Duration,
     pub(crate) refresh: Zeroizing<String>,
@@ -144,7 +145,7 @@ impl Auth {
             revoked.map_err(account_refusal)?;
             return Err(wrong());
         }
-        self.pair(&token, refresh, now)
+        self.pair(user.clone(), &token, refresh, now)
     }
 
     pub(crate) async fn refresh(&self, refresh: &str) -> Result<Pair, Refusal> {
@@ -161,10 +162,8 @@ impl Auth {
             Rotation::Rotated { token } => {
                 let user = self.accounts.user(token.tenant, token.user).await;
                 let user = user.map_err(account_refusal)?;
-                if user.is_none_or(|user| user.disabled) {
-                    return Err(over());
-                }
-                self.pair(&token, next, now)
+                let user = user.filter(|user| !user.disabled).ok_or_else(over)?;
+                self.pair(user, &token, next, now)
             }
             Rotation::Reused { user, family } => {
                 tracing::warn!(%user, %family, "a spent refresh token was shown; the sign-in is revoked");
@@ -300,6 +299,7 @@ impl Auth {
 
     fn pair(
         &self,
+        of: User,
         token: &RefreshToken,
         refresh: Zeroizing<String>,
         now: Timestamp,
@@ -311,7 +311,7 @@ impl Auth {
             tracing::error!(%error, "an access token could not be signed");
             Refusal::internal()
         })?;
-        Ok(Pair { access, expires_in: self.lifetimes.access, refresh })
+        Ok(Pair { user: of, access, expires_in: self.lifetimes.access, refresh })
     }
 }
 

@@ -17,7 +17,14 @@ pub(super) fn room(view: &RoomView) -> wire::http::Room<'_> {
         slow_mode_seconds: meta.settings.slow_mode_seconds,
         created_at: (meta.created_at.0 > 0).then(|| timestamp(meta.created_at)),
         role: view.role.map(role),
-        read: view.read.0,
+        read: view.summary.read.0,
+        head: view.summary.head.0,
+        unread: view.summary.unread,
+        last_at: view.summary.last_at.map(timestamp),
+        with: view
+            .with
+            .as_ref()
+            .map(|with| wire::User { id: with.id.0, username: (&*with.username).into() }),
     }
 }
 

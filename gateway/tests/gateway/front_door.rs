@@ -190,7 +190,7 @@ async fn readiness_names_what_fails() {
     assert_eq!((reply.status, &reply.json()["disk"]["status"]), (503, &json!("failed")));
 }
 
-fn tls_files() -> (tempfile::TempDir, TlsFiles, rustls::RootCertStore) {
+pub(crate) fn tls_files() -> (tempfile::TempDir, TlsFiles, rustls::RootCertStore) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
     let folder = tempfile::tempdir().expect("a folder");
     let files = TlsFiles {

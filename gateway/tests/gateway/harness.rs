@@ -33,6 +33,8 @@ pub(crate) const PASSWORD: &str = "Sommer2026";
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Where plain HTTP is sent on from, if anywhere.
+    pub(crate) redirect: Option<SocketAddr>,
     pub(crate) chat: Arc<Chat>,
     pub(crate) accounts: Arc<MemoryAccounts>,
     pub(crate) history: Arc<MemoryHistory>,
@@ -104,10 +106,10 @@ impl Server {
             metrics: None,
         };
         let gateway = Gateway::bind(config, parts).await.expect("bound");
-        let address = gateway.address();
+        let (address, redirect) = (gateway.address(), gateway.redirect_address());
         let stop = CancellationToken::new();
         let run = tokio::spawn(gateway.run(stop.clone()));
-        Self { address, chat, accounts, history, directory, cluster, secret, stop, run }
+        Self { address, redirect, chat, accounts, history, directory, cluster, secret, stop, run }
     }
 
     /// Begins to stop; the gateway ends when what is in flight is done.

@@ -4,6 +4,12 @@ mod harness;
 
 mod sign_in;
 
+mod attacks;
+mod certificates;
+mod http2;
+mod preamble;
+mod redirect;
+
 mod cluster;
 mod errors;
 mod front_door;

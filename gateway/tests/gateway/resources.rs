@@ -144,6 +144,65 @@ async fn a_message_is_sent_once_for_a_key_edited_reacted_to_pinned_and_deleted()
     assert_eq!(mine.expect("listed")["read"], 2);
 }
 
+fn listed(list: &Value, id: &Value) -> Value {
+    let rooms = list["rooms"].as_array().expect("rooms");
+    rooms.iter().find(|room| room["id"] == *id).unwrap_or_else(|| panic!("{id} in {list}")).clone()
+}
+
+#[tokio::test]
+async fn a_room_tells_what_is_unread_and_when_it_was_last_active() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let room = json!(server.room(&ann, "public").await);
+    let path = format!("/api/rooms/{}", text(&room));
+    let fresh = server.get(&path, &bob).await.expect(200);
+    assert_eq!((&fresh["head"], &fresh["unread"]), (&json!(2), &json!(0)));
+    server.call("POST", &format!("{path}/join"), &bob, None).await.expect(200);
+    let messages = format!("{path}/messages");
+    for body in ["one", "two", "three"] {
+        server.post(&messages, &ann, json!({"body": body})).await.expect(201);
+    }
+    let last = server.post(&messages, &bob, json!({"body": "four"})).await.expect(201);
+    let seen = listed(&server.get("/api/rooms", &bob).await.expect(200), &room);
+    assert_eq!((&seen["head"], &seen["unread"], &seen["read"]), (&json!(7), &json!(3), &json!(0)));
+    assert_eq!(seen["last_at"], last["sent_at"]);
+    assert!(seen.get("with").is_none(), "{seen}");
+    server.call("DELETE", &format!("{messages}/5"), &ann, None).await.expect(200);
+    server.call("PUT", &format!("{path}/read"), &bob, Some(json!({"seq": 4}))).await.expect(204);
+    let seen = server.get(&path, &bob).await.expect(200);
+    assert_eq!((&seen["head"], &seen["unread"], &seen["read"]), (&json!(8), &json!(1), &json!(4)));
+    assert_eq!(seen, listed(&server.get("/api/rooms", &bob).await.expect(200), &room));
+    // The lobby has no rows of members, and is listed all the same.
+    let lobby = |list: &Value| {
+        let rooms = list["rooms"].as_array().expect("rooms").clone();
+        rooms.into_iter().find(|room| room["kind"] == "lobby").expect("the lobby")
+    };
+    let empty = lobby(&server.get("/api/rooms", &bob).await.expect(200));
+    assert_eq!((&empty["head"], &empty["last_at"]), (&json!(0), &Value::Null));
+    let messages = format!("/api/rooms/{}/messages", text(&empty["id"]));
+    server.post(&messages, &ann, json!({"body": "all"})).await.expect(201);
+    let seen = lobby(&server.get("/api/rooms", &bob).await.expect(200));
+    assert_eq!((&seen["head"], &seen["unread"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_direct_conversation_says_with_whom() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let id = |me: Value| me["id"].clone();
+    let ann_id = id(server.get("/api/me", &ann).await.expect(200));
+    let bob_id = id(server.get("/api/me", &bob).await.expect(200));
+    let opened = server.post("/api/direct", &ann, json!({"username": "bob"})).await.expect(200);
+    assert_eq!(opened["with"], json!({"id": bob_id, "username": "bob"}));
+    let list = server.get("/api/rooms", &bob).await.expect(200);
+    let seen = listed(&list, &opened["id"]);
+    assert_eq!(seen["with"], json!({"id": ann_id, "username": "ann"}));
+    let notes = server.post("/api/direct", &ann, json!({"username": "ann"})).await.expect(200);
+    assert_eq!(notes["with"], json!({"id": ann_id, "username": "ann"}));
+    let again = server.get(&format!("/api/rooms/{}", text(&notes["id"])), &ann).await.expect(200);
+    assert_eq!(again["with"], notes["with"]);
+}
+
 #[tokio::test]
 async fn a_direct_conversation_is_the_same_from_either_side_and_closed_to_others() {
     let server = Server::start().await;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::ports::history::HistoryError;
-use crate::ports::members::Membership;
+use crate::ports::members::{Membership, Summary};
 use crate::vocab::Event;
 
 /// A database that takes reads of membership and never answers them.
@@ -36,6 +36,15 @@ impl Members for Hanging {
         _: Option<RoomId>,
         _: u16,
     ) -> Result<Vec<Membership>, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn summaries(
+        &self,
+        _: TenantId,
+        _: UserId,
+        _: &[RoomId],
+    ) -> Result<Vec<Summary>, HistoryError> {
         std::future::pending().await
     }
 
