@@ -273,7 +273,10 @@ hold_connections() {
 
 # A report, or else the reason for none.
 one_run() {
-    local server=$1 load=$2 report=$out/$1.$2.$3 status=0
+    local server=$1 load=$2 place=1 report status=0
+    # After those of earlier runs.
+    while compgen -G "$out/$server.$load.$place.*" >/dev/null; do place=$((place + 1)); done
+    report=$out/$server.$load.$place
     rm -rf "$run"
     mkdir "$run"
     port=$(free_port)
@@ -314,16 +317,14 @@ MD
 mkdir -p "$out"
 start_database
 about >"$out/about.md"
-number=0 before=0
-while compgen -G "$out/*.$((before + 1)).*" >/dev/null; do before=$((before + 1)); done
-[ "$before" = 0 ] || say "$before rounds are there already"
+number=0
 total=$((rounds * ${#loads[@]} * ${#servers[@]}))
 for round in $(seq "$rounds"); do
     for load in "${loads[@]}"; do
         for server in "${servers[@]}"; do
             number=$((number + 1))
             say "$number of $total: round $round of $rounds, $load, $server"
-            one_run "$server" "$load" $((before + round))
+            one_run "$server" "$load"
         done
     done
 done

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
 use crate::session::actor::SessionMsg;
 use crate::session::link::SessionLink;
-use crate::session::mailbox::Mailbox;
+use crate::session::mailbox::{Mailbox, Tasks};
 use crate::vocab::{
     Epoch, Refusal, RoomMeta, RoomRef, SHARD_COUNT, SessionId, ShardId, TenantId, UserId,
 };
@@ -243,11 +243,12 @@ struct LiveSession {
 pub(crate) struct Sessions {
     by_id: DashMap<SessionId, LiveSession>,
     by_user: DashMap<(TenantId, UserId), Vec<SessionId>>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self { by_id: DashMap::new(), by_user: DashMap::new() }
+        Self { by_id: DashMap::new(), by_user: DashMap::new(), tasks: Tasks::new() }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -314,6 +315,7 @@ impl Sessions {
         let all: Vec<_> = self.by_id.iter().map(|live| live.mailbox.clone()).collect();
         // Each leaves the books by itself.
         all.iter().for_each(|mailbox| mailbox.stop());
+        self.tasks.stop();
     }
 }
 

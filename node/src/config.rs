@@ -27,6 +27,7 @@ pub(crate) use sources::{Flags, Place};
 pub(crate) struct Config {
     /// Where everything of this node lives.
     pub(crate) data_dir: PathBuf,
+    pub(crate) threads: u32,
     pub(crate) http: Http,
     pub(crate) auth: Auth,
     pub(crate) database: Database,
@@ -181,6 +182,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("parlance-data"),
+            threads: 0,
             http: Http {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 tls_cert: None,

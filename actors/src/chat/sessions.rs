@@ -50,7 +50,10 @@ impl Chat {
         let frames = self.world.frames.clone();
         let id = SessionId::generate();
         let link = SessionLink::new(id, Arc::new(caller), dialect, outbox.clone(), frames);
-        let mailbox = Mailbox::new(Session::new(self.world.clone(), link.clone()));
+        let mailbox = Mailbox::new(
+            Session::new(self.world.clone(), link.clone()),
+            self.world.sessions.tasks.clone(),
+        );
         let is_first = address.set(Arc::downgrade(&mailbox)).is_ok();
         debug_assert!(is_first, "an address is set once");
         // Its end ends the session, wherever this stops.

@@ -119,12 +119,7 @@ impl Session {
             // Everybody in the room asks at the same time, just after it opened.
             let spread = u64::from(self.link.id.0.as_bytes()[15]);
             let wait = RECHECK_PAUSE + Duration::from_millis(2 * spread);
-            let myself = myself.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(wait).await;
-                // One that ended meanwhile has nothing to ask.
-                let _ = myself.tell(SessionMsg::Recheck { room, tries: tries + 1 });
-            });
+            myself.tell_after(wait, SessionMsg::Recheck { room, tries: tries + 1 });
             return;
         }
         self.follows.remove(&room);

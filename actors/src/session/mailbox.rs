@@ -4,9 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::actor::{Session, SessionMsg};
 
@@ -14,11 +16,33 @@ use super::actor::{Session, SessionMsg};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over;
 
+/// The tasks of a node's sessions. They end with it.
+pub(crate) struct Tasks {
+    set: Mutex<JoinSet<()>>,
+    /// Messages come from everywhere.
+    runtime: Handle,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { set: Mutex::default(), runtime: Handle::current() })
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut set = self.set.lock();
+        while set.try_join_next().is_some() {}
+        set.spawn_on(task, &self.runtime);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.set.lock().abort_all();
+    }
+}
+
 /// The way to a session.
 pub(crate) struct Mailbox {
     desk: Mutex<Desk>,
-    /// Messages come from everywhere.
-    runtime: Handle,
+    tasks: Arc<Tasks>,
 }
 
 struct Desk {
@@ -29,10 +53,10 @@ struct Desk {
 }
 
 impl Mailbox {
-    pub(crate) fn new(session: Session) -> Arc<Self> {
+    pub(crate) fn new(session: Session, tasks: Arc<Tasks>) -> Arc<Self> {
         let session = Some(Box::new(session));
         let desk = Desk { messages: VecDeque::new(), session, over: false };
-        Arc::new(Self { desk: Mutex::new(desk), runtime: Handle::current() })
+        Arc::new(Self { desk: Mutex::new(desk), tasks })
     }
 
     /// Has the session handle a message, after those before it. What comes after its end is dropped.
@@ -45,9 +69,21 @@ impl Mailbox {
         let idle = desk.session.take();
         drop(desk);
         if let Some(session) = idle {
-            self.runtime.spawn(Work { mailbox: self.clone(), session: Some(session) }.run());
+            self.tasks.spawn(Work { mailbox: self.clone(), session: Some(session) }.run());
         }
         Ok(())
+    }
+
+    /// The same after a pause, if the session is there then.
+    pub(crate) fn tell_after(self: &Arc<Self>, pause: Duration, message: SessionMsg) {
+        let mailbox = Arc::downgrade(self);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            // One that ended meanwhile has nothing to ask.
+            if let Some(mailbox) = mailbox.upgrade() {
+                let _ = mailbox.tell(message);
+            }
+        });
     }
 
     /// Ends the session: at once, or after the message that is being handled. Its end takes it out of
