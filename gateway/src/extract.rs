@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth::Bearer;
 use crate::cookies::{self, Token};
 use crate::error::ApiError;
-use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::limits::{HTTP_BODY_BYTES_MAX, LINGER, LINGER_BYTES_MAX};
 use crate::origin::{self, Asking, Credential};
 use crate::proxies::Client;
 
@@ -143,14 +143,15 @@ impl FromRequest<Arc<App>> for NoBody {
     }
 }
 
-async fn whole_body(body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
-    let reading = Limited::new(body, HTTP_BODY_BYTES_MAX).collect();
+async fn whole_body(mut body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
+    let reading = Limited::new(&mut body, HTTP_BODY_BYTES_MAX).collect();
     match tokio::time::timeout(deadline, reading).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
-            Code::TooLarge,
-            format!("the body is over {HTTP_BODY_BYTES_MAX} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let _ = tokio::time::timeout(LINGER, drain(body)).await;
+            let detail = format!("the body is over {HTTP_BODY_BYTES_MAX} bytes");
+            Err(Refusal::new(Code::TooLarge, detail))
+        }
         Ok(Err(_)) => Err(Refusal::bad_request("the body ended too early")),
         Err(_) => {
             let detail = format!("the body was not there within {} s", deadline.as_secs_f32());
@@ -167,6 +168,16 @@ fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     let detail = "bodies are taken as they are: no Content-Encoding";
     Err(Refusal::new(Code::UnsupportedMediaType, detail))
+}
+
+/// Drops some of a body that is too large. Who writes all of it before they read the answer, as some
+/// proxies do, would otherwise get a reset and no answer.
+async fn drain(mut body: Body) {
+    let mut drained = 0;
+    while drained < LINGER_BYTES_MAX {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        drained += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

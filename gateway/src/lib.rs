@@ -25,6 +25,7 @@ pub use app::Parts;
 pub use auth::{ClusterSecret, WeakSecret, hash_password};
 pub use config::GatewayConfig;
 pub use frames::JsonFrames;
+pub use http::reference::{asyncapi_document, errors_markdown, frames_markdown, openapi_document};
 pub use server::{Gateway, GatewayError};
 #[cfg(any(test, feature = "testkit"))]
 pub use socket::testkit;

@@ -22,7 +22,7 @@ pub const MALFORMED_FRAMES_MAX: u32 = 10;
 /// How long an end in good order may take: a closed socket is drained for so long, that its close
 /// frame is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// How much of it is drained.
+/// How much of it is drained, and of a body that is too large.
 pub const LINGER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 /// Addresses whose rate is remembered; the least recently seen gives way (and starts anew).
 pub const ADDRESSES_MAX: usize = 65_536;

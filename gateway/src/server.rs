@@ -66,6 +66,7 @@ pub struct Gateway {
     redirect: Option<(TcpListener, SocketAddr, Redirect)>,
     tls: Option<(Arc<Identity>, TlsAcceptor)>,
     router: Router,
+    paths: Vec<&'static str>,
     app: Arc<App>,
 }
 
@@ -128,8 +129,14 @@ impl Gateway {
             ready: Mutex::new(None),
             config,
         });
-        let router = router(&app);
-        Ok(Self { listener, address, redirect, tls, router, app })
+        let (router, paths) = router(&app);
+        Ok(Self { listener, address, redirect, tls, router, paths, app })
+    }
+
+    /// Every path that it has, as the router knows it.
+    #[must_use]
+    pub fn paths(&self) -> &[&'static str] {
+        &self.paths
     }
 
     /// Where it listens.
@@ -148,7 +155,7 @@ impl Gateway {
     /// deadline, and ends the rest. Sockets end in order when [`parlance_actors::chat::Chat::drain`]
     /// is called at the same time.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, address, redirect, tls, router, app } = self;
+        let Self { listener, address, redirect, tls, router, app, .. } = self;
         tracing::info!(%address, tls = tls.is_some(), "listening");
         let connections = TaskTracker::new();
         let keys = {

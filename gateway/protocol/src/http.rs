@@ -9,6 +9,7 @@ use crate::{Role, RoomKind, Text, Timestamp, User};
 pub use crate::server::{Account, Page, Posted};
 
 /// `POST /api/auth/register`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials<'a> {
@@ -21,6 +22,7 @@ pub struct Credentials<'a> {
 }
 
 /// `POST /api/auth/login`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login<'a> {
@@ -36,6 +38,7 @@ pub struct Login<'a> {
 }
 
 /// What a login or refresh with cookies gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIn<'a> {
     /// The account.
@@ -50,6 +53,7 @@ pub struct SignedIn<'a> {
 }
 
 /// What a login or refresh gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens<'a> {
     /// Goes into `Authorization: Bearer …` and into `hello`.
@@ -66,6 +70,7 @@ pub struct Tokens<'a> {
 }
 
 /// `POST /api/auth/refresh` and `/logout`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh<'a> {
@@ -75,6 +80,7 @@ pub struct Refresh<'a> {
 }
 
 /// What `POST /api/auth/ws-ticket` gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket<'a> {
     /// Goes into `GET /ws?ticket=…`, once.
@@ -85,6 +91,7 @@ pub struct Ticket<'a> {
 }
 
 /// `POST /api/rooms`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRoom<'a> {
@@ -102,6 +109,7 @@ pub struct CreateRoom<'a> {
 }
 
 /// `PATCH /api/rooms/{id}`: what is absent stays.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRoom<'a> {
@@ -120,6 +128,7 @@ pub struct ChangeRoom<'a> {
 }
 
 /// `POST /api/rooms/direct`: opens the conversation with another user.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenDirect {
@@ -128,6 +137,7 @@ pub struct OpenDirect {
 }
 
 /// A room as the caller sees it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room<'a> {
     /// The room.
@@ -188,6 +198,7 @@ impl Room<'_> {
 }
 
 /// `GET /api/rooms`, ascending by id.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rooms<'a> {
     /// The page.
@@ -198,6 +209,7 @@ pub struct Rooms<'a> {
 }
 
 /// One entry of a room's member list.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member<'a> {
     /// Who.
@@ -208,6 +220,7 @@ pub struct Member<'a> {
 }
 
 /// `GET /api/rooms/{id}/members`, ascending by id.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members<'a> {
     /// The page.
@@ -219,6 +232,7 @@ pub struct Members<'a> {
 }
 
 /// `PUT /api/rooms/{id}/members/{user}`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutMember {
@@ -231,6 +245,7 @@ pub struct PutMember {
 }
 
 /// `POST /api/rooms/{id}/messages`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage<'a> {
@@ -252,6 +267,7 @@ pub struct SendMessage<'a> {
 }
 
 /// Every answer that is not a success.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody<'a> {
     /// The machine-readable reason.

@@ -1,8 +1,8 @@
 //! Signing in and out: register, login, refresh, logout, tickets, password changes.
 //!
-//! A refresh token works once, without a grace period: whoever shows a spent one, be it the
-//! holder who lost the answer, ends the sign-in and has to log in again. A window in which a spent
-//! token still works is a window for a thief, and an answer is rarely lost.
+//! A refresh token gives one successor that works. Its holder may lose the answer, so until the
+//! successor is shown, and for some minutes at most, it gives another one and the former is void.
+//! Whoever shows a void or an older token ends the sign-in: it was somebody else's by then.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ impl Auth {
                 self.pair(user, &token, next, now)
             }
             Rotation::Reused { user, family } => {
-                tracing::warn!(%user, %family, "a spent refresh token was shown; the sign-in is revoked");
+                tracing::warn!(%user, %family, "a refresh token that is not valid any more was shown; the sign-in is revoked");
                 // The tenant is not in the answer; every node has only the main one until tenants come.
                 self.sign_ins.revoke(Revoked::Family(TenantId::MAIN, family));
                 Err(over())

@@ -11,6 +11,7 @@ use parlance_actors::vocab::{Code, Refusal, TenantId};
 use parlance_protocol::http::{Credentials, Login, Refresh, SignedIn, Ticket, Tokens};
 use parlance_protocol::{Text, User};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -151,11 +152,13 @@ pub(super) async fn ticket(
 }
 
 /// `PUT /api/auth/password`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangePassword<'a> {
+pub(super) struct ChangePassword<'a> {
+    /// The present one.
     #[serde(borrow)]
     old_password: Text<'a>,
+    /// The one from now on.
     #[serde(borrow)]
     new_password: Text<'a>,
 }

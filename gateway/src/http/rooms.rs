@@ -16,6 +16,7 @@ use parlance_actors::vocab::{
 use parlance_protocol as wire;
 use parlance_protocol::http::{ChangeRoom, Member, Members, PutMember, Rooms};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{shapes, users};
 use crate::app::App;
@@ -195,9 +196,11 @@ pub(super) async fn delete_member(
 }
 
 /// `PUT /api/rooms/{id}/read`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Read {
+#[schema(as = MarkRead)]
+pub(super) struct Read {
+    /// The last event that was read.
     seq: u64,
 }
 
@@ -213,10 +216,14 @@ pub(super) async fn read(
 }
 
 /// `POST /api/direct`: the other one by id or by name.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Direct<'a> {
+#[schema(as = OpenDirect)]
+pub(super) struct Direct<'a> {
+    /// Their id.
+    #[schema(value_type = Option<uuid::Uuid>)]
     user: Option<UserId>,
+    /// Or their name.
     #[serde(borrow)]
     username: Option<wire::Text<'a>>,
 }

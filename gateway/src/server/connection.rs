@@ -79,7 +79,8 @@ impl Open {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let open = if self.app.preambles.trusts(self.peer) {
-            match self.introduced(&mut stream).await {
+            // On the heap: its buffer would be part of every connection's task.
+            match Box::pin(self.introduced(&mut stream)).await {
                 Some(open) => open,
                 None => return,
             }

@@ -86,20 +86,22 @@ impl Serving {
                     () = kill.cancelled() => None,
                 }
             }
-            overdue = flights.overdue(header) => {
-                // A request may be under way; it is still answered.
-                connection.as_mut().graceful_shutdown();
-                let over = async {
-                    tokio::time::sleep(LINGER).await;
-                    flights.overdue(Duration::ZERO).await
-                };
-                tokio::select! {
-                    ended = connection.as_mut(), if overdue == Overdue::Idle => Some(ended),
-                    overdue = over, if overdue == Overdue::Idle => told(overdue),
-                    () = kill.cancelled() => None,
-                    else => told(overdue),
+            overdue = flights.overdue(header) => match overdue {
+                Overdue::Unread => told(overdue),
+                Overdue::Idle => {
+                    // A request may just come in; it is still answered.
+                    connection.as_mut().graceful_shutdown();
+                    let over = async {
+                        tokio::time::sleep(LINGER).await;
+                        flights.overdue(Duration::ZERO).await
+                    };
+                    tokio::select! {
+                        ended = connection.as_mut() => Some(ended),
+                        overdue = over => told(overdue),
+                        () = kill.cancelled() => None,
+                    }
                 }
-            }
+            },
         };
         if let Some(Err(error)) = ended {
             tracing::debug!(%error, "a connection ended early");

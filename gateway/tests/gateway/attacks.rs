@@ -236,6 +236,19 @@ async fn large_and_deep_json() {
     assert!(bystander.during(attack).await > 0);
 }
 
+#[tokio::test]
+async fn who_writes_all_of_a_large_body_before_reading_gets_the_answer() {
+    let server = Server::start().await;
+    let mut stream = server.connect().await;
+    let head = "POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        content-length: 500000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    within(stream.write_all(&[b' '; 500_000])).await.expect("taken, and dropped");
+    let mut start = [0; 12];
+    within(stream.read_exact(&mut start)).await.expect("an answer");
+    assert_eq!(&start, b"HTTP/1.1 413");
+}
+
 /// A client's frame, masked with zeros (RFC 6455, section 5.2).
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("short");

@@ -140,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "http.allowed_origins",
         kind: Kind::Origins,
-        about: "Web pages of other origins that may call this server from a browser, for example\n\
+        about: "Web pages of other origins that may call this server from a browser, also with its cookies, for example\n\
                 [\"https://chat.example.com\"]. The server's own origin always may.",
         example: None,
     },
