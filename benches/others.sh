@@ -3,7 +3,8 @@
 # server starts in a folder of its own, on loopback, new for each load, and ends before the next; in each
 # round the servers are loaded in turn. Reports are kept as they come; the table is printed at the end.
 #
-# Arguments: --only SERVER,… and --loads LOAD,… take a part of it (names below).
+# Arguments: --only SERVER,… and --loads LOAD,… take a part of it (names below). With BENCH_OUT a folder that
+# holds reports, the rounds are further ones: a long run can be taken in pieces, and the table is of all.
 # From the environment: ROUNDS (5), SECONDS measured (20), WARM_UP seconds (3), BENCH_BIN, the folder of the
 # binaries, and BENCH_OUT, the folder of the reports (target/bench-others/TIME).
 measured=${SECONDS:-0} # bash counts in it from 0 when nothing was given
@@ -13,7 +14,7 @@ umask 077
 
 [ "$measured" -gt 0 ] || measured=20
 servers=(floor nats jetstream jetstream-consumers ejabberd ejabberd-archive socketio-redis
-    socketio-postgres parlance)
+    socketio-postgres parlance parlance-tls)
 # Name, rooms, members of each, messages a second in each.
 declare -A shapes=([idle]="100 10 1" [rooms-10]="100 10 10" [big-room]="1 1000 20"
     [rooms-50]="100 10 50" [rooms-200]="100 10 200")
@@ -191,23 +192,32 @@ start_parlance() {
         --set "database.url=postgres://parlance@127.0.0.1:$postgres_port/parlance" \
         --set auth.register_per_minute=0 --set auth.login_per_minute=0 \
         --set http.requests_per_second=0 --set http.max_connections_per_address=0 \
-        >"$run/log" 2>&1 &
+        "$@" >"$run/log" 2>&1 &
     server_pid=$!
     used=("$database")
+}
+
+# The same with TLS 1.3 and a certificate of its own.
+start_parlance-tls() {
+    [ -f "$folder/certificate" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+        -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE \
+        -keyout "$folder/key" -out "$folder/certificate" 2>"$run/log" || return 1
+    start_parlance --set "http.tls_cert=$folder/certificate" --set "http.tls_key=$folder/key"
 }
 
 # --- One run.
 
 # The load generator, for the server that runs now.
 generate() {
-    local server=$1 load=$2 protocol shape pids=() pid kind=fanout
+    local server=$1 load=$2 protocol shape pids=() pid kind=fanout scheme=http
     shift 2
     read -ra shape <<<"${shapes[$load]}"
     for pid in "$server_pid" "${used[@]}"; do pids+=(--server-pid "$pid"); done
     [ "$load" != idle ] || kind=idle
     local program=("$bin/parlance-others" "$kind") flags=(--rooms "${shape[0]}")
-    if [ "$server" = parlance ]; then
+    if [[ $server = parlance* ]]; then
         program=("$bin/parlance-load" "$kind")
+        [ "$server" = parlance ] || { scheme=https && flags+=(--ca "$folder/certificate"); }
         [ "$kind" != idle ] || flags+=(--sessions $((shape[0] * shape[1])))
         [ "$kind" = idle ] || flags+=(--members "${shape[1]}" --rate "${shape[2]}" --check)
     else
@@ -220,7 +230,7 @@ generate() {
         flags+=(--members "${shape[1]}" --rate "${shape[2]}" --protocol "$protocol")
     fi
     exec timeout -k 5 $((measured + warm_up + 90)) "${program[@]}" "${flags[@]}" \
-        --url "http://127.0.0.1:$port" "${pids[@]}" --warm-up "$warm_up" --seconds "$measured" "$@"
+        --url "$scheme://127.0.0.1:$port" "${pids[@]}" --warm-up "$warm_up" --seconds "$measured" "$@"
 }
 
 start_server() {
@@ -235,7 +245,7 @@ start_server() {
 hold_connections() {
     local first=() second=()
     case $1 in
-    parlance)
+    parlance*)
         first=(--prepared "$run/first") second=(--prepared "$run/second")
         local which
         for which in first second; do
@@ -263,7 +273,10 @@ hold_connections() {
 
 # A report, or else the reason for none.
 one_run() {
-    local server=$1 load=$2 report=$out/$1.$2.$3 status=0
+    local server=$1 load=$2 place=1 report status=0
+    # After those of earlier runs.
+    while compgen -G "$out/$server.$load.$place.*" >/dev/null; do place=$((place + 1)); done
+    report=$out/$server.$load.$place
     rm -rf "$run"
     mkdir "$run"
     port=$(free_port)
@@ -291,7 +304,7 @@ about() {
     model=$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
     memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
     cat <<MD
-Taken on $(date -u +%F) on $(nproc) × ${model:-$(uname -m)}, $memory, Linux $(uname -r), loopback, plaintext,
+Taken until $(date -u +%F) on $(nproc) × ${model:-$(uname -m)}, $memory, Linux $(uname -r), loopback, plaintext,
 128-byte bodies, $measured s measured after $warm_up s, by \`$command\`.
 Parlance $(git describe --always --dirty 2>/dev/null || "$bin/parlance" --version),
 NATS $(nats-server --version | sed 's/.*v//'), ejabberd $(dpkg-query -f '${Version}' -W ejabberd 2>/dev/null || echo '?') on Erlang/OTP \
@@ -311,7 +324,7 @@ for round in $(seq "$rounds"); do
         for server in "${servers[@]}"; do
             number=$((number + 1))
             say "$number of $total: round $round of $rounds, $load, $server"
-            one_run "$server" "$load" "$round"
+            one_run "$server" "$load"
         done
     done
 done

@@ -4,6 +4,7 @@ pub(crate) mod actor;
 mod admission;
 pub(crate) mod handle;
 pub(crate) mod link;
+pub(crate) mod mailbox;
 mod stalls;
 pub(crate) mod subscribe;
 pub(crate) mod waiter;

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
 use crate::session::actor::SessionMsg;
 use crate::session::link::SessionLink;
+use crate::session::mailbox::{Mailbox, Tasks};
 use crate::vocab::{
     Epoch, Refusal, RoomMeta, RoomRef, SHARD_COUNT, SessionId, ShardId, TenantId, UserId,
 };
@@ -235,18 +236,19 @@ impl Rooms {
 
 struct LiveSession {
     link: Arc<SessionLink>,
-    actor: ActorRef<SessionMsg>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// The sessions that are alive here. The two indexes change only together, in this struct.
 pub(crate) struct Sessions {
     by_id: DashMap<SessionId, LiveSession>,
     by_user: DashMap<(TenantId, UserId), Vec<SessionId>>,
+    pub(crate) tasks: Arc<Tasks>,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self { by_id: DashMap::new(), by_user: DashMap::new() }
+        Self { by_id: DashMap::new(), by_user: DashMap::new(), tasks: Tasks::new() }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -258,9 +260,9 @@ impl Sessions {
     pub(crate) fn insert(
         &self,
         link: &Arc<SessionLink>,
-        actor: ActorRef<SessionMsg>,
+        mailbox: Arc<Mailbox>,
     ) -> Vec<Arc<SessionLink>> {
-        self.by_id.insert(link.id, LiveSession { link: link.clone(), actor });
+        self.by_id.insert(link.id, LiveSession { link: link.clone(), mailbox });
         let too_many: Vec<SessionId> = {
             let mut of_user =
                 self.by_user.entry((link.caller.tenant, link.caller.user)).or_default();
@@ -291,10 +293,10 @@ impl Sessions {
         sessions.unwrap_or_default().into_iter().filter_map(|session| self.get(session)).collect()
     }
 
-    /// Tells a session's actor, if the session is still here.
+    /// Tells a session, if the session is still here.
     pub(crate) fn tell(&self, session: SessionId, message: SessionMsg) {
         if let Some(live) = self.by_id.get(&session) {
-            let _ = live.actor.cast(message);
+            let _ = live.mailbox.tell(message);
         }
     }
 
@@ -305,12 +307,15 @@ impl Sessions {
     /// Has every session tell a presence shard again what it knew of them.
     fn announce_presence(&self, shard: u8) {
         for live in &self.by_id {
-            let _ = live.actor.cast(SessionMsg::AnnouncePresence(shard));
+            let _ = live.mailbox.tell(SessionMsg::AnnouncePresence(shard));
         }
     }
 
     pub(crate) fn stop(&self) {
-        self.by_id.iter().for_each(|live| live.actor.stop(None));
+        let all: Vec<_> = self.by_id.iter().map(|live| live.mailbox.clone()).collect();
+        // Each leaves the books by itself.
+        all.iter().for_each(|mailbox| mailbox.stop());
+        self.tasks.stop();
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) use sources::{Flags, Place};
 pub(crate) struct Config {
     /// Where everything of this node lives.
     pub(crate) data_dir: PathBuf,
+    pub(crate) threads: u32,
     pub(crate) http: Http,
     pub(crate) auth: Auth,
     pub(crate) database: Database,
@@ -181,6 +182,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("parlance-data"),
+            threads: 0,
             http: Http {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 tls_cert: None,
@@ -213,7 +215,7 @@ impl Default for Config {
                 argon2_iterations: 2,
                 argon2_at_once: 0,
             },
-            database: Database { url: None, read_url: None, lanes: 4, pool_size: 8 },
+            database: Database { url: None, read_url: None, lanes: 1, pool_size: 8 },
             crypt: Crypt { keyring: None },
             chat: Chat { simple_chat: true },
             cluster: Cluster {

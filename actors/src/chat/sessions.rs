@@ -1,17 +1,16 @@
 //! The door's sessions: they begin, are counted, told to go elsewhere, and end with the node.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-
-use ractor::ActorRef;
 
 use super::{Activity, Chat, OpenSession};
 use crate::limits;
 use crate::outbox::{CloseCode, Outbox};
 use crate::ports::frames::Dialect;
-use crate::session::actor::{SessionActor, SessionArgs, SessionMsg};
+use crate::session::actor::{Session, SessionMsg};
 use crate::session::link::SessionLink;
+use crate::session::mailbox::Mailbox;
 use crate::session::{Caller, SessionHandle};
 use crate::vocab::{Code, Refusal, SessionId, TenantId, UserId};
 use crate::wire::presence::{Saying, Word};
@@ -38,12 +37,12 @@ impl Chat {
             let (tenant, user, saying) = (caller.tenant, caller.user, Saying::Replace { session });
             self.world.tell_user(Word { tenant, user, saying });
         }
-        let address: Arc<OnceLock<ActorRef<SessionMsg>>> = Arc::default();
+        let address: Arc<OnceLock<Weak<Mailbox>>> = Arc::default();
         let mender = address.clone();
         let outbox = Outbox::new(move |rooms| {
-            if let Some(actor) = mender.get() {
+            if let Some(mailbox) = mender.get().and_then(Weak::upgrade) {
                 // A session that is gone has nothing to mend.
-                let _ = actor.cast(SessionMsg::Mend(rooms));
+                let _ = mailbox.tell(SessionMsg::Mend(rooms));
             }
         });
         // The session is entered before it is welcomed, so that no notice falls between.
@@ -51,20 +50,21 @@ impl Chat {
         let frames = self.world.frames.clone();
         let id = SessionId::generate();
         let link = SessionLink::new(id, Arc::new(caller), dialect, outbox.clone(), frames);
-        let args = SessionArgs { world: self.world.clone(), link: link.clone() };
-        let supervisor = self.supervisor.get_cell();
-        let spawned =
-            ractor::ActorRuntime::spawn_linked_instant(None, SessionActor, args, supervisor);
-        let (actor, _starting) =
-            spawned.map_err(|_| Refusal::unavailable("the node is going away"))?;
-        let is_first = address.set(actor.clone()).is_ok();
+        let mailbox = Mailbox::new(
+            Session::new(self.world.clone(), link.clone()),
+            self.world.sessions.tasks.clone(),
+        );
+        let is_first = address.set(Arc::downgrade(&mailbox)).is_ok();
         debug_assert!(is_first, "an address is set once");
-        for oldest in self.world.sessions.insert(&link, actor.clone()) {
+        // Its end ends the session, wherever this stops.
+        let session = SessionHandle { link, mailbox, world: self.world.clone() };
+        let SessionHandle { link, mailbox, .. } = &session;
+        let too_many = self.world.sessions.insert(link, mailbox.clone());
+        for oldest in too_many {
             oldest.replace("you have too many sessions; this was the oldest");
         }
         // In the mailbox before anything that the client can ask.
-        let _ = actor.cast(SessionMsg::Welcome { id: hello });
-        let session = SessionHandle { link, actor, world: self.world.clone() };
+        let _ = mailbox.tell(SessionMsg::Welcome { id: hello });
         Ok(OpenSession { session, outbox })
     }
 

@@ -1,13 +1,12 @@
 //! The session's actor: subscribes, reads and presence, one request after the other, so that a
-//! client's own order holds and it cannot open more than one read at a time.
+//! client's own order holds and it cannot open more than one read at a time. Its mailbox is its own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-
 use super::link::SessionLink;
+use super::mailbox::Mailbox;
 use super::subscribe::subscribe;
 use super::waiter::Waiter;
 use super::words::{Answer, Command, Output, PresenceStatus, Request};
@@ -37,12 +36,8 @@ pub(crate) enum SessionMsg {
     Recheck { room: RoomId, tries: u32 },
     /// There is room again for these rooms' events.
     Mend(Vec<RoomRef>),
-}
-
-/// A session to start.
-pub(crate) struct SessionArgs {
-    pub(crate) world: Arc<World>,
-    pub(crate) link: Arc<SessionLink>,
+    #[cfg(test)]
+    Panic,
 }
 
 /// What the session follows. Its end, however it comes, ends that.
@@ -65,52 +60,36 @@ impl Drop for Session {
     }
 }
 
-pub(crate) struct SessionActor;
-
-impl Actor for SessionActor {
-    type Msg = SessionMsg;
-    type State = Session;
-    type Arguments = SessionArgs;
-
-    async fn pre_start(
-        &self,
-        _: ActorRef<SessionMsg>,
-        SessionArgs { world, link }: SessionArgs,
-    ) -> Result<Session, ActorProcessingErr> {
-        Ok(Session { world, link, follows: HashSet::new(), watches: Vec::new() })
+impl Session {
+    pub(crate) fn new(world: Arc<World>, link: Arc<SessionLink>) -> Self {
+        Self { world, link, follows: HashSet::new(), watches: Vec::new() }
     }
 
-    async fn handle(
-        &self,
-        myself: ActorRef<SessionMsg>,
-        message: SessionMsg,
-        session: &mut Session,
-    ) -> Result<(), ActorProcessingErr> {
+    pub(super) async fn handle(&mut self, myself: &Arc<Mailbox>, message: SessionMsg) {
         match message {
-            SessionMsg::Welcome { id } => session.welcome(id).await,
-            SessionMsg::Request(Request { id, command }) => session.serve(id, command).await,
+            SessionMsg::Welcome { id } => self.welcome(id).await,
+            SessionMsg::Request(Request { id, command }) => self.serve(id, command).await,
             SessionMsg::LatePost(at, post) => {
-                match session.world.meta(&session.link.caller, at).await {
-                    Ok(meta) => session.world.post(&meta, *post),
+                match self.world.meta(&self.link.caller, at).await {
+                    Ok(meta) => self.world.post(&meta, *post),
                     Err(refusal) => post.waiter.answer(Err(refusal)),
                 }
-                session.link.late_ends();
+                self.link.late_ends();
             }
             SessionMsg::AnnouncePresence(shard) => {
-                session.world.presence.announce(&session.link, &session.watches, shard);
+                self.world.presence.announce(&self.link, &self.watches, shard);
             }
             SessionMsg::Recheck { room, tries } => {
-                Box::pin(session.recheck(&myself, room, tries)).await;
+                Box::pin(self.recheck(myself, room, tries)).await;
             }
             SessionMsg::Mend(rooms) => {
-                rooms.into_iter().for_each(|room| session.world.hub.mend(room, session.link.id));
+                rooms.into_iter().for_each(|room| self.world.hub.mend(room, self.link.id));
             }
+            #[cfg(test)]
+            SessionMsg::Panic => panic!("asked to"),
         }
-        Ok(())
     }
-}
 
-impl Session {
     fn at(&self, room: RoomId) -> RoomRef {
         RoomRef { tenant: self.link.caller.tenant, room }
     }
@@ -130,7 +109,7 @@ impl Session {
     }
 
     /// Ends the feed of a room that its user may not read any more.
-    async fn recheck(&mut self, myself: &ActorRef<SessionMsg>, room: RoomId, tries: u32) {
+    async fn recheck(&mut self, myself: &Arc<Mailbox>, room: RoomId, tries: u32) {
         let at = self.at(room);
         if !self.follows.contains(&room) {
             return;
@@ -140,7 +119,7 @@ impl Session {
             // Everybody in the room asks at the same time, just after it opened.
             let spread = u64::from(self.link.id.0.as_bytes()[15]);
             let wait = RECHECK_PAUSE + Duration::from_millis(2 * spread);
-            myself.send_after(wait, move || SessionMsg::Recheck { room, tries: tries + 1 });
+            myself.tell_after(wait, SessionMsg::Recheck { room, tries: tries + 1 });
             return;
         }
         self.follows.remove(&room);

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::ActorRef;
-
 use super::actor::SessionMsg;
 use super::link::SessionLink;
+use super::mailbox::Mailbox;
 use super::waiter::Waiter;
 use super::words::{Answer, Command, Request};
 use crate::limits;
@@ -22,7 +21,7 @@ const EPHEMERAL_RETRY: Duration =
 /// A live session. Dropping it ends the session.
 pub struct SessionHandle {
     pub(crate) link: Arc<SessionLink>,
-    pub(crate) actor: ActorRef<SessionMsg>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) world: Arc<World>,
 }
 
@@ -34,7 +33,7 @@ impl std::fmt::Debug for SessionHandle {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        self.actor.stop(None);
+        self.mailbox.stop();
     }
 }
 
@@ -79,7 +78,7 @@ impl SessionHandle {
 
     fn hand_over(&self, request: Request) {
         let id = request.id;
-        if self.actor.cast(SessionMsg::Request(request)).is_err() {
+        if self.mailbox.tell(SessionMsg::Request(request)).is_err() {
             self.link.settle_request(id, Err(&Refusal::unavailable("the session is closing")));
         }
     }
@@ -117,7 +116,7 @@ impl SessionHandle {
             // Not in this node's memory; the actor asks the directory before it says no.
             None => {
                 self.link.late_begins();
-                drop(self.actor.cast(SessionMsg::LatePost(at, Box::new(post))));
+                let _ = self.mailbox.tell(SessionMsg::LatePost(at, Box::new(post)));
             }
         }
     }

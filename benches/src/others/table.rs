@@ -17,7 +17,7 @@ const PARLANCE: &str = "parlance";
 /// What is told of a reason that a program gave; the rest is in the folder.
 const REASON_CHARS_MAX: usize = 120;
 /// The order of servers in each table; others follow.
-const SERVERS: [&str; 9] = [
+const SERVERS: [&str; 10] = [
     "floor",
     "nats",
     "jetstream",
@@ -27,6 +27,7 @@ const SERVERS: [&str; 9] = [
     "socketio-redis",
     "socketio-postgres",
     PARLANCE,
+    "parlance-tls",
 ];
 
 /// What is read of a report.

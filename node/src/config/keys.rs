@@ -85,6 +85,13 @@ pub(super) const KEYS: &[Key] = &[
         example: None,
     },
     Key {
+        path: "threads",
+        kind: Kind::Number { min: 0, max: 1_024 },
+        about: "Threads that serve clients and rooms. 0 for one fewer than there are cores, and at least\n\
+                one: the directory's clock has a thread of its own, and password hashes have theirs.",
+        example: None,
+    },
+    Key {
         path: "http.listen",
         kind: Kind::Address,
         about: "The address to listen on. Port 0 takes a free one, which is printed at the start.",
@@ -279,7 +286,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "database.lanes",
         kind: Kind::Number { min: 1, max: 256 },
-        about: "Writers of history on PostgreSQL, each with a connection of its own. SQLite has one.",
+        about: "Writers of history on PostgreSQL, each with a connection of its own. One makes the fewest\n\
+                commits; more help where its process in PostgreSQL is busy all the time. SQLite has one.",
         example: None,
     },
     Key {

@@ -1,6 +1,7 @@
 //! Sessions: their bounds, their own feed, presence and their end.
 
 use super::*;
+use crate::session::actor::SessionMsg;
 
 #[tokio::test(start_paused = true)]
 async fn a_session_follows_a_thousand_rooms() {
@@ -198,4 +199,42 @@ async fn presence_comes_back_after_a_crash_of_its_actor() {
     watcher.seen.clear();
     other.ask(1, Command::Presence { status: Some(PresenceStatus::Away), watch: None });
     watcher.until(|frame| frame["status"] == "Away").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_panics_ends_and_nothing_of_it_stays() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "talk", RoomKind::Private).await;
+    let mut client = node.client(&ann);
+    client.subscribe(1, room, None).await;
+    let id = client.session.id();
+    node.chat.world.sessions.tell(id, SessionMsg::Panic);
+    client.until(|frame| frame["type"] == "bye").await;
+    assert_eq!((node.chat.sessions(), node.chat.followers(at(room))), (0, 0));
+    // Nobody is there to answer, which is said.
+    client.ask(2, Command::Read { room, seq: Seq(1) });
+    assert!(client.session.mailbox.tell(SessionMsg::Mend(Vec::new())).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_dropped_ends_after_what_it_is_doing() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "talk", RoomKind::Private).await;
+    let mut client = node.client(&ann);
+    client.subscribe(1, room, None).await;
+    let (outbox, world) = (client.outbox.clone(), node.chat.world.clone());
+    client.ask(2, Command::Unsubscribe(vec![room]));
+    client.ask(3, Command::Subscribe(vec![(room, None)]));
+    drop(client);
+    // What waited is dropped, or was done; the books are empty either way.
+    while !outbox.is_closing() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((world.sessions.count(), node.chat.followers(at(room))), (0, 0));
+}
+
+fn at(room: RoomId) -> RoomRef {
+    RoomRef { tenant: TenantId::MAIN, room }
 }
