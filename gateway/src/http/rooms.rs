@@ -85,6 +85,26 @@ pub(super) async fn list(
     Ok(Json(Rooms { rooms, more }).into_response())
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Browsing {
+    #[serde(default)]
+    prefix: String,
+    after: Option<RoomId>,
+    limit: Option<u16>,
+}
+
+pub(super) async fn browse(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+    Asked(Browsing { prefix, after, limit }): Asked<Browsing>,
+) -> Result<Response, ApiError> {
+    let limit = Page { after, limit }.limit()?;
+    let (views, more) = app.chat.browse(&bearer.caller, &prefix, after, limit).await?;
+    let rooms = views.iter().map(shapes::room).collect();
+    Ok(Json(Rooms { rooms, more }).into_response())
+}
+
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Signed(bearer): Signed,
