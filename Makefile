@@ -20,7 +20,8 @@ PARTS ?=
 BASELINE ?=
 # What make bench-others takes, such as OTHERS="--only nats,parlance --loads rooms-10".
 OTHERS ?=
-# `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so.
+# `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so; WITHOUT=browser those
+# that need Chromium and Node; WITHOUT="postgres browser" both.
 WITHOUT ?=
 
 help:
@@ -38,6 +39,7 @@ help:
 
 run:
 	@.ci/setup build
+	@.ci/web try
 	@echo "building the server (the first time takes some minutes)"
 	@$(CARGO) build --release --locked -p parlance-node
 	@echo "starting a node on $(DATA_DIR); Ctrl-C ends it"
@@ -45,6 +47,7 @@ run:
 
 cluster:
 	@.ci/setup cluster
+	@.ci/web try
 	@echo "building the server and the terminal client (the first time takes some minutes)"
 	@$(CARGO) build --release --locked -p parlance-node -p parlance-client
 	@exec deploy/cluster.sh

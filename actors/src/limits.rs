@@ -190,6 +190,9 @@ pub const PRESENCE_WORDS_MAX: usize = 1_024;
 pub const PRESENCE_RECENT: Duration = Duration::from_secs(2);
 /// A presence frame between nodes: three full lists of users, or one of notices, fit.
 pub const PRESENCE_FRAME_BYTES_MAX: usize = 96 * 1024;
+/// For how long a refresh token can be shown again whose successor was never shown. An answer that was
+/// lost is asked for again at once or when the network is back, and a thief has as little time.
+pub const REFRESH_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// All of a drain: in-flight changes are answered or refused within it.
 pub const DRAIN: Duration = Duration::from_secs(4);
 

@@ -156,6 +156,8 @@ pub(crate) struct Admitted {
     /// `None` for a trusted proxy, which brings many clients.
     counted: Option<IpAddr>,
     counts_in_all: bool,
+    /// The client's own, where a proxy named the client before anything else was said.
+    behind: Option<Box<Admitted>>,
 }
 
 impl Connections {
@@ -197,7 +199,17 @@ impl Connections {
         }
         open.all += usize::from(counts_in_all);
         drop(open);
-        Some(Admitted { connections: self.clone(), counted, counts_in_all })
+        Some(Admitted { connections: self.clone(), counted, counts_in_all, behind: None })
+    }
+}
+
+impl Admitted {
+    /// Counts a connection that a proxy brought for the client whom the proxy named. `None` when that
+    /// client has too many.
+    pub(crate) fn for_client(mut self, client: IpAddr) -> Option<Self> {
+        let of_client = self.connections.count(Some(network(client)), false)?;
+        self.behind = Some(Box::new(of_client));
+        Some(self)
     }
 }
 
@@ -300,5 +312,19 @@ mod tests {
         drop(first);
         connections.admit(address("10.0.0.1"), false).expect("there is room again");
         assert_eq!(connections.open(), 2);
+    }
+
+    #[test]
+    fn a_connection_that_a_proxy_brought_counts_for_its_client() {
+        let config = GatewayConfig { connections_per_address_max: 1, ..GatewayConfig::default() };
+        let connections = Connections::new(&config);
+        let brought = || connections.admit(address("10.0.0.9"), true).expect("a proxy's");
+        let first = brought().for_client(address("203.0.113.5")).expect("its first");
+        assert!(brought().for_client(address("203.0.113.5")).is_none());
+        let _other = brought().for_client(address("203.0.113.6")).expect("another client");
+        assert_eq!(connections.open(), 2);
+        drop(first);
+        brought().for_client(address("203.0.113.5")).expect("there is room again");
+        assert_eq!(connections.open(), 1);
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct App {
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) frames: JsonFrames,
     pub(crate) proxies: Proxies,
+    /// The networks whose connections begin with a PROXY header.
+    pub(crate) preambles: Proxies,
     pub(crate) buckets: Buckets,
     pub(crate) upgrades: Upgrades,
     pub(crate) connections: Arc<Connections>,

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use parlance_actors::ports::accounts::LockoutRule;
 
 use crate::limits::SIGN_IN_CACHE_MAX;
+use crate::web::Web;
 
 /// All settings of the gateway.
 #[derive(Debug, Clone)]
@@ -19,6 +20,10 @@ pub struct GatewayConfig {
     pub tls: Option<TlsFiles>,
     /// Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks whose connections begin with a header of the PROXY protocol, version 2.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// A plain address that sends everybody to the one above; needs `tls`.
+    pub redirect: Option<RedirectFrom>,
     /// Origins, as `https://host`, that may use ambient credentials beside the server's own.
     pub allowed_origins: Vec<String>,
     /// Anybody may register an account.
@@ -44,6 +49,8 @@ pub struct GatewayConfig {
     pub data_dir: Option<PathBuf>,
     /// With less free space than this, in bytes, the node is not ready.
     pub disk_free_min: u64,
+    /// The web client that is served.
+    pub web: Web,
 }
 
 /// The files of a TLS identity, in PEM.
@@ -53,6 +60,15 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// Where plain HTTP is answered with the way to HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedirectFrom {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The port of HTTPS as clients reach it, where that is another one than is listened on.
+    pub port: Option<u16>,
 }
 
 /// How long things may take.
@@ -137,6 +153,8 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tls: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
+            redirect: None,
             allowed_origins: Vec::new(),
             registration: true,
             simple_chat: true,
@@ -153,6 +171,7 @@ impl Default for GatewayConfig {
             },
             data_dir: None,
             disk_free_min: 256 * 1024 * 1024,
+            web: Web::embedded(),
         }
     }
 }
@@ -239,6 +258,10 @@ impl GatewayConfig {
         ] {
             need(!deadline.is_zero(), &format!("deadlines.{name} is 0; give it some time"));
         }
+        need(
+            self.redirect.is_none() || self.tls.is_some(),
+            "redirect is set, but there is no TLS to send anybody to",
+        );
         let rates = self.rates;
         need(
             rates.http_per_second == 0 || rates.http_burst > 0,
@@ -297,9 +320,10 @@ mod tests {
         let mut config = GatewayConfig::default();
         config.deadlines.body = Duration::ZERO;
         config.passwords.at_once = 0;
+        config.redirect = Some(RedirectFrom { listen: config.listen, port: None });
         config.allowed_origins = vec!["example.org".into()];
         let problems = config.problems().join("\n");
-        for name in ["deadlines.body", "passwords.at_once", "example.org"] {
+        for name in ["deadlines.body", "passwords.at_once", "example.org", "redirect"] {
             assert!(problems.contains(name), "{problems}");
         }
     }

@@ -12,23 +12,110 @@ use parlance_protocol::http::ErrorBody;
 #[derive(Debug)]
 pub(crate) struct ApiError(pub(crate) Refusal);
 
-/// The one table of codes and HTTP statuses.
+/// What a code means to a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Meaning {
+    /// The status of an HTTP answer with it.
+    pub status: StatusCode,
+    /// Whether the same request can succeed later, and how to repeat it.
+    pub retry: Retry,
+    /// What happened, for a person.
+    pub text: &'static str,
+}
+
+/// Whether repeating helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request gets the same answer.
+    No,
+    /// After refreshing the tokens or signing in.
+    SignIn,
+    /// After `retry_after_ms`, with the same key.
+    Later,
+    /// Once, with the same key; if it stays, tell whoever runs the server.
+    Once,
+}
+
+impl Retry {
+    /// As the reference says it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::SignIn => "after signing in",
+            Self::Later => "after retry_after_ms, with the same key",
+            Self::Once => "once, with the same key",
+        }
+    }
+}
+
+/// The one table of codes: their HTTP status, whether to repeat, and what they mean. The answers,
+/// `/docs`, the OpenAPI document and ERRORS.md are made from it.
+#[must_use]
+pub const fn meaning(code: Code) -> Meaning {
+    use Retry::{Later, No, Once, SignIn};
+    let (status, retry, text) = match code {
+        Code::BadRequest => (
+            StatusCode::BAD_REQUEST,
+            No,
+            "The request or frame is not what the protocol asks for; `detail` names the field and what is allowed.",
+        ),
+        Code::Unauthenticated => (
+            StatusCode::UNAUTHORIZED,
+            SignIn,
+            "No credential, or one that is wrong or has run out.",
+        ),
+        Code::Forbidden => (StatusCode::FORBIDDEN, No, "The caller is known and may not do this."),
+        Code::NotFound => (
+            StatusCode::NOT_FOUND,
+            No,
+            "There is no such thing, or none that the caller may know of.",
+        ),
+        Code::MethodNotAllowed => {
+            (StatusCode::METHOD_NOT_ALLOWED, No, "The path has other methods: those in `Allow`.")
+        }
+        Code::NameTaken => (StatusCode::CONFLICT, No, "The name is in use; choose another one."),
+        Code::Conflict => {
+            (StatusCode::CONFLICT, No, "The thing is not in the state that the change needs.")
+        }
+        Code::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, No, "Larger than the bound that `detail` names.")
+        }
+        Code::UnsupportedMediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            No,
+            "The body must be JSON: `Content-Type: application/json`.",
+        ),
+        Code::RateLimited => (StatusCode::TOO_MANY_REQUESTS, Later, "Too many in a time."),
+        Code::LockedOut => (
+            StatusCode::TOO_MANY_REQUESTS,
+            Later,
+            "Too many failed sign-ins; the account rests for a while.",
+        ),
+        Code::Busy => {
+            (StatusCode::SERVICE_UNAVAILABLE, Later, "A queue is full. Nothing was done.")
+        }
+        Code::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Later,
+            "It cannot be served now. Whether a change was done may be unknown: the same key finds out.",
+        ),
+        Code::Timeout => {
+            (StatusCode::REQUEST_TIMEOUT, Once, "The client took too long to send its request.")
+        }
+        Code::Internal => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Once,
+            "A defect of the server; its log has the cause under the answer's `x-request-id`.",
+        ),
+    };
+    Meaning { status, retry, text }
+}
+
+/// The HTTP status of a code.
 #[must_use]
 pub const fn status(code: Code) -> StatusCode {
-    match code {
-        Code::BadRequest => StatusCode::BAD_REQUEST,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::NotFound => StatusCode::NOT_FOUND,
-        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::NameTaken | Code::Conflict => StatusCode::CONFLICT,
-        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::RateLimited | Code::LockedOut => StatusCode::TOO_MANY_REQUESTS,
-        Code::Busy | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Timeout => StatusCode::REQUEST_TIMEOUT,
-        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+    meaning(code).status
 }
 
 impl From<Refusal> for ApiError {

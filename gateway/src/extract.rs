@@ -17,21 +17,50 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::Bearer;
+use crate::cookies::{self, Token};
 use crate::error::ApiError;
-use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::limits::{HTTP_BODY_BYTES_MAX, LINGER, LINGER_BYTES_MAX};
+use crate::origin::{self, Asking, Credential};
+use crate::proxies::Client;
 
-/// The signed-in caller.
+/// The signed-in caller: by a bearer token, or else by the cookie of a browser.
 pub(crate) struct Signed(pub(crate) Bearer);
 
 impl FromRequestParts<Arc<App>> for Signed {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Some(token) = bearer_token(&parts.headers)? else {
+        if let Some(token) = bearer_token(&parts.headers)? {
+            return Ok(Self(app.auth.bearer(token).await?));
+        }
+        let secure = is_secure(parts);
+        let Some(token) = cookies::read(&parts.headers, Token::Access, secure) else {
             let detail = "this needs a sign-in: Authorization: Bearer <access_token>";
             return Err(Refusal::new(Code::Unauthenticated, detail).into());
         };
-        Ok(Self(app.auth.bearer(token).await?))
+        origin::check(asking(parts), Credential::Ambient, &app.config.allowed_origins)?;
+        Ok(Self(app.auth.bearer(&token).await?))
+    }
+}
+
+/// What a request says of the page that it is from.
+pub(crate) fn asking(parts: &Parts) -> Asking<'_> {
+    let Parts { method, uri, headers, .. } = parts;
+    Asking { method, uri, headers, secure: is_secure(parts) }
+}
+
+fn is_secure(parts: &Parts) -> bool {
+    parts.extensions.get::<Client>().is_some_and(|client| client.secure)
+}
+
+/// A request without its body, for handlers that look at the whole of it.
+pub(crate) struct Head(pub(crate) Parts);
+
+impl FromRequestParts<Arc<App>> for Head {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.clone()))
     }
 }
 
@@ -86,6 +115,7 @@ impl FromRequest<Arc<App>> for JsonText {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        uncompressed(request.headers())?;
         let is_json = is_json(request.headers());
         let bytes = whole_body(request.into_body(), app.config.deadlines.body).await?;
         if !is_json && !bytes.is_empty() {
@@ -103,6 +133,7 @@ impl FromRequest<Arc<App>> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        uncompressed(request.headers())?;
         let body = whole_body(request.into_body(), app.config.deadlines.body).await?;
         if body.is_empty() || body.trim_ascii() == b"{}" {
             return Ok(Self);
@@ -112,19 +143,40 @@ impl FromRequest<Arc<App>> for NoBody {
     }
 }
 
-async fn whole_body(body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
-    let reading = Limited::new(body, HTTP_BODY_BYTES_MAX).collect();
+async fn whole_body(mut body: Body, deadline: Duration) -> Result<Bytes, Refusal> {
+    let reading = Limited::new(&mut body, HTTP_BODY_BYTES_MAX).collect();
     match tokio::time::timeout(deadline, reading).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
-            Code::TooLarge,
-            format!("the body is over {HTTP_BODY_BYTES_MAX} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let _ = tokio::time::timeout(LINGER, drain(body)).await;
+            let detail = format!("the body is over {HTTP_BODY_BYTES_MAX} bytes");
+            Err(Refusal::new(Code::TooLarge, detail))
+        }
         Ok(Err(_)) => Err(Refusal::bad_request("the body ended too early")),
         Err(_) => {
             let detail = format!("the body was not there within {} s", deadline.as_secs_f32());
             Err(Refusal::new(Code::Timeout, detail))
         }
+    }
+}
+
+/// Bodies are short, so a compressed one saves nothing, and could be a bomb.
+fn uncompressed(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let detail = "bodies are taken as they are: no Content-Encoding";
+    Err(Refusal::new(Code::UnsupportedMediaType, detail))
+}
+
+/// Drops some of a body that is too large. Who writes all of it before they read the answer, as some
+/// proxies do, would otherwise get a reset and no answer.
+async fn drain(mut body: Body) {
+    let mut drained = 0;
+    while drained < LINGER_BYTES_MAX {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        drained += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

@@ -41,6 +41,15 @@ impl Frames for JsonFrames {
     }
 }
 
+/// A text as the frame of a WebSocket.
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) fn text_frame(text: &str) -> Bytes {
+    let mut frame = vec![0; HEADER_BYTES_MAX];
+    frame.extend_from_slice(text.as_bytes());
+    let begin = put_header(&mut frame);
+    Bytes::from(frame).slice(begin..)
+}
+
 /// Writes the header of an unmasked text frame that is whole in front of the text, which begins at
 /// [`HEADER_BYTES_MAX`]; gives the place where the frame begins.
 fn put_header(frame: &mut [u8]) -> usize {

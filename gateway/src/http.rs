@@ -1,16 +1,19 @@
 //! HTTP: the routes, and what every request gets around its handler (a correlation id, its
-//! client's address, admission, security headers, one log line). One file per resource.
+//! client's address, admission, security headers, CORS, one log line). One file per resource.
 
 mod auth;
 mod chat;
 mod cluster;
+mod cors;
 pub(crate) mod health;
 mod me;
 mod messages;
 mod page;
+pub(crate) mod reference;
 mod rooms;
 mod shapes;
 mod users;
+mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use parlance_actors::vocab::{Code, Refusal};
@@ -44,10 +47,41 @@ pub(crate) struct Peer {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// What pages ask a browser for and a chat does not need.
+const NO_PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
+    magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=()";
 
-pub(crate) fn router(app: &Arc<App>) -> Router {
-    let mut router = Router::new()
-        .route("/", get(page::index))
+/// A router that knows its paths: the API's description is held against them.
+struct Routes {
+    router: Router<Arc<App>>,
+    paths: Vec<&'static str>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        Self { router: Router::new(), paths: Vec::new() }
+    }
+
+    fn route(mut self, path: &'static str, methods: MethodRouter<Arc<App>>) -> Self {
+        self.router = self.router.route(path, methods);
+        self.paths.push(path);
+        self
+    }
+}
+
+/// The router and every path in it.
+pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
+    let mut router = Routes::new()
+        .route("/", get(web::index))
+        .route("/api", get(page::api))
+        .route("/docs", get(reference::page))
+        .route("/docs/{file}", get(reference::file))
+        .route("/api/openapi.json", get(reference::openapi))
+        .route("/api/asyncapi.json", get(reference::asyncapi))
+        .route("/api/frames.json", get(reference::frames))
         .route("/api/health", get(health::live))
         .route("/api/health/ready", get(health::ready))
         .route("/api/auth/register", post(auth::register))
@@ -94,12 +128,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     if app.metrics.is_some() {
         router = router.route("/metrics", get(health::metrics));
     }
-    router.fallback(no_such_path).layer(from_fn(note_route)).with_state(app.clone())
-}
-
-async fn no_such_path(uri: Uri) -> ApiError {
-    let path: String = uri.path().chars().take(200).collect();
-    Refusal::new(Code::NotFound, format!("no such path: {path}; GET / names the API")).into()
+    let Routes { router, paths } = router;
+    (router.fallback(web::other).layer(from_fn(note_route)).with_state(app.clone()), paths)
 }
 
 /// Tells [`answer`], which is outside the router, which route it was.
@@ -127,9 +157,12 @@ pub(crate) async fn answer(
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let probe = is_probe(request.uri().path());
     let admitted = if probe { Ok(()) } else { app.buckets.take(client.address, began.into()) };
-    let mut response = match admitted {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = || cors::preflight(&method, request.headers(), &app.config.allowed_origins);
+    let mut response = match admitted.map(|()| preflight()) {
         Err(refusal) => ApiError(refusal).into_response(),
-        Ok(()) => {
+        Ok(Some(answer)) => answer,
+        Ok(None) => {
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(client);
             request.extensions_mut().insert(peer);
@@ -143,6 +176,7 @@ pub(crate) async fn answer(
         response = wrong_method(&method, &response);
     }
     stamp(response.headers_mut(), &id, client);
+    cors::stamp(response.headers_mut(), origin.as_ref(), &app.config.allowed_origins);
     let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     span.in_scope(|| {
@@ -211,8 +245,11 @@ fn stamp(headers: &mut HeaderMap, id: &HeaderValue, client: Client) {
         (header::X_FRAME_OPTIONS, "DENY"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         ),
+        (PERMISSIONS_POLICY, NO_PERMISSIONS),
+        (OPENER_POLICY, "same-origin"),
+        (RESOURCE_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {

@@ -12,17 +12,21 @@ pub mod origin;
 
 mod admission;
 mod app;
+mod cookies;
 mod extract;
 mod http;
 mod lease;
 mod proxies;
 mod server;
 mod socket;
+mod web;
 
 pub use app::Parts;
 pub use auth::{ClusterSecret, WeakSecret, hash_password};
 pub use config::GatewayConfig;
 pub use frames::JsonFrames;
+pub use http::reference::{asyncapi_document, errors_markdown, frames_markdown, openapi_document};
 pub use server::{Gateway, GatewayError};
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub use socket::testkit;
+pub use web::{Web, WebFile};

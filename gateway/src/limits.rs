@@ -22,7 +22,7 @@ pub const MALFORMED_FRAMES_MAX: u32 = 10;
 /// How long an end in good order may take: a closed socket is drained for so long, that its close
 /// frame is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// How much of it is drained.
+/// How much of it is drained, and of a body that is too large.
 pub const LINGER_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 /// Addresses whose rate is remembered; the least recently seen gives way (and starts anew).
 pub const ADDRESSES_MAX: usize = 65_536;
@@ -52,6 +52,31 @@ pub const OPENINGS_MAX: usize = 32;
 /// How long a connection counts among them at most: a client that is far away, or says nothing, must
 /// not keep others out. So some 2,900 connections a second are accepted whoever they are.
 pub const OPENING_MAX: Duration = Duration::from_millis(10);
+/// How often the files of the TLS identity are looked at.
+pub const TLS_FILES_POLL: Duration = Duration::from_secs(2);
+/// A PROXY header, whole: addresses take 52 bytes, and balancers add some hundred of their own.
+pub const PROXY_HEADER_BYTES_MAX: usize = 2 * 1024;
+/// Requests that one connection of HTTP/2 may have open. Browsers open few; what each may make the
+/// server hold is up to a page of history, as long as [`Deadlines::write`](crate::config::Deadlines).
+pub const STREAMS_MAX: u32 = 64;
+/// What a client of HTTP/2 may send of one body before it is read: all of it.
+pub const STREAM_WINDOW_BYTES: u32 = HTTP_BODY_BYTES_MAX as u32;
+/// And of all bodies of a connection together.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+/// Streams that were reset before they were looked at, after which the connection ends (rapid reset,
+/// CVE-2023-44487).
+pub const RESETS_PENDING_MAX: usize = 20;
+/// Streams that were reset here for what the client did wrong, after which the connection ends.
+pub const RESETS_FOR_ERRORS_MAX: usize = 64;
+/// Frames of HTTP/2 that carry little, in a burst: a page with everything on it takes some hundred.
+pub const LIGHT_FRAMES_BURST: u32 = 2_000;
+/// And a second, sustained. Over it the connection ends: pings, settings, resets and empty frames cost
+/// the client nothing and the server a look at each.
+pub const LIGHT_FRAMES_PER_SECOND: u32 = 500;
+/// A DATA frame with less than this is one of them.
+pub const LIGHT_DATA_BYTES: usize = 1024;
+/// What a client of HTTP/2 takes within [`Deadlines::write`](crate::config::Deadlines) at the least.
+pub const SLOWEST_READER_BYTES: u64 = 64 * 1024;
 /// Pause after an accept that failed for want of a resource, so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long one readiness answer holds, so that probes do not load the database.

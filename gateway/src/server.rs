@@ -1,7 +1,12 @@
-//! The front door: one accept loop on hyper's http1, with a deadline for everything that a client
-//! could leave half done, caps on connections, and an orderly end. HTTP/2 is not spoken here.
+//! The front door: one accept loop for each address, HTTP/1.1, and HTTP/2 over TLS, with a deadline
+//! for everything that a client could leave half done, caps on connections, and an orderly end.
 
 mod connection;
+mod door;
+mod frames;
+mod h2;
+mod preamble;
+mod redirect;
 mod stall;
 mod tls;
 
@@ -10,13 +15,12 @@ pub(crate) use stall::Stall;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -30,9 +34,12 @@ use crate::config::GatewayConfig;
 use crate::frames::JsonFrames;
 use crate::http::router;
 use crate::lease::{self, Lease};
-use crate::limits::{ACCEPT_PAUSE, LINGER, LISTEN_BACKLOG, OPENINGS_MAX};
+use crate::limits::{LINGER, OPENINGS_MAX};
 use crate::proxies::Proxies;
 use crate::socket::Writers;
+use door::{Behind, Door, listen};
+use redirect::Redirect;
+use tls::Identity;
 
 /// Why the gateway did not start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +62,11 @@ pub enum GatewayError {
 pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    /// The plain address beside it, if there is one.
+    redirect: Option<(TcpListener, SocketAddr, Redirect)>,
+    tls: Option<(Arc<Identity>, TlsAcceptor)>,
     router: Router,
+    paths: Vec<&'static str>,
     app: Arc<App>,
 }
 
@@ -76,12 +86,27 @@ impl Gateway {
         if !problems.is_empty() {
             return Err(GatewayError::Config(problems));
         }
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
+        let open = |files| {
+            let identity = Identity::open(files)?;
+            let acceptor = identity.acceptor()?;
+            Ok((identity, acceptor))
+        };
+        let tls = config.tls.as_ref().map(open).transpose().map_err(GatewayError::Tls)?;
         let Parts { chat, accounts, directory, cluster, history, secret, metrics } = parts;
         let auth = Auth::open(accounts.clone(), secret, &config).await?;
         let unbound = |error| GatewayError::Listen(config.listen, error);
         let listener = listen(config.listen).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
+        let redirect = match config.redirect {
+            Some(from) => {
+                let unbound = |error| GatewayError::Listen(from.listen, error);
+                let listener = listen(from.listen).map_err(unbound)?;
+                let at = listener.local_addr().map_err(unbound)?;
+                let port = from.port.unwrap_or_else(|| address.port());
+                Some((listener, at, Redirect { port }))
+            }
+            None => None,
+        };
         let app = Arc::new(App {
             chat,
             auth,
@@ -93,6 +118,7 @@ impl Gateway {
             metrics,
             frames: JsonFrames,
             proxies: Proxies::new(config.trusted_proxies.clone()),
+            preambles: Proxies::new(config.proxy_protocol_from.clone()),
             buckets: Buckets::new(config.rates),
             upgrades: Upgrades::new(config.rates, Instant::now()),
             connections: Connections::new(&config),
@@ -103,8 +129,14 @@ impl Gateway {
             ready: Mutex::new(None),
             config,
         });
-        let router = router(&app);
-        Ok(Self { listener, address, tls, router, app })
+        let (router, paths) = router(&app);
+        Ok(Self { listener, address, redirect, tls, router, paths, app })
+    }
+
+    /// Every path that it has, as the router knows it.
+    #[must_use]
+    pub fn paths(&self) -> &[&'static str] {
+        &self.paths
     }
 
     /// Where it listens.
@@ -113,11 +145,17 @@ impl Gateway {
         self.address
     }
 
+    /// Where plain HTTP is sent on from.
+    #[must_use]
+    pub fn redirect_address(&self) -> Option<SocketAddr> {
+        self.redirect.as_ref().map(|(_, address, _)| *address)
+    }
+
     /// Serves until `stop`; then takes no more connections, finishes what is in flight within the
     /// deadline, and ends the rest. Sockets end in order when [`parlance_actors::chat::Chat::drain`]
     /// is called at the same time.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, address, tls, router, app } = self;
+        let Self { listener, address, redirect, tls, router, app, .. } = self;
         tracing::info!(%address, tls = tls.is_some(), "listening");
         let connections = TaskTracker::new();
         let keys = {
@@ -135,10 +173,24 @@ impl Gateway {
         for _ in 0..Handle::current().metrics().num_workers() {
             writers.spawn(app.writers.clone().run(written.clone()));
         }
+        let (identity, tls) = tls.unzip();
+        let watched = identity.map(|identity| tokio::spawn(identity.watch(stop.clone())));
         let openings = Arc::new(Semaphore::new(OPENINGS_MAX));
-        let door = Door { tls, router, app: app.clone(), stop: stop.clone(), openings };
-        door.accept(&listener, &connections).await;
-        drop(listener);
+        let door = |behind| Door {
+            behind,
+            app: app.clone(),
+            stop: stop.clone(),
+            openings: openings.clone(),
+            tasks: connections.clone(),
+        };
+        let main = door(Behind::Server { tls, router });
+        let beside = async {
+            if let Some((listener, at, redirect)) = redirect {
+                tracing::info!(address = %at, port = redirect.port, "sending plain HTTP to HTTPS");
+                door(Behind::Redirect(Arc::new(redirect))).accept(listener).await;
+            }
+        };
+        tokio::join!(main.accept(listener), beside);
         app.closing.cancel();
         connections.close();
         app.sockets.close();
@@ -166,6 +218,11 @@ impl Gateway {
         if let Err(error) = moving.await {
             tracing::error!(%error, "the watch of the lease ended badly");
         }
+        if let Some(watched) = watched
+            && let Err(error) = watched.await
+        {
+            tracing::error!(%error, "the watch of the certificate's files ended badly");
+        }
         // It may be waiting for the database, which is no reason to stay.
         match tokio::time::timeout(LINGER, &mut keys).await {
             Ok(Ok(())) => {}
@@ -174,92 +231,4 @@ impl Gateway {
         }
         tracing::info!(%address, "closed");
     }
-}
-
-/// What each new connection needs.
-struct Door {
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    app: Arc<App>,
-    stop: CancellationToken,
-    /// Places of those whose first request is being worked on.
-    openings: Arc<Semaphore>,
-}
-
-impl Door {
-    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) {
-        let mut complained: Option<Instant> = None;
-        loop {
-            let next = async {
-                let place = self.openings.clone().acquire_owned().await;
-                (place.expect("it is never closed"), listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                () = self.stop.cancelled() => return,
-                next = next => next,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, place, tasks),
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    // Out of file descriptors or memory: others will end and free some.
-                    if complained.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
-                        tracing::error!(%error, "cannot accept connections; trying on");
-                        complained = Some(Instant::now());
-                    }
-                    tokio::select! {
-                        () = self.stop.cancelled() => return,
-                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    fn admit(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-        tasks: &TaskTracker,
-    ) {
-        let app = &self.app;
-        let is_proxy = app.proxies.trusts(peer.ip());
-        let Some(admitted) = app.connections.admit(peer.ip(), is_proxy) else {
-            metrics::counter!("parlance_connections_refused_total").increment(1);
-            if self.tls.is_none() {
-                // One try without waiting: the refusal must cost less than the connection.
-                let _ = stream.try_write(connection::TOO_MANY);
-            }
-            return;
-        };
-        let open = connection::Open {
-            admitted: Arc::new(admitted),
-            peer: peer.ip(),
-            tls: self.tls.clone(),
-            router: self.router.clone(),
-            app: app.clone(),
-            stop: self.stop.clone(),
-            opening: connection::Opening::new(place),
-        };
-        tasks.spawn(open.serve(stream));
-    }
-}
-
-/// Takes an address, with room for a crowd that has connected and is yet to be accepted.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As `TcpListener::bind` does: a start must not wait until the last one's connections are forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(LISTEN_BACKLOG)
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -4,8 +4,10 @@
 mod commands;
 mod line;
 mod pipe;
+#[cfg(test)]
+mod rfc6455;
 mod task;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub(crate) mod upgrade;
 mod writers;

@@ -16,7 +16,7 @@ use parlance_actors::ports::accounts::LockoutRule;
 use parlance_actors::ports::{Cluster, History};
 use parlance_cluster::cluster::ClusterNode;
 use parlance_cluster::directory::OpenError;
-use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, TlsFiles};
+use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, RedirectFrom, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
 use parlance_storage::{Crypt, Storage, StorageConfig, StorageError};
 use tokio::runtime::Handle;
@@ -206,7 +206,11 @@ fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
     GatewayConfig {
         listen: http.listen,
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
-        trusted_proxies: http.trusted_proxies.iter().filter_map(|text| network(text)).collect(),
+        trusted_proxies: networks(&http.trusted_proxies),
+        proxy_protocol_from: networks(&http.proxy_protocol_from),
+        redirect: http
+            .redirect_listen
+            .map(|listen| RedirectFrom { listen, port: http.redirect_port }),
         allowed_origins: http.allowed_origins.clone(),
         registration: auth.registration,
         simple_chat: config.chat.simple_chat,
@@ -238,8 +242,11 @@ fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
 }
 
 /// An address is a network of itself. The check of the configuration let nothing else through.
-fn network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+fn networks(texts: &[String]) -> Vec<IpNet> {
+    let network = |text: &String| {
+        text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    };
+    texts.iter().filter_map(network).collect()
 }
 
 /// A database that does not open, with what to do.

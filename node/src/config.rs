@@ -47,7 +47,12 @@ pub(crate) struct Http {
     pub(crate) tls_cert: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redirect_port: Option<u16>,
     pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) proxy_protocol_from: Vec<String>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) max_connections: u32,
     pub(crate) max_connections_per_address: u32,
@@ -180,7 +185,10 @@ impl Default for Config {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 tls_cert: None,
                 tls_key: None,
+                redirect_listen: None,
+                redirect_port: None,
                 trusted_proxies: Vec::new(),
+                proxy_protocol_from: Vec::new(),
                 allowed_origins: Vec::new(),
                 max_connections: 100_000,
                 max_connections_per_address: 1_000,

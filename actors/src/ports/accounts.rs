@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::limits::REFRESH_AGAIN;
 use crate::vocab::{DeviceId, TenantId, Timestamp, User, UserId, Username};
 
 /// A SHA-256 of a secret that only its holder knows.
@@ -79,15 +80,23 @@ pub struct RefreshToken {
     pub expires_at: Timestamp,
 }
 
+/// Whether a token that was spent first at `spent_at` may be shown again, if its successor was never
+/// shown: a lost answer is asked for again within minutes.
+#[must_use]
+pub const fn may_be_shown_again(spent_at: Timestamp, now: Timestamp) -> bool {
+    spent_at.0 > 0 && now.0.saturating_sub(spent_at.0) < REFRESH_AGAIN.as_millis() as i64
+}
+
 /// What became of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
-    /// The old token is spent and the new one stored.
+    /// The old token is spent and the new one stored. A successor that the old one had before, and
+    /// that was never shown, is void.
     Rotated {
         /// The stored new token, with family, user and device of the old one.
         token: RefreshToken,
     },
-    /// The token had been spent before: somebody else has it. The whole family is revoked now.
+    /// The token may not be shown any more: somebody else has it. The whole family is revoked now.
     Reused {
         /// Whose it was.
         user: UserId,
@@ -213,6 +222,10 @@ pub trait Accounts: Send + Sync + 'static {
     async fn store_refresh(&self, token: RefreshToken) -> Result<(), AccountError>;
 
     /// Spends a refresh token and stores its successor, in one transaction.
+    ///
+    /// The answer may be lost, so a token that is spent can be shown again as long as its successor
+    /// was not, and [`may_be_shown_again`] says so: it gets another successor in the place of that one.
+    /// Showing the one that was replaced, or any older token, revokes the family.
     async fn rotate_refresh(
         &self,
         old: SecretHash,

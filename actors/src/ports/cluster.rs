@@ -8,6 +8,7 @@ use super::directory::DirectoryError;
 use crate::vocab::{Epoch, Gen, NodeId, ShardId, Timestamp};
 
 /// The cluster as one node sees it. Serialised as it is in `GET /api/cluster`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterReport {
     /// The cluster's id.
@@ -32,6 +33,7 @@ pub struct ClusterReport {
 }
 
 /// Raft, as one node sees it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RaftReport {
     /// The leader, where one is known.
@@ -51,6 +53,7 @@ pub struct RaftReport {
 }
 
 /// What a node is doing.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
@@ -63,6 +66,7 @@ pub enum NodeState {
 }
 
 /// One node.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NodeReport {
     /// Its id.
@@ -105,6 +109,7 @@ fn age(version: &str) -> Option<(Vec<u64>, bool, &str)> {
 }
 
 /// One shard.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShardReport {
     /// The shard.
@@ -122,6 +127,7 @@ pub struct ShardReport {
 }
 
 /// A link to a peer.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LinkReport {
     /// The peer.
@@ -143,6 +149,7 @@ pub struct LinkReport {
 }
 
 /// A change of a shard's owner.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MoveReport {
     /// The shard.
@@ -154,6 +161,7 @@ pub struct MoveReport {
     /// Its epoch since.
     pub epoch: Epoch,
     /// When the leader decided on it.
+    #[cfg_attr(feature = "schema", schema(value_type = i64))]
     pub at: Timestamp,
     /// Why: `takeover`, `rebalance`, `drain`, `operator`, `pin`, `bootstrap`.
     pub cause: &'static str,

@@ -1,15 +1,16 @@
 //! Accounts in memory, for tests. One mutex makes every call atomic; nothing survives the value.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::ports::accounts::{
     AccountError, Accounts, Credential, Failures, LockoutRule, NewUser, RefreshToken, Rotation,
-    SecretHash, SigningKey, Ticket,
+    SecretHash, SigningKey, Ticket, may_be_shown_again,
 };
 use crate::vocab::{TenantId, Timestamp, User, UserId};
 
@@ -17,6 +18,21 @@ use crate::vocab::{TenantId, Timestamp, User, UserId};
 #[derive(Default)]
 pub struct MemoryAccounts {
     state: Mutex<State>,
+    away: AtomicBool,
+}
+
+impl MemoryAccounts {
+    /// From now on every call fails as if the database were away, or none does any more.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn there(&self) -> Result<MutexGuard<'_, State>, AccountError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(AccountError::Unavailable("away for a test".into()));
+        }
+        Ok(self.state.lock())
+    }
 }
 
 #[derive(Default)]
@@ -33,7 +49,18 @@ struct State {
 
 struct Stored {
     token: RefreshToken,
-    spent: bool,
+    state: Use,
+}
+
+/// What became of a refresh token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is the family's live one.
+    Live,
+    /// The live one follows it.
+    Spent(Timestamp),
+    /// It may not be shown any more.
+    Void,
 }
 
 struct Limit {
@@ -91,11 +118,11 @@ impl State {
 #[async_trait]
 impl Accounts for MemoryAccounts {
     async fn create_user(&self, new: NewUser) -> Result<User, AccountError> {
-        self.state.lock().create(new)
+        self.there()?.create(new)
     }
 
     async fn create_first_admin(&self, new: NewUser) -> Result<Option<User>, AccountError> {
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         let is_admin = |at: &Credential| at.user.admin && at.user.tenant == new.tenant;
         if state.users.values().any(is_admin) {
             return Ok(None);
@@ -108,16 +135,16 @@ impl Accounts for MemoryAccounts {
         tenant: TenantId,
         username: &str,
     ) -> Result<Option<Credential>, AccountError> {
-        Ok(self.state.lock().users.get(&(tenant, username.to_lowercase())).cloned())
+        Ok(self.there()?.users.get(&(tenant, username.to_lowercase())).cloned())
     }
 
     async fn user(&self, tenant: TenantId, user: UserId) -> Result<Option<User>, AccountError> {
-        Ok(self.state.lock().of(tenant, user).ok().map(|at| at.user.clone()))
+        Ok(self.there()?.of(tenant, user).ok().map(|at| at.user.clone()))
     }
 
     async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError> {
         let users: HashSet<_> = users.iter().collect();
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         Ok(users.iter().filter_map(|id| Some(state.of(tenant, **id).ok()?.user.clone())).collect())
     }
 
@@ -128,7 +155,7 @@ impl Accounts for MemoryAccounts {
         limit: u16,
     ) -> Result<Vec<User>, AccountError> {
         let prefix = prefix.to_lowercase();
-        let state = self.state.lock();
+        let state = self.there()?;
         let from = state.users.range((tenant, prefix.clone())..);
         let found = from.take_while(|((at, name), _)| *at == tenant && name.starts_with(&prefix));
         Ok(found.take(limit.into()).map(|(_, at)| at.user.clone()).collect())
@@ -140,7 +167,7 @@ impl Accounts for MemoryAccounts {
         user: UserId,
         password: String,
     ) -> Result<(), AccountError> {
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         state.of(tenant, user)?.password = Some(password);
         state.revoke_user(tenant, user);
         Ok(())
@@ -152,7 +179,7 @@ impl Accounts for MemoryAccounts {
         user: UserId,
         disabled: bool,
     ) -> Result<(), AccountError> {
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         state.of(tenant, user)?.user.disabled = disabled;
         if disabled {
             state.revoke_user(tenant, user);
@@ -161,7 +188,7 @@ impl Accounts for MemoryAccounts {
     }
 
     async fn store_refresh(&self, token: RefreshToken) -> Result<(), AccountError> {
-        self.state.lock().refresh.insert(token.hash, Stored { token, spent: false });
+        self.there()?.refresh.insert(token.hash, Stored { token, state: Use::Live });
         Ok(())
     }
 
@@ -172,23 +199,30 @@ impl Accounts for MemoryAccounts {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Rotation, AccountError> {
-        let mut state = self.state.lock();
-        let Some(stored) = state.refresh.get_mut(&old).filter(|at| at.token.expires_at > now)
-        else {
+        let mut state = self.there()?;
+        let Some(stored) = state.refresh.get(&old).filter(|at| at.token.expires_at > now) else {
             return Ok(Rotation::Unknown);
         };
         let token = RefreshToken { hash: new, expires_at, ..stored.token.clone() };
-        if stored.spent {
-            state.revoke_family(token.tenant, token.family);
-            return Ok(Rotation::Reused { user: token.user, family: token.family });
+        let spent_at = match stored.state {
+            Use::Live => now,
+            Use::Spent(at) if may_be_shown_again(at, now) => at,
+            Use::Spent(_) | Use::Void => {
+                state.revoke_family(token.tenant, token.family);
+                return Ok(Rotation::Reused { user: token.user, family: token.family });
+            }
+        };
+        for at in state.refresh.values_mut() {
+            if (at.token.tenant, at.token.family) == (token.tenant, token.family) {
+                at.state = if at.token.hash == old { Use::Spent(spent_at) } else { Use::Void };
+            }
         }
-        stored.spent = true;
-        state.refresh.insert(new, Stored { token: token.clone(), spent: false });
+        state.refresh.insert(new, Stored { token: token.clone(), state: Use::Live });
         Ok(Rotation::Rotated { token })
     }
 
     async fn revoke_family(&self, tenant: TenantId, family: Uuid) -> Result<(), AccountError> {
-        self.state.lock().revoke_family(tenant, family);
+        self.there()?.revoke_family(tenant, family);
         Ok(())
     }
 
@@ -198,14 +232,14 @@ impl Accounts for MemoryAccounts {
         family: Uuid,
         now: Timestamp,
     ) -> Result<bool, AccountError> {
-        Ok(self.state.lock().refresh.values().any(|at| {
+        Ok(self.there()?.refresh.values().any(|at| {
             let same = (at.token.tenant, at.token.family) == (tenant, family);
-            same && !at.spent && at.token.expires_at > now
+            same && at.state == Use::Live && at.token.expires_at > now
         }))
     }
 
     async fn put_ticket(&self, hash: SecretHash, ticket: Ticket) -> Result<(), AccountError> {
-        self.state.lock().tickets.insert(hash, ticket);
+        self.there()?.tickets.insert(hash, ticket);
         Ok(())
     }
 
@@ -214,7 +248,7 @@ impl Accounts for MemoryAccounts {
         hash: SecretHash,
         now: Timestamp,
     ) -> Result<Option<Ticket>, AccountError> {
-        Ok(self.state.lock().tickets.remove(&hash).filter(|ticket| ticket.expires_at > now))
+        Ok(self.there()?.tickets.remove(&hash).filter(|ticket| ticket.expires_at > now))
     }
 
     async fn hit(
@@ -224,7 +258,7 @@ impl Accounts for MemoryAccounts {
         window: Duration,
         now: Timestamp,
     ) -> Result<Result<(), Duration>, AccountError> {
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         let limit = state
             .limits
             .entry(subject.to_owned())
@@ -242,7 +276,7 @@ impl Accounts for MemoryAccounts {
         rule: LockoutRule,
         now: Timestamp,
     ) -> Result<Failures, AccountError> {
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         let fresh = || Lockout {
             failures: Failures { count: 0, locked_until: None },
             ends_at: after(now, rule.window),
@@ -262,18 +296,18 @@ impl Accounts for MemoryAccounts {
     }
 
     async fn failures(&self, subject: &str, now: Timestamp) -> Result<Failures, AccountError> {
-        let state = self.state.lock();
+        let state = self.there()?;
         let counted = state.lockouts.get(subject).filter(|at| at.ends_at > now);
         Ok(counted.map_or(Failures { count: 0, locked_until: None }, |at| at.failures))
     }
 
     async fn forgive(&self, subject: &str) -> Result<(), AccountError> {
-        self.state.lock().lockouts.remove(subject);
+        self.there()?.lockouts.remove(subject);
         Ok(())
     }
 
     async fn signing_keys(&self, now: Timestamp) -> Result<Vec<SigningKey>, AccountError> {
-        Ok(self.state.lock().keys(now))
+        Ok(self.there()?.keys(now))
     }
 
     async fn add_signing_key(
@@ -282,7 +316,7 @@ impl Accounts for MemoryAccounts {
         unless_after: Timestamp,
         others_end_at: Timestamp,
     ) -> Result<Vec<SigningKey>, AccountError> {
-        let mut state = self.state.lock();
+        let mut state = self.there()?;
         let now = key.created_at;
         if state.keys.iter().all(|other| other.created_at <= unless_after) {
             for other in state.keys.iter_mut().filter(|other| other.ends_at.is_none()) {
@@ -294,7 +328,7 @@ impl Accounts for MemoryAccounts {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, AccountError> {
-        let mut guard = self.state.lock();
+        let mut guard = self.there()?;
         let state = &mut *guard;
         let count = |state: &State| {
             state.refresh.len()

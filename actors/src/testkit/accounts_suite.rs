@@ -41,7 +41,10 @@ pub async fn all(accounts: Store) {
     case("nobody", changes_of_nobody_are_refused(accounts.clone())).await;
     case("rotation", sign_ins::a_refresh_token_is_spent_once(accounts.clone())).await;
     case("reuse", sign_ins::reuse_revokes_the_family_and_no_other(accounts.clone())).await;
-    case("one_rotation", sign_ins::of_many_who_rotate_at_most_one_wins(accounts.clone())).await;
+    case("again", sign_ins::a_lost_answer_can_be_asked_for_again(accounts.clone())).await;
+    case("void", sign_ins::a_replaced_successor_revokes_the_family(accounts.clone())).await;
+    case("too_late", sign_ins::a_spent_token_cannot_be_shown_for_long(accounts.clone())).await;
+    case("one_rotation", sign_ins::of_many_who_rotate_one_token_lives(accounts.clone())).await;
     case("revoked", sign_ins::a_rotation_never_survives_its_revocation(accounts.clone())).await;
     case("signed_out", sign_ins::a_rotation_never_survives_a_new_password(accounts.clone())).await;
     case("expiry", sign_ins::a_refresh_token_runs_out(accounts.clone())).await;

@@ -220,6 +220,7 @@ impl fmt::Display for Pos {
 )]
 #[serde(transparent)]
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Gen(pub u64);
 
 impl fmt::Display for Gen {
@@ -234,6 +235,7 @@ impl fmt::Display for Gen {
 )]
 #[serde(transparent)]
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {
@@ -261,6 +263,7 @@ impl fmt::Display for Turn {
 )]
 #[serde(transparent)]
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeId(pub u64);
 
 impl fmt::Display for NodeId {
@@ -299,6 +302,7 @@ impl TenantId {
 /// One of the 256 fixed groups of rooms; the unit of ownership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ShardId(pub u8);
 
 impl ShardId {

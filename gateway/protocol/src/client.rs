@@ -71,6 +71,7 @@ pub const TYPES: [&str; 16] = [
 ];
 
 /// The first frame.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello<'a> {
@@ -86,6 +87,7 @@ pub struct Hello<'a> {
 }
 
 /// Follow rooms.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subscribe {
@@ -97,6 +99,7 @@ pub struct Subscribe {
 }
 
 /// Follow rooms no more.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unsubscribe {
@@ -108,6 +111,7 @@ pub struct Unsubscribe {
 }
 
 /// Say something.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Send<'a> {
@@ -133,6 +137,7 @@ pub struct Send<'a> {
 }
 
 /// Replace the body of one's own message.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edit<'a> {
@@ -154,6 +159,7 @@ pub struct Edit<'a> {
 }
 
 /// Take a message away.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delete {
@@ -169,6 +175,7 @@ pub struct Delete {
 }
 
 /// Put an emoji on a message, or take it off: the frame's type says which.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct React<'a> {
@@ -187,6 +194,7 @@ pub struct React<'a> {
 }
 
 /// Pin a message, or unpin it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
@@ -209,6 +217,7 @@ const fn yes() -> bool {
 }
 
 /// Become a member, or stop being one: the frame's type says which.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
@@ -222,6 +231,7 @@ pub struct Membership {
 }
 
 /// Read a page of history: the last ones, or those right before or right after a seq.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct History {
@@ -245,6 +255,7 @@ pub struct History {
 }
 
 /// Move the read mark forward.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
@@ -258,6 +269,7 @@ pub struct Read {
 }
 
 /// Tell the room that the user is typing.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Typing {
@@ -269,6 +281,7 @@ pub struct Typing {
 }
 
 /// Say one's own status, and whose presence to watch from now on (replaces the earlier list).
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Presence {
@@ -284,6 +297,7 @@ pub struct Presence {
 }
 
 /// Nothing.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {

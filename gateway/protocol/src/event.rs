@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{Kind, Role, Text, Timestamp};
 
 /// A user and the name to show.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User<'a> {
     /// The account.
@@ -16,6 +17,7 @@ pub struct User<'a> {
 }
 
 /// What happened to a member.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberChange {
@@ -42,6 +44,7 @@ pub enum MemberChange {
 /// | room | `name`?, `topic`, `version` |
 ///
 /// A message or edit without `body` was blanked by a delete or by retention.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event<'a> {
     /// Its place in the room's log.
@@ -97,6 +100,7 @@ pub struct Event<'a> {
 }
 
 /// An emoji and who put it on a message.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reactions<'a> {
     /// The emoji.
@@ -108,6 +112,7 @@ pub struct Reactions<'a> {
 }
 
 /// What stands for a deleted message.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone<'a> {
     /// Who deleted it.
@@ -118,6 +123,7 @@ pub struct Tombstone<'a> {
 }
 
 /// One entry of history: an event, and in the folded view what became of the message since.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry<'a> {
     /// The event; in the folded view a message carries its latest body.

@@ -8,7 +8,8 @@ use crate::{Entry, Role, RoomKind, Text, Timestamp, User};
 
 pub use crate::server::{Account, Page, Posted};
 
-/// `POST /api/auth/register` and `/login`.
+/// `POST /api/auth/register`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials<'a> {
@@ -20,7 +21,39 @@ pub struct Credentials<'a> {
     pub password: Text<'a>,
 }
 
+/// `POST /api/auth/login`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login<'a> {
+    /// The account's name.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// Its password.
+    #[serde(borrow)]
+    pub password: Text<'a>,
+    /// For browsers: the tokens go into cookies and the answer is [`SignedIn`].
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub cookie: bool,
+}
+
+/// What a login or refresh with cookies gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedIn<'a> {
+    /// The account.
+    pub id: Uuid,
+    /// Its name.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// May administer the tenant.
+    pub admin: bool,
+    /// How long the access token in the cookie lasts, in seconds.
+    pub expires_in: u64,
+}
+
 /// What a login or refresh gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens<'a> {
     /// Goes into `Authorization: Bearer …` and into `hello`.
@@ -37,6 +70,7 @@ pub struct Tokens<'a> {
 }
 
 /// `POST /api/auth/refresh` and `/logout`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh<'a> {
@@ -46,6 +80,7 @@ pub struct Refresh<'a> {
 }
 
 /// What `POST /api/auth/ws-ticket` gives.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket<'a> {
     /// Goes into `GET /ws?ticket=…`, once.
@@ -56,6 +91,7 @@ pub struct Ticket<'a> {
 }
 
 /// `POST /api/rooms`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRoom<'a> {
@@ -73,6 +109,7 @@ pub struct CreateRoom<'a> {
 }
 
 /// `PATCH /api/rooms/{id}`: what is absent stays.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRoom<'a> {
@@ -91,6 +128,7 @@ pub struct ChangeRoom<'a> {
 }
 
 /// `POST /api/rooms/direct`: opens the conversation with another user.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenDirect {
@@ -99,6 +137,7 @@ pub struct OpenDirect {
 }
 
 /// A room as the caller sees it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room<'a> {
     /// The room.
@@ -163,6 +202,7 @@ impl Room<'_> {
 }
 
 /// `GET /api/rooms`, ascending by id, and `GET /api/rooms/browse`, ascending by name.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rooms<'a> {
     /// The page.
@@ -173,6 +213,7 @@ pub struct Rooms<'a> {
 }
 
 /// `GET /api/rooms/{id}/pins`, the newest pin first.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins<'a> {
     /// At most 100 pinned messages in their latest state.
@@ -184,6 +225,7 @@ pub struct Pins<'a> {
 }
 
 /// One entry of a room's member list.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member<'a> {
     /// Who.
@@ -194,6 +236,7 @@ pub struct Member<'a> {
 }
 
 /// `GET /api/rooms/{id}/members`, ascending by id.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members<'a> {
     /// The page.
@@ -205,6 +248,7 @@ pub struct Members<'a> {
 }
 
 /// `PUT /api/rooms/{id}/members/{user}`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutMember {
@@ -217,6 +261,7 @@ pub struct PutMember {
 }
 
 /// `POST /api/rooms/{id}/messages`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage<'a> {
@@ -238,6 +283,7 @@ pub struct SendMessage<'a> {
 }
 
 /// Every answer that is not a success.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody<'a> {
     /// The machine-readable reason.

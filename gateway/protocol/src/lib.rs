@@ -8,6 +8,8 @@
 pub mod client;
 pub mod event;
 pub mod http;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod server;
 pub mod simple;
 mod text;
@@ -38,4 +40,34 @@ pub mod close {
     pub const GOING_AWAY: u16 = 4005;
     /// Another connection took this session's place.
     pub const REPLACED: u16 = 4006;
+
+    /// Every one of them with its word, and what a client does on it.
+    pub const ALL: [(u16, &str, &str); 6] = [
+        (
+            UNAUTHENTICATED,
+            "unauthenticated",
+            "No credential in time, or one that is wrong or has run out. Refresh the tokens or sign in, then connect.",
+        ),
+        (
+            BAD_FRAME,
+            "bad_frame",
+            "A frame that the protocol cannot carry: binary, not UTF-8, over the size bound, or ten in a row that are no frames. Mend the client.",
+        ),
+        (
+            SLOW_CONSUMER,
+            "slow_consumer",
+            "The client took nothing for too long. Connect again and go on from the cursors.",
+        ),
+        (RATE_LIMITED, "rate_limited", "Too many refused frames in a row. Connect again, slower."),
+        (
+            GOING_AWAY,
+            "going_away",
+            "The node goes away, or asks its sessions to move. Connect again after the delay that `bye` gave.",
+        ),
+        (
+            REPLACED,
+            "replaced",
+            "Another connection took this session's place. Do not connect again by itself.",
+        ),
+    ];
 }

@@ -43,6 +43,7 @@ pub enum ServerFrame<'a> {
 }
 
 /// Who the session belongs to.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account<'a> {
     /// The account.
@@ -56,6 +57,7 @@ pub struct Account<'a> {
 }
 
 /// The session began.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome<'a> {
     /// The `id` of the client's hello.
@@ -73,6 +75,7 @@ pub struct Welcome<'a> {
 }
 
 /// A committed change: the answer on the socket and over HTTP.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posted {
     /// Where it is in the room's log.
@@ -85,6 +88,7 @@ pub struct Posted {
 }
 
 /// A page of history: the answer on the socket and over HTTP.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<'a> {
     /// The room.
@@ -116,6 +120,7 @@ impl Page<'_> {
 }
 
 /// A refusal.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error<'a> {
     /// The client's number, where there is one.
@@ -133,6 +138,7 @@ pub struct Error<'a> {
 }
 
 /// A room's event.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomEvent<'a> {
     /// The room.
@@ -145,6 +151,7 @@ pub struct RoomEvent<'a> {
 }
 
 /// Events that were not sent: page them from history with `view=log`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The room.
@@ -156,6 +163,7 @@ pub struct Gap {
 }
 
 /// The user's own feed, on all of their devices.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
     /// The user's revision with this change.
@@ -166,6 +174,7 @@ pub struct Me {
 }
 
 /// What changed for the user: `"read":{…}` or `"room":{…}` in the frame.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MeChange {
@@ -186,6 +195,7 @@ pub enum MeChange {
 }
 
 /// Somebody is typing.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Typing<'a> {
     /// Where.
@@ -196,6 +206,7 @@ pub struct Typing<'a> {
 }
 
 /// A watched user's presence.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     /// Who.
@@ -205,6 +216,7 @@ pub struct Presence {
 }
 
 /// The session ends.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bye<'a> {
     /// The machine-readable reason.

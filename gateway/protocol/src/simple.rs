@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Text, Timestamp};
 
 /// What a simple client says.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum SimpleClientFrame<'a> {
@@ -17,6 +18,7 @@ pub enum SimpleClientFrame<'a> {
 }
 
 /// What a simple client hears.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum SimpleServerFrame<'a> {
@@ -40,6 +42,7 @@ pub enum SimpleServerFrame<'a> {
 }
 
 /// One entry of `GET /api/chat/messages`, which is an array of these, oldest first.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimpleMessage<'a> {
     /// Who.

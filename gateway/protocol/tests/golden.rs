@@ -10,6 +10,9 @@ use parlance_protocol::{
 };
 use uuid::Uuid;
 
+#[cfg(feature = "schema")]
+mod schema;
+
 const ROOM: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 const KEY: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0002);
 const ANN: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0003);
@@ -33,12 +36,16 @@ fn long(text: &str) -> String {
 fn client(frame: &ClientFrame<'_>, golden: &str) {
     assert_eq!(short(&frame.encode()), golden);
     let text = long(golden);
+    #[cfg(feature = "schema")]
+    schema::fits(&schema::client(), &text);
     assert_eq!(&ClientFrame::parse(text.as_bytes()).expect(golden), frame);
 }
 
 fn server(frame: &ServerFrame<'_>, golden: &str) {
     assert_eq!(short(&frame.encode()), golden);
     let text = long(golden);
+    #[cfg(feature = "schema")]
+    schema::fits(&schema::server(), &text);
     assert_eq!(&ServerFrame::parse(text.as_bytes()).expect(golden), frame);
 }
 

@@ -69,7 +69,9 @@ impl Passwords {
                 .is_ok_and(|phc| argon.verify_password(password.as_bytes(), &phc).is_ok());
             known && fits
         });
-        verifying.await.map_err(|error| defect(&error))
+        let fits = verifying.await.map_err(|error| defect(&error))?;
+        metrics::counter!("parlance_passwords_checked_total").increment(1);
+        Ok(fits)
     }
 
     /// The permit goes into the blocking call: a client that hangs up frees no turn early.

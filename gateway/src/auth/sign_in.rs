@@ -1,8 +1,8 @@
 //! Signing in and out: register, login, refresh, logout, tickets, password changes.
 //!
-//! A refresh token works once, without a grace period: whoever shows a spent one, be it the
-//! holder who lost the answer, ends the sign-in and has to log in again. A window in which a spent
-//! token still works is a window for a thief, and an answer is rarely lost.
+//! A refresh token gives one successor that works. Its holder may lose the answer, so until the
+//! successor is shown, and for some minutes at most, it gives another one and the former is void.
+//! Whoever shows a void or an older token ends the sign-in: it was somebody else's by then.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,8 +41,9 @@ pub(crate) struct Auth {
     registration: bool,
 }
 
-/// An access token and the refresh token for the next pair.
+/// An access token and the refresh token for the next pair, and whose they are.
 pub(crate) struct Pair {
+    pub(crate) user: User,
     pub(crate) access: String,
     pub(crate) expires_in: Duration,
     pub(crate) refresh: Zeroizing<String>,
@@ -144,7 +145,7 @@ impl Auth {
             revoked.map_err(account_refusal)?;
             return Err(wrong());
         }
-        self.pair(&token, refresh, now)
+        self.pair(user.clone(), &token, refresh, now)
     }
 
     pub(crate) async fn refresh(&self, refresh: &str) -> Result<Pair, Refusal> {
@@ -161,13 +162,11 @@ impl Auth {
             Rotation::Rotated { token } => {
                 let user = self.accounts.user(token.tenant, token.user).await;
                 let user = user.map_err(account_refusal)?;
-                if user.is_none_or(|user| user.disabled) {
-                    return Err(over());
-                }
-                self.pair(&token, next, now)
+                let user = user.filter(|user| !user.disabled).ok_or_else(over)?;
+                self.pair(user, &token, next, now)
             }
             Rotation::Reused { user, family } => {
-                tracing::warn!(%user, %family, "a spent refresh token was shown; the sign-in is revoked");
+                tracing::warn!(%user, %family, "a refresh token that is not valid any more was shown; the sign-in is revoked");
                 // The tenant is not in the answer; every node has only the main one until tenants come.
                 self.sign_ins.revoke(Revoked::Family(TenantId::MAIN, family));
                 Err(over())
@@ -300,6 +299,7 @@ impl Auth {
 
     fn pair(
         &self,
+        of: User,
         token: &RefreshToken,
         refresh: Zeroizing<String>,
         now: Timestamp,
@@ -311,7 +311,7 @@ impl Auth {
             tracing::error!(%error, "an access token could not be signed");
             Refusal::internal()
         })?;
-        Ok(Pair { access, expires_in: self.lifetimes.access, refresh })
+        Ok(Pair { user: of, access, expires_in: self.lifetimes.access, refresh })
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn key_of(token: &str) -> Option<Uuid> {
 pub(super) fn verify(token: &str, secret: &DecodingKey) -> Option<SignIn> {
     let mut validation = Validation::new(ALGORITHM);
     validation.leeway = LEEWAY_SECONDS;
+    validation.validate_nbf = true;
     validation.set_issuer(&[ISSUER]);
     validation.set_required_spec_claims(&["exp", "iss", "sub"]);
     let claims = jsonwebtoken::decode::<Claims>(token, secret, &validation).ok()?.claims;
@@ -149,5 +150,40 @@ mod tests {
         assert_eq!(verify(&other, &DecodingKey::from_secret(&[1; 32])), None);
         let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJwYXJsYW5jZSJ9.";
         assert_eq!(key_of(none), None);
+    }
+
+    /// What somebody writes who has a key of ours, or tries to look like it.
+    fn forged(claims: &serde_json::Value) -> Option<SignIn> {
+        let header = Header { kid: Some(Uuid::nil().to_string()), ..Header::new(ALGORITHM) };
+        let key = EncodingKey::from_secret(&[1; 32]);
+        let text = jsonwebtoken::encode(&header, claims, &key).expect("signed");
+        verify(&text, &DecodingKey::from_secret(&[1; 32]))
+    }
+
+    #[test]
+    fn a_token_for_others_or_without_an_end_is_refused() {
+        let id = Uuid::now_v7();
+        let fine = serde_json::json!({
+            "iss": ISSUER, "sub": id, "tid": 1, "sid": id, "iat": 0, "exp": i32::MAX,
+        });
+        assert!(forged(&fine).is_some());
+        for (name, value) in [
+            ("aud", serde_json::json!("somebody-else")),
+            ("aud", serde_json::json!(["parlance", "somebody-else"])),
+            ("iss", serde_json::json!("somebody-else")),
+            ("iss", serde_json::json!(null)),
+            ("exp", serde_json::json!(1_000)),
+            ("exp", serde_json::json!(-1)),
+            ("exp", serde_json::json!("never")),
+            ("exp", serde_json::json!(null)),
+            ("nbf", serde_json::json!(i32::MAX)),
+            ("sub", serde_json::json!("ann")),
+            ("sid", serde_json::json!(null)),
+            ("tid", serde_json::json!(-1)),
+        ] {
+            let mut claims = fine.clone();
+            claims[name] = value.clone();
+            assert_eq!(forged(&claims), None, "{name}: {value}");
+        }
     }
 }

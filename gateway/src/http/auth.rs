@@ -5,17 +5,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use parlance_actors::vocab::{Code, Refusal, TenantId};
-use parlance_protocol::http::{Credentials, Refresh, Ticket, Tokens};
+use parlance_protocol::http::{Credentials, Login, Refresh, SignedIn, Ticket, Tokens};
 use parlance_protocol::{Text, User};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::auth::Pair;
+use crate::cookies::{self, Token};
 use crate::error::ApiError;
-use crate::extract::{JsonText, NoBody, Signed, bearer_token};
+use crate::extract::{Head, JsonText, NoBody, Signed, asking, bearer_token};
+use crate::origin::{self, Credential};
 use crate::proxies::Client;
 
 /// Tenants by host name come with the front door; until then everybody is in the main one.
@@ -36,46 +40,100 @@ pub(super) async fn register(
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(client): Extension<Client>,
+    Head(head): Head,
     body: JsonText,
 ) -> Result<Response, ApiError> {
-    let Credentials { username, password } = body.read()?;
+    let Login { username, password, cookie } = body.read()?;
     let password = secret(&password);
-    Ok(tokens(&app.auth.login(TENANT, client.address, &username, password).await?))
+    if cookie {
+        // A page from elsewhere must not sign its visitor in as somebody else.
+        origin::same_origin(asking(&head), &app.config.allowed_origins)?;
+    }
+    let pair = app.auth.login(TENANT, client.address, &username, password).await?;
+    Ok(if cookie { signed_in(&app, client, &pair) } else { tokens(&pair) })
 }
 
+/// With the token in the body, or without a body and the token in a browser's cookie.
 pub(super) async fn refresh(
     State(app): State<Arc<App>>,
+    Extension(client): Extension<Client>,
+    Head(head): Head,
     body: JsonText,
 ) -> Result<Response, ApiError> {
-    let Refresh { refresh_token } = body.read()?;
-    Ok(tokens(&app.auth.refresh(&refresh_token).await?))
+    if !body.is_empty() {
+        let Refresh { refresh_token } = body.read()?;
+        return Ok(tokens(&app.auth.refresh(&refresh_token).await?));
+    }
+    let refreshed = match cookies::read(&head.headers, Token::Refresh, client.secure) {
+        None => Err(no_refresh()),
+        Some(token) => {
+            may_use_cookies(&app, &head)?;
+            app.auth.refresh(&token).await
+        }
+    };
+    match refreshed {
+        Ok(pair) => Ok(signed_in(&app, client, &pair)),
+        Err(refusal) if is_over(&refusal) => Ok(signed_out(refusal, client)),
+        Err(refusal) => Err(refusal.into()),
+    }
 }
 
 /// By the access token, by the refresh token, or by both: a client whose access token has run out
-/// can still sign out.
+/// can still sign out. The same holds for the cookies of a browser.
 pub(super) async fn logout(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    Extension(client): Extension<Client>,
+    Head(head): Head,
     body: JsonText,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
+    let bearer = bearer_token(&head.headers)?;
+    if body.is_empty() && bearer.is_none() {
+        return logout_by_cookies(&app, client, &head).await;
+    }
     let by_refresh = if body.is_empty() {
         None
     } else {
         let Refresh { refresh_token } = body.read()?;
         Some(app.auth.logout_by_refresh(&refresh_token).await)
     };
-    let by_access = match bearer_token(&headers)? {
+    let by_access = match bearer {
         None => None,
         Some(token) => Some(logout_by_access(&app, token).await),
     };
     match (by_refresh, by_access) {
-        (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(StatusCode::NO_CONTENT),
+        (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(StatusCode::NO_CONTENT.into_response()),
         (_, Some(Err(refusal))) | (Some(Err(refusal)), None) => Err(refusal.into()),
-        (None, None) => {
-            let detail = "give the access token as bearer, or {\"refresh_token\"}";
-            Err(Refusal::new(Code::Unauthenticated, detail).into())
+        (None, None) => Err(no_credential().into()),
+    }
+}
+
+/// A sign-in that is over already is as good as one that ends now: the browser is rid of it.
+async fn logout_by_cookies(app: &App, client: Client, head: &Parts) -> Result<Response, ApiError> {
+    let refresh = cookies::read(&head.headers, Token::Refresh, client.secure);
+    let access = cookies::read(&head.headers, Token::Access, client.secure);
+    if refresh.is_none() && access.is_none() {
+        return Err(no_credential().into());
+    }
+    may_use_cookies(app, head)?;
+    // Both, because they can be of two sign-ins.
+    let by_refresh = match &refresh {
+        None => Ok(()),
+        Some(token) => app.auth.logout_by_refresh(token).await,
+    };
+    let by_access = match &access {
+        None => Ok(()),
+        Some(token) => logout_by_access(app, token).await,
+    };
+    for ended in [by_refresh, by_access] {
+        if let Err(refusal) = ended
+            && !is_over(&refusal)
+        {
+            return Err(refusal.into());
         }
     }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    cookies::clear(response.headers_mut(), client.secure);
+    Ok(response)
 }
 
 async fn logout_by_access(app: &App, token: &str) -> Result<(), Refusal> {
@@ -94,24 +152,70 @@ pub(super) async fn ticket(
 }
 
 /// `PUT /api/auth/password`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangePassword<'a> {
+pub(super) struct ChangePassword<'a> {
+    /// The present one.
     #[serde(borrow)]
     old_password: Text<'a>,
+    /// The one from now on.
     #[serde(borrow)]
     new_password: Text<'a>,
 }
 
+/// Whoever came with a cookie gets the new sign-in in cookies, too.
 pub(super) async fn password(
     State(app): State<Arc<App>>,
     Extension(client): Extension<Client>,
     Signed(bearer): Signed,
+    headers: HeaderMap,
     body: JsonText,
 ) -> Result<Response, ApiError> {
     let ChangePassword { old_password, new_password } = body.read()?;
     let (old, new) = (secret(&old_password), secret(&new_password));
-    Ok(tokens(&app.auth.change_password(&bearer, client.address, old, new).await?))
+    let pair = app.auth.change_password(&bearer, client.address, old, new).await?;
+    let by_cookie = bearer_token(&headers)?.is_none();
+    Ok(if by_cookie { signed_in(&app, client, &pair) } else { tokens(&pair) })
+}
+
+fn may_use_cookies(app: &App, head: &Parts) -> Result<(), Refusal> {
+    origin::check(asking(head), Credential::Ambient, &app.config.allowed_origins)
+}
+
+/// The answer says that there is no sign-in, and not that it could not be looked up.
+fn is_over(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::Unauthenticated | Code::BadRequest)
+}
+
+fn no_refresh() -> Refusal {
+    Refusal::new(Code::Unauthenticated, "give {\"refresh_token\"}, or sign in again")
+}
+
+fn no_credential() -> Refusal {
+    let detail = "give the access token as bearer, or {\"refresh_token\"}";
+    Refusal::new(Code::Unauthenticated, detail)
+}
+
+/// A sign-in in cookies; the body has no secret.
+fn signed_in(app: &App, client: Client, pair: &Pair) -> Response {
+    let answer = SignedIn {
+        id: pair.user.id.0,
+        username: pair.user.username.as_str().into(),
+        admin: pair.user.admin,
+        expires_in: pair.expires_in.as_secs(),
+    };
+    let mut response = Json(answer).into_response();
+    let lasts = app.config.lifetimes.refresh;
+    cookies::set(response.headers_mut(), pair, lasts, client.secure);
+    response
+}
+
+/// The sign-in in the cookies is over, so they go.
+fn signed_out(refusal: Refusal, client: Client) -> Response {
+    let refusal = Refusal { code: Code::Unauthenticated, ..refusal };
+    let mut response = ApiError(refusal).into_response();
+    cookies::clear(response.headers_mut(), client.secure);
+    response
 }
 
 fn secret(text: &str) -> Zeroizing<String> {

@@ -9,6 +9,7 @@ use http::StatusCode;
 use parlance_actors::ports::DirectoryError;
 use parlance_actors::vocab::{Code, NodeId, Refusal, ShardId};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -25,16 +26,22 @@ pub(super) struct OfNode {
 }
 
 /// `POST /api/cluster/shards/{shard}/move`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Move {
+#[schema(as = MoveShard)]
+pub(super) struct Move {
+    /// The node.
+    #[schema(value_type = u64)]
     to: NodeId,
 }
 
 /// `POST /api/cluster/shards/{shard}/pin`; `null` lets it go.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Pin {
+#[schema(as = PinShard)]
+pub(super) struct Pin {
+    /// The node, or null.
+    #[schema(value_type = Option<u64>, required)]
     #[serde(deserialize_with = "Option::deserialize")]
     to: Option<NodeId>,
 }

@@ -11,13 +11,16 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::limits::{READY_CACHE, READY_CHECK};
 
-#[derive(Serialize)]
-struct Live {
+/// The process answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Live {
+    /// Always `ok`.
     status: &'static str,
 }
 
@@ -32,19 +35,30 @@ pub(crate) struct Ready {
     report: Report,
 }
 
-#[derive(Clone, Serialize)]
-struct Report {
+/// Whether the node can serve.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Ready)]
+pub(super) struct Report {
+    /// `ok`, or `failed` when one check is.
     status: &'static str,
+    /// The database answers.
     database: Check,
+    /// The directory answers.
     directory: Check,
+    /// The node heard from the leader in time.
     lease: Check,
+    /// There is room for the data.
     disk: Check,
+    /// The node stays.
     draining: Check,
 }
 
-#[derive(Clone, Serialize)]
-struct Check {
+/// One check.
+#[derive(Clone, Serialize, ToSchema)]
+pub(super) struct Check {
+    /// `ok` or `failed`.
     status: &'static str,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
 }

@@ -14,6 +14,7 @@ use parlance_actors::vocab::{Refusal, RoomId, Seq};
 use parlance_protocol as wire;
 use parlance_protocol::http::{Pins, SendMessage};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::shapes;
@@ -110,12 +111,16 @@ pub(super) async fn pins(
 }
 
 /// `PATCH /api/rooms/{room}/messages/{seq}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Edit<'a> {
+#[schema(as = EditMessage)]
+pub(super) struct Edit<'a> {
+    /// The idempotency key; the server makes one when it is absent.
     key: Option<Uuid>,
+    /// Its body from now on.
     #[serde(borrow)]
     body: wire::Text<'a>,
+    /// The body is end-to-end encrypted.
     #[serde(default)]
     enc: bool,
 }

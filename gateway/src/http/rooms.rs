@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use parlance_actors::chat::CreateRoom;
-use parlance_actors::limits::{LIST_MAX, SLOW_MODE_SECONDS_MAX};
+use parlance_actors::limits::{LIST_MAX, ROOM_NAME_CHARS_MAX, SLOW_MODE_SECONDS_MAX};
 use parlance_actors::ports::directory::RoomChange;
 use parlance_actors::session::Change;
 use parlance_actors::vocab::{
@@ -16,6 +16,7 @@ use parlance_actors::vocab::{
 use parlance_protocol as wire;
 use parlance_protocol::http::{ChangeRoom, Member, Members, PutMember, Rooms};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{shapes, users};
 use crate::app::App;
@@ -100,6 +101,10 @@ pub(super) async fn browse(
     Asked(Browsing { prefix, after, limit }): Asked<Browsing>,
 ) -> Result<Response, ApiError> {
     let limit = Page { after, limit }.limit()?;
+    if prefix.chars().count() > ROOM_NAME_CHARS_MAX {
+        let detail = format!("prefix: a name has at most {ROOM_NAME_CHARS_MAX} characters");
+        return Err(Refusal::bad_request(detail).into());
+    }
     let (views, more) = app.chat.browse(&bearer.caller, &prefix, after, limit).await?;
     let rooms = views.iter().map(shapes::room).collect();
     Ok(Json(Rooms { rooms, more }).into_response())
@@ -215,9 +220,11 @@ pub(super) async fn delete_member(
 }
 
 /// `PUT /api/rooms/{id}/read`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Read {
+#[schema(as = MarkRead)]
+pub(super) struct Read {
+    /// The last event that was read.
     seq: u64,
 }
 
@@ -233,10 +240,14 @@ pub(super) async fn read(
 }
 
 /// `POST /api/direct`: the other one by id or by name.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Direct<'a> {
+#[schema(as = OpenDirect)]
+pub(super) struct Direct<'a> {
+    /// Their id.
+    #[schema(value_type = Option<uuid::Uuid>)]
     user: Option<UserId>,
+    /// Or their name.
     #[serde(borrow)]
     username: Option<wire::Text<'a>>,
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use parlance_actors::vocab::{Refusal, TenantId, User, UserId};
 use parlance_protocol as wire;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::shapes;
 use crate::app::App;
@@ -22,8 +23,10 @@ pub(super) struct Find {
     limit: Option<u16>,
 }
 
-#[derive(Serialize)]
-struct Users<'a> {
+/// `GET /api/users`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Users<'a> {
+    /// By name.
     users: Vec<wire::User<'a>>,
 }
 

@@ -1,5 +1,5 @@
-//! A socket's line without a server around it, for measurements: the frames of one WebSocket,
-//! upgraded as the server upgrades it. There is no session behind it.
+//! A socket's line without a server around it, for measurements and for the cases of RFC 6455: the
+//! frames of one WebSocket, upgraded as the server upgrades it. There is no session behind it.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,12 +12,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use parlance_actors::outbox::CloseCode;
 use parlance_actors::session::Request;
 use parlance_protocol::ClientFrame;
 use tokio::net::TcpStream;
 
 use super::commands;
 use super::line::{Heard, Line};
+use crate::frames::text_frame;
 use crate::server::Stall;
 
 /// How long the client may take nothing.
@@ -55,5 +57,23 @@ impl SocketLine {
     pub async fn hear(&mut self) -> Option<Request> {
         let Heard::Text(text) = self.0.hear().await else { return None };
         commands::request(ClientFrame::parse(text.as_bytes()).ok()?).ok()
+    }
+
+    /// Says each text that comes again, and ends as a socket's task does.
+    pub async fn echo(mut self) {
+        loop {
+            match self.0.hear().await {
+                Heard::Text(text) => {
+                    if self.0.say(&mut vec![text_frame(&text)]).await.is_err() {
+                        return;
+                    }
+                }
+                Heard::Life => {}
+                Heard::Bad(refusal) => {
+                    return self.0.close(Vec::new(), CloseCode::BadFrame, &refusal).await;
+                }
+                Heard::Gone => return self.0.part().await,
+            }
+        }
     }
 }

@@ -19,8 +19,9 @@ use super::task::{Socket, Speaks};
 use crate::admission::spread;
 use crate::app::App;
 use crate::auth::Bearer;
+use crate::cookies;
 use crate::error::ApiError;
-use crate::extract::{Asked, bearer_token};
+use crate::extract::{Asked, asking, bearer_token};
 use crate::http::Peer;
 use crate::limits::{UPGRADE_RETRY_MAX, UPGRADE_RETRY_MIN};
 use crate::origin;
@@ -44,17 +45,31 @@ pub(crate) async fn v1(
     let handshake = Handshake::check(&mut parts)?;
     admit(&app)?;
     let subprotocol = subprotocol(&parts.headers)?;
-    origin::check(&parts.headers, origin::Credential::Explicit, &app.config.allowed_origins)?;
     let bearer = match (bearer_token(&parts.headers)?, ticket) {
         (Some(token), None) => Some(app.auth.bearer(token).await?),
         (None, Some(ticket)) => Some(app.auth.take_ticket(&ticket).await?),
-        (None, None) => None,
+        (None, None) => of_cookie(&app, &parts).await?,
         (Some(_), Some(_)) => {
             let detail = "give a bearer token or a ticket, not both";
             return Err(Refusal::bad_request(detail).into());
         }
     };
     open(&app, client, peer, handshake, subprotocol, Speaks::V1 { bearer })
+}
+
+/// The caller that a browser's cookie names. A cookie of a sign-in that is over is as good as none:
+/// a page cannot see how an upgrade was refused, and sees the close code after its hello.
+async fn of_cookie(app: &App, parts: &Parts) -> Result<Option<Bearer>, Refusal> {
+    let asking = asking(parts);
+    let Some(token) = cookies::read(asking.headers, cookies::Token::Access, asking.secure) else {
+        return Ok(None);
+    };
+    origin::check_socket(asking, origin::Credential::Ambient, &app.config.allowed_origins)?;
+    match app.auth.bearer(&token).await {
+        Ok(bearer) => Ok(Some(bearer)),
+        Err(refusal) if refusal.code == Code::Unauthenticated => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 #[derive(Deserialize)]

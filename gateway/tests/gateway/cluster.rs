@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::harness::{PASSWORD, Server, config, request, text, until};
 
 /// Signs in as a new administrator; gives the access token.
-async fn administrator(server: &Server) -> String {
+pub(crate) async fn administrator(server: &Server) -> String {
     let new = NewUser {
         tenant: TenantId::MAIN,
         id: UserId::generate(),

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Server, config, exchange, request, text, until, within};
+use crate::harness::{Server, config, exchange, request, text, until, with, within};
 
 #[tokio::test]
 async fn headers_that_drip_are_cut_off() {
@@ -190,7 +190,7 @@ async fn readiness_names_what_fails() {
     assert_eq!((reply.status, &reply.json()["disk"]["status"]), (503, &json!("failed")));
 }
 
-fn tls_files() -> (tempfile::TempDir, TlsFiles, rustls::RootCertStore) {
+pub(crate) fn tls_files() -> (tempfile::TempDir, TlsFiles, rustls::RootCertStore) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
     let folder = tempfile::tempdir().expect("a folder");
     let files = TlsFiles {
@@ -202,6 +202,17 @@ fn tls_files() -> (tempfile::TempDir, TlsFiles, rustls::RootCertStore) {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).expect("a certificate");
     (folder, files, roots)
+}
+
+/// A client that trusts these roots.
+pub(crate) fn connector(roots: rustls::RootCertStore) -> tokio_rustls::TlsConnector {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tokio_rustls::TlsConnector::from(Arc::new(client))
 }
 
 #[tokio::test]
@@ -403,13 +414,34 @@ async fn each_request_is_one_line_of_the_log_without_secrets() {
     let mut asked = request("GET", "/api/me", &access, None);
     asked.headers_mut().insert("x-request-id", "find-me".parse().expect("a header"));
     server.send(asked).await.expect(200);
+    // A browser's cookies: given, used, refused, renewed and taken away.
+    let body = json!({"username": "ann", "password": crate::harness::PASSWORD, "cookie": true});
+    let reply = server.post("/api/auth/login", "", body).await;
+    let cookies = reply.headers.get_all("set-cookie").iter();
+    let pair = |cookie: &http::HeaderValue| {
+        cookie.to_str().expect("text").split_once(';').expect("attributes").0.to_owned()
+    };
+    let pairs: Vec<_> = cookies.map(pair).collect();
+    let line = pairs.join("; ");
+    let values: Vec<_> =
+        pairs.iter().map(|pair| pair.split_once('=').expect("a value").1).collect();
+    assert_eq!(values.len(), 2);
+    let code = [("cookie", &*line), ("x-parlance-client", "web")];
+    let call = |method, path, headers: &[(&'static str, &str)]| {
+        server.send(with(request(method, path, "", None), headers))
+    };
+    call("GET", "/api/me", &code).await.expect(200);
+    assert_eq!(call("POST", "/api/auth/refresh", &code[..1]).await.status, 403);
+    call("POST", "/api/auth/refresh", &code).await.expect(200);
+    call("POST", "/api/auth/logout", &code).await.expect(204);
+    assert_eq!(call("POST", "/api/auth/refresh", &code).await.status, 401);
     server.stopped().await;
     let log = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
     let line = log.lines().find(|line| line.contains("find-me")).expect("a line");
     for part in ["GET", "/api/me", "status=200", "127.0.0.1"] {
         assert!(line.contains(part), "{line}");
     }
-    for secret in [&*access, &*refresh, crate::harness::PASSWORD] {
+    for secret in [&*access, &*refresh, crate::harness::PASSWORD, values[0], values[1]] {
         assert!(!log.contains(secret), "a secret is in the log");
     }
     assert!(log.contains("token=…"), "{log}");

@@ -33,6 +33,10 @@ pub(crate) const PASSWORD: &str = "Sommer2026";
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Of the router.
+    pub(crate) paths: Vec<&'static str>,
+    /// Where plain HTTP is sent on from, if anywhere.
+    pub(crate) redirect: Option<SocketAddr>,
     pub(crate) chat: Arc<Chat>,
     pub(crate) accounts: Arc<MemoryAccounts>,
     pub(crate) history: Arc<MemoryHistory>,
@@ -63,6 +67,8 @@ pub(crate) fn config() -> GatewayConfig {
     let mut config = GatewayConfig { passwords, rates, lockout, ..GatewayConfig::default() };
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.lifetimes.sign_in_cache = Duration::ZERO;
+    // Whatever was there when the gateway was built: a test brings its own.
+    config.web = parlance_gateway::Web::default();
     config
 }
 
@@ -104,10 +110,23 @@ impl Server {
             metrics: None,
         };
         let gateway = Gateway::bind(config, parts).await.expect("bound");
-        let address = gateway.address();
+        let (address, redirect) = (gateway.address(), gateway.redirect_address());
+        let paths = gateway.paths().to_vec();
         let stop = CancellationToken::new();
         let run = tokio::spawn(gateway.run(stop.clone()));
-        Self { address, chat, accounts, history, directory, cluster, secret, stop, run }
+        Self {
+            address,
+            paths,
+            redirect,
+            chat,
+            accounts,
+            history,
+            directory,
+            cluster,
+            secret,
+            stop,
+            run,
+        }
     }
 
     /// Begins to stop; the gateway ends when what is in flight is done.
@@ -183,15 +202,25 @@ impl Server {
         token: &str,
         subprotocol: Option<&'static str>,
     ) -> Result<Socket, u16> {
+        let subprotocol = subprotocol.map(|name| ("sec-websocket-protocol", name));
+        self.try_ws_with(path, token, subprotocol.as_slice()).await
+    }
+
+    /// The same with more headers.
+    pub(crate) async fn try_ws_with(
+        &self,
+        path: &str,
+        token: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Socket, u16> {
         let url = format!("ws://{}{path}", self.address);
         let mut request = url.into_client_request().expect("a request");
         if !token.is_empty() {
             let value = format!("Bearer {token}").parse().expect("a header");
             request.headers_mut().insert("authorization", value);
         }
-        if let Some(subprotocol) = subprotocol {
-            let value = http::HeaderValue::from_static(subprotocol);
-            request.headers_mut().insert("sec-websocket-protocol", value);
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().expect("a header"));
         }
         let upgrade = tokio_tungstenite::client_async(request, self.connect().await);
         match within(upgrade).await {
@@ -226,6 +255,17 @@ pub(crate) fn request(
     }
     let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
     request.body(Full::new(bytes)).expect("a request")
+}
+
+/// The same request with more headers.
+pub(crate) fn with(
+    mut request: Request<Full<Bytes>>,
+    headers: &[(&'static str, &str)],
+) -> Request<Full<Bytes>> {
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().expect("a header"));
+    }
+    request
 }
 
 pub(crate) async fn exchange<I>(io: I, request: Request<Full<Bytes>>) -> Reply

@@ -4,8 +4,18 @@ mod harness;
 
 mod sign_in;
 
+mod attacks;
+mod browser;
+mod certificates;
 mod cluster;
+mod cors;
 mod errors;
 mod front_door;
+mod http2;
+mod preamble;
+mod redirect;
+mod reference;
 mod resources;
 mod socket;
+mod tokens;
+mod web;

@@ -68,13 +68,33 @@ async fn a_spent_refresh_token_ends_the_whole_sign_in() {
     };
     let second = refresh(&first["refresh_token"]).await.expect(200);
     assert_ne!(second["refresh_token"], first["refresh_token"]);
-    server.get("/api/me", &text(&second["access_token"])).await.expect(200);
+    let third = refresh(&second["refresh_token"]).await.expect(200);
+    server.get("/api/me", &text(&third["access_token"])).await.expect(200);
 
     assert_eq!(refresh(&first["refresh_token"]).await.code().0, 401);
-    assert_eq!(refresh(&second["refresh_token"]).await.code().0, 401, "the family is revoked");
-    assert_eq!(server.get("/api/me", &text(&second["access_token"])).await.status, 401);
+    assert_eq!(refresh(&third["refresh_token"]).await.code().0, 401, "the family is revoked");
+    assert_eq!(server.get("/api/me", &text(&third["access_token"])).await.status, 401);
     server.get("/api/me", &text(&other["access_token"])).await.expect(200);
     assert_eq!(refresh(&json!("no-such-token")).await.code().0, 401);
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_was_lost_can_be_asked_for_again() {
+    let server = Server::start().await;
+    server.register("ann").await;
+    let first = server.login("ann").await;
+    let refresh = |token: &serde_json::Value| {
+        let body = json!({"refresh_token": token});
+        server.post("/api/auth/refresh", "", body)
+    };
+    let lost = refresh(&first["refresh_token"]).await.expect(200);
+    let second = refresh(&first["refresh_token"]).await.expect(200);
+    server.get("/api/me", &text(&second["access_token"])).await.expect(200);
+    let third = refresh(&second["refresh_token"]).await.expect(200);
+    // Whoever has the answer that was lost is not its holder.
+    assert_eq!(refresh(&lost["refresh_token"]).await.code().0, 401);
+    assert_eq!(server.get("/api/me", &text(&third["access_token"])).await.status, 401);
+    assert_eq!(refresh(&third["refresh_token"]).await.code().0, 401);
 }
 
 #[tokio::test]

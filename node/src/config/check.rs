@@ -131,6 +131,28 @@ pub(super) fn together(figment: &Figment, files_must_be_there: bool, faults: &mu
             faults.add(place(one), one, format!("needs {other} beside it"));
         }
     }
+    for (one, other) in
+        [("http.redirect_listen", "http.tls_cert"), ("http.redirect_port", "http.redirect_listen")]
+    {
+        if set(one) && !set(other) {
+            faults.add(place(one), one, format!("needs {other} beside it"));
+        }
+    }
+    let address = |key: &str| {
+        let value = figment.find_value(key).ok()?;
+        value.as_str().and_then(|text| text.parse::<SocketAddr>().ok())
+    };
+    if let Some(from) = address("http.redirect_listen")
+        && from.port() != 0
+        && Some(from) == address("http.listen")
+    {
+        let key = "http.redirect_listen";
+        faults.add(
+            place(key),
+            key,
+            "is the address of http.listen; plain HTTP needs one of its own",
+        );
+    }
     if set("auth.cluster_secret") && set("auth.cluster_secret_file") {
         let (one, other) = ("auth.cluster_secret", "auth.cluster_secret_file");
         faults.add(place(one), one, format!("is set, and so is {other}: set only one of them"));

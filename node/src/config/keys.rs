@@ -93,7 +93,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         path: "http.tls_cert",
         kind: Kind::File,
-        about: "The certificate chain, PEM. Set with tls_key, the node speaks HTTPS only.",
+        about: "The certificate chain, PEM. Set with tls_key, the node speaks HTTPS only. Both files are\n\
+                read again when they change.",
         example: Some("\"/etc/parlance/tls.crt\""),
     },
     Key {
@@ -103,6 +104,18 @@ pub(super) const KEYS: &[Key] = &[
         example: Some("\"/etc/parlance/tls.key\""),
     },
     Key {
+        path: "http.redirect_listen",
+        kind: Kind::Address,
+        about: "A second address, plain, that answers everything with the way to HTTPS.",
+        example: Some("\"0.0.0.0:80\""),
+    },
+    Key {
+        path: "http.redirect_port",
+        kind: Kind::Number { min: 1, max: 65_535 },
+        about: "The port of HTTPS as clients reach it, where that is not the port of listen.",
+        example: Some("443"),
+    },
+    Key {
         path: "http.trusted_proxies",
         kind: Kind::Networks,
         about: "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are\n\
@@ -110,9 +123,17 @@ pub(super) const KEYS: &[Key] = &[
         example: None,
     },
     Key {
+        path: "http.proxy_protocol_from",
+        kind: Kind::Networks,
+        about: "Addresses or networks of balancers that pass bytes and begin each connection with a\n\
+                header of the PROXY protocol, version 2. From them it must come; from anybody else it\n\
+                is not understood.",
+        example: None,
+    },
+    Key {
         path: "http.allowed_origins",
         kind: Kind::Origins,
-        about: "Web pages of other origins that may call this server from a browser, for example\n\
+        about: "Web pages of other origins that may call this server from a browser, also with its cookies, for example\n\
                 [\"https://chat.example.com\"]. The server's own origin always may.",
         example: None,
     },

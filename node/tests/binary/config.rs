@@ -125,6 +125,36 @@ simple_chat = 1
 }
 
 #[test]
+fn a_redirect_without_tls_or_to_itself_is_named() {
+    let dir = folder();
+    let check = |lines: &str| {
+        write(dir.path(), "node.toml", &format!("[http]\n{lines}"));
+        let output = parlance(dir.path(), &["config", "check", "--config", "node.toml"], &[]);
+        assert_eq!(output.status.code(), Some(1));
+        text(&output)
+    };
+    let named = check("redirect_listen = \"127.0.0.1:8080\"\nredirect_port = 0\n");
+    assert!(
+        named.contains("http.redirect_listen (file node.toml): needs http.tls_cert"),
+        "{named}"
+    );
+    assert!(named.contains("is the address of http.listen"), "{named}");
+    assert!(
+        named.contains("http.redirect_port (file node.toml line 3): must be a whole"),
+        "{named}"
+    );
+    let named = check("redirect_port = 443\nproxy_protocol_from = [\"all\"]\n");
+    assert!(
+        named.contains("http.redirect_port (file node.toml): needs http.redirect_listen"),
+        "{named}"
+    );
+    assert!(
+        named.contains("http.proxy_protocol_from (file node.toml line 3): each must be"),
+        "{named}"
+    );
+}
+
+#[test]
 fn a_wrong_value_is_named_even_where_a_stronger_source_covers_it() {
     let dir = folder();
     write(dir.path(), "bad.toml", "[http]\nlisten = \"here\"\n");

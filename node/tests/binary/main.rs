@@ -1,5 +1,6 @@
 //! The binary `parlance` from the outside: what it prints, writes, answers and refuses.
 
+mod api;
 mod cert;
 mod cluster;
 mod commands;

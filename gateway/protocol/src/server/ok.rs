@@ -34,6 +34,7 @@ pub enum Answer<'a> {
 pub struct RoomAnswers<'a>(pub Vec<(Uuid, RoomAnswer<'a>)>);
 
 /// What became of one room of a subscribe.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RoomAnswer<'a> {

@@ -1,0 +1,89 @@
+// The stores that the pages read, wired to the sync engine. See `types.ts` for what each of them is.
+import type { Event } from '../sync/wire.ts';
+import { ConnectionState } from './connection.svelte.ts';
+import { OpenConversation } from './conversation.svelte.ts';
+import { theHost } from './host.svelte.ts';
+import { Items } from './items.ts';
+import { Notices } from './notices.svelte.ts';
+import { Presence } from './presence.svelte.ts';
+import { Rooms } from './rooms.svelte.ts';
+import { Session } from './session.svelte.ts';
+import { Settings } from './settings.svelte.ts';
+import type {
+  Call, ConnectionStore, Conversation, Item, NoticesStore, PresenceStore, RoomItem, RoomsStore, SessionStore, SettingsStore,
+} from './types.ts';
+
+export type * from './types.ts';
+
+const host = theHost();
+const theSession = new Session(host);
+const theRooms = new Rooms(host);
+const thePresence = new Presence(host);
+const theNotices = new Notices();
+
+export const session: SessionStore = theSession;
+export const connection: ConnectionStore = new ConnectionState(host, theSession);
+export const rooms: RoomsStore = theRooms;
+export const presence: PresenceStore = thePresence;
+export const settings: SettingsStore = new Settings(host.env.memory);
+export const notices: NoticesStore = theNotices;
+
+/** One HTTP call with the session's credential; throws a `CallError`. */
+export const call: Call = (method, path, body) => host.http.call(method, path, body);
+
+let conversations: { engine: object | null; items: Items; open: Map<string, OpenConversation> } | null = null;
+
+/**
+ * The conversation of a room; the same object for the same room. Its messages begin to load when it is
+ * asked for; those of rooms that were not looked at for long are let go of and loaded again.
+ */
+export function conversation(room: string): Conversation {
+  const engine = host.engine;
+  if (engine === null) throw new Error('nobody is signed in');
+  if (conversations?.engine !== engine) {
+    conversations = { engine, items: new Items(engine.account), open: new Map() };
+  }
+  let found = conversations.open.get(room);
+  if (found === undefined) {
+    found = new OpenConversation(host, engine, conversations.items, room);
+    conversations.open.set(room, found);
+  }
+  found.touch();
+  return found;
+}
+
+/**
+ * Calls for each message of others as it comes, on this page for the first time: for notifications.
+ * What came while this browser was away is told as well; `item.sentAt` says how old it is. Gives what ends it.
+ */
+export function onMessage(hear: (room: RoomItem, item: Item) => void): () => void {
+  const heard = (of: { id: string }, event: Event): void => {
+    const engine = host.engine;
+    if (engine === null || event.kind !== 'message' || event.sender.id === engine.account.id) return;
+    const room = theRooms.byId(of.id);
+    if (room !== null) hear(room, new Items(engine.account).entry(event));
+  };
+  host.heard.add(heard);
+  return () => host.heard.delete(heard);
+}
+
+/** Begins: finds out who is signed in, then connects. */
+export function start(): void {
+  host.onRefused = (refusal) => theNotices.say(refusal.message);
+  theSession.onBegin = (user) => theRooms.begin(user);
+  theSession.onForget = (user) => host.forget(user);
+  theSession.start();
+  const wake = (): void => {
+    theSession.wake();
+    host.engine?.connection.wake();
+  };
+  addEventListener('online', wake);
+  addEventListener('offline', wake);
+  addEventListener('pageshow', (event) => {
+    if (event.persisted) wake();
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') wake();
+    thePresence.seen(document.visibilityState === 'visible');
+  });
+}

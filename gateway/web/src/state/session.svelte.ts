@@ -1,0 +1,125 @@
+// Who is signed in on this page, and in the other windows of this browser.
+import { BackOff } from '../sync/back-off.ts';
+import type { Channel } from '../sync/env.ts';
+import { exchange } from '../sync/http.ts';
+import { asRefusal } from '../sync/refusal.ts';
+import type { Account as WireAccount } from '../sync/wire.ts';
+import type { Host } from './host.svelte.ts';
+import type { Account, SessionStore } from './types.ts';
+
+type Word = 'in' | 'out';
+
+export class Session implements SessionStore {
+  phase: SessionStore['phase'] = $state('unknown');
+  user: Account | null = $state.raw(null);
+  expired = $state(false);
+  /** Why it is not known yet who is signed in, and when that is asked again. */
+  wait: { why: string; until: number } | null = $state.raw(null);
+  readonly #host: Host;
+  readonly #backOff: BackOff;
+  #channel: Channel | null = null;
+  #cancelTimer = (): void => {};
+
+  constructor(host: Host) {
+    this.#host = host;
+    this.#backOff = new BackOff(host.env.random);
+    host.http.onOver = () => this.#over();
+  }
+
+  /** Finds out who is signed in. */
+  start(): void {
+    this.#channel = this.#host.env.openChannel('parlance/session');
+    this.#channel.onmessage = ({ data }) => {
+      if (data === 'out') void this.#out(false);
+      if (data === 'in' && (this.phase !== 'signed-in' || this.expired)) void this.#find();
+    };
+    void this.#find();
+  }
+
+  async signIn(name: string, password: string): Promise<void> {
+    const account = await this.#host.http.credential.signIn(name, password);
+    await this.#in(account);
+    this.#channel?.postMessage('in' satisfies Word);
+  }
+
+  async register(name: string, password: string): Promise<void> {
+    const { env, http } = this.#host;
+    await exchange<unknown>(env, 'POST', '/api/auth/register', { username: name, password }, http.credential.headers());
+    await this.signIn(name, password);
+  }
+
+  async signOut(): Promise<void> {
+    await this.#host.http.credential.signOut().catch((error: unknown) => {
+      // Being signed out already is what was wanted.
+      if (asRefusal(error).code !== 'unauthenticated') throw error;
+    });
+    this.#channel?.postMessage('out' satisfies Word);
+    await this.#out(true);
+  }
+
+  async changePassword(oldPassword: string, newPassword: string): Promise<void> {
+    const name = this.user?.username ?? '';
+    await this.#host.http.call('PUT', '/api/auth/password', { old_password: oldPassword, new_password: newPassword });
+    // That ended every sign-in, this one too.
+    await this.signIn(name, newPassword);
+  }
+
+  /** The page woke: what waits is asked at once. */
+  wake(): void {
+    if (this.wait !== null) void this.#find();
+  }
+
+  async #find(): Promise<void> {
+    this.#cancelTimer();
+    this.wait = null;
+    try {
+      await this.#in(await this.#host.http.call<WireAccount>('GET', '/api/me'));
+      this.#backOff.reset();
+    } catch (error) {
+      const refusal = asRefusal(error);
+      if (refusal.code === 'unauthenticated') {
+        if (this.phase === 'unknown') this.phase = 'signed-out';
+        return;
+      }
+      const pause = this.#backOff.next(refusal.retryAfterMs ?? 0);
+      this.wait = { why: refusal.message, until: this.#host.env.clock.now() + pause };
+      this.#cancelTimer = this.#host.env.clock.after(pause, () => void this.#find());
+    }
+  }
+
+  async #in(account: WireAccount): Promise<void> {
+    const before = this.#host.engine;
+    this.user = { id: account.id, username: account.username, admin: account.admin ?? false };
+    this.expired = false;
+    this.phase = 'signed-in';
+    if (before?.account.id === account.id) {
+      before.connection.retryNow();
+      before.list.refresh();
+      return;
+    }
+    if (before !== null) await this.#host.end(false);
+    this.onBegin(account.id);
+    this.#host.begin(account);
+  }
+
+  async #out(forget: boolean): Promise<void> {
+    if (this.phase === 'signed-out') return;
+    const { user } = this;
+    this.phase = 'signed-out';
+    this.expired = false;
+    this.user = null;
+    await this.#host.end(forget);
+    if (forget && user !== null) this.onForget(user.id);
+  }
+
+  /** The other stores are to read what they keep of a user on this machine. */
+  onBegin: (user: string) => void = () => {};
+
+  /** What the other stores keep of a user on this machine is to be forgotten. */
+  onForget: (user: string) => void = () => {};
+
+  #over(): void {
+    // Drafts and what was read stay on the page until somebody signs in again.
+    if (this.phase === 'signed-in') this.expired = true;
+  }
+}

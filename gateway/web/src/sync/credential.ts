@@ -1,0 +1,130 @@
+// Who the client is. In the browser the server keeps that in cookies that no script can read; tests
+// and other hosts use tokens. Renewing is done by one window at a time: a refresh token works once,
+// and showing it a second time ends the sign-in.
+import type { Env } from './env.ts';
+import { exchange } from './http.ts';
+import { Refusal } from './refusal.ts';
+import type { Account } from './wire.ts';
+
+export type Renewal = 'renewed' | 'over' | 'unreachable';
+
+export interface Credential {
+  /** Headers of every call. */
+  headers(): Record<string, string>;
+  /** The token of the socket's hello, if the upgrade does not carry the credential by itself. */
+  token(): string | undefined;
+  /** Renews it unless that was done since `since`, by whichever window. */
+  refresh(since: number): Promise<Renewal>;
+  signIn(username: string, password: string): Promise<Account>;
+  signOut(): Promise<void>;
+}
+
+const RENEWED_AT = 'parlance.renewed-at';
+const LOCK = 'parlance/renew';
+
+/** The cookies of the browser. */
+export class CookieCredential implements Credential {
+  readonly #env: Env;
+  #renewing: Promise<Renewal> | null = null;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  headers(): Record<string, string> {
+    // Other sites cannot send this header, so that their forms and scripts can do nothing in our name.
+    return { 'x-parlance-client': 'web' };
+  }
+
+  token(): undefined {
+    return undefined;
+  }
+
+  refresh(since: number): Promise<Renewal> {
+    this.#renewing ??= this.#env.locks.run(LOCK, () => this.#renew(since)).finally(() => (this.#renewing = null));
+    return this.#renewing;
+  }
+
+  async signIn(username: string, password: string): Promise<Account> {
+    const body = { username, password, cookie: true };
+    const account = await exchange<Account>(this.#env, 'POST', '/api/auth/login', body, this.headers());
+    this.#renewed();
+    return account;
+  }
+
+  async signOut(): Promise<void> {
+    await exchange<void>(this.#env, 'POST', '/api/auth/logout', undefined, this.headers());
+  }
+
+  async #renew(since: number): Promise<Renewal> {
+    const before = Number(this.#env.memory.get(RENEWED_AT) ?? 0);
+    // Another window was here first. A time in the future is of a clock that was set back.
+    if (before > since && before <= this.#env.clock.now()) return 'renewed';
+    try {
+      await exchange<unknown>(this.#env, 'POST', '/api/auth/refresh', undefined, this.headers());
+    } catch (error) {
+      return error instanceof Refusal && error.code === 'unauthenticated' ? 'over' : 'unreachable';
+    }
+    this.#renewed();
+    return 'renewed';
+  }
+
+  #renewed(): void {
+    this.#env.memory.set(RENEWED_AT, String(this.#env.clock.now()));
+  }
+}
+
+interface Tokens {
+  access_token: string;
+  refresh_token: string;
+}
+
+/** Tokens in memory: for hosts without cookies. */
+export class TokenCredential implements Credential {
+  readonly #env: Env;
+  #tokens: Tokens | null = null;
+  #renewedAt = 0;
+  #renewing: Promise<Renewal> | null = null;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  headers(): Record<string, string> {
+    return this.#tokens === null ? {} : { authorization: `Bearer ${this.#tokens.access_token}` };
+  }
+
+  token(): string | undefined {
+    return this.#tokens?.access_token;
+  }
+
+  refresh(since: number): Promise<Renewal> {
+    this.#renewing ??= this.#renew(since).finally(() => (this.#renewing = null));
+    return this.#renewing;
+  }
+
+  async signIn(username: string, password: string): Promise<Account> {
+    this.#tokens = await exchange<Tokens>(this.#env, 'POST', '/api/auth/login', { username, password }, {});
+    return await exchange<Account>(this.#env, 'GET', '/api/me', undefined, this.headers());
+  }
+
+  async signOut(): Promise<void> {
+    const tokens = this.#tokens;
+    this.#tokens = null;
+    if (tokens === null) return;
+    await exchange<void>(this.#env, 'POST', '/api/auth/logout', { refresh_token: tokens.refresh_token }, {});
+  }
+
+  async #renew(since: number): Promise<Renewal> {
+    if (this.#tokens === null) return 'over';
+    if (this.#renewedAt > since) return 'renewed';
+    try {
+      const body = { refresh_token: this.#tokens.refresh_token };
+      this.#tokens = await exchange<Tokens>(this.#env, 'POST', '/api/auth/refresh', body, {});
+    } catch (error) {
+      return error instanceof Refusal && error.code === 'unauthenticated' ? 'over' : 'unreachable';
+    }
+    this.#renewedAt = this.#env.clock.now();
+    return 'renewed';
+  }
+}

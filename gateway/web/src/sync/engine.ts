@@ -1,0 +1,337 @@
+// One signed-in user's conversation with the server: the parts of the engine, and what each hears of
+// the others. It decides when things are read again; how is the parts' own business. Everything that
+// it shows is read from `rooms`, `pending`, `typing` and the like after `changed` said so.
+import { Connection } from './connection.ts';
+import type { Env } from './env.ts';
+import { Follow } from './follow.ts';
+import { History } from './history.ts';
+import type { Http } from './http.ts';
+import { OPEN_ROOMS_MAX, WATCH_USERS_MAX } from './limits.ts';
+import { Outbox, type Pending } from './outbox.ts';
+import { Reads } from './reads.ts';
+import { asRefusal, type Refusal } from './refusal.ts';
+import { Requests } from './requests.ts';
+import type { Room } from './room.ts';
+import { RoomList } from './room-list.ts';
+import { Timeline } from './timeline.ts';
+import { Typing } from './typing.ts';
+import type { Account, Change, Entry, Event, PresenceStatus, Room as WireRoom, ServerFrame, Welcome } from './wire.ts';
+
+/** What changed: everything about rooms as a list, or what one room shows, and so on. */
+export type Topic = 'connection' | 'rooms' | 'presence' | `room/${string}` | `typing/${string}`;
+
+export interface EngineListener {
+  changed(topic: Topic): void;
+  /** The next event of a room was heard, on this page for the first time. */
+  heard(room: Room, event: Event): void;
+  /** Something that nobody waits for was refused. */
+  refused(refusal: Refusal): void;
+}
+
+export class Engine {
+  readonly account: Account;
+  readonly connection: Connection;
+  readonly history: History;
+  readonly outbox: Outbox;
+  readonly list: RoomList;
+  readonly #env: Env;
+  readonly #http: Http;
+  readonly #listener: EngineListener;
+  readonly #requests: Requests;
+  readonly #follow: Follow;
+  readonly #reads: Reads;
+  readonly #typing = new Typing();
+  readonly #presence = new Map<string, PresenceStatus>();
+  #watched: string[] = [];
+  #mine: 'online' | 'away' = 'online';
+  #opened = 0;
+  #cancelTyping = (): void => {};
+
+  constructor(env: Env, http: Http, account: Account, listener: EngineListener) {
+    this.#env = env;
+    this.#http = http;
+    this.account = account;
+    this.#listener = listener;
+    this.connection = new Connection(env, http, {
+      welcome: (frame) => this.#welcome(frame),
+      frame: (frame) => this.#frame(frame),
+      down: () => this.#down(),
+      changed: () => listener.changed('connection'),
+    });
+    this.#requests = new Requests(env.clock, this.connection);
+    this.list = new RoomList(env, http, {
+      changed: () => this.#roomsChanged(),
+      removed: (room) => this.#removed(room),
+    });
+    this.#follow = new Follow(env.clock, this.connection, this.list.rooms, {
+      event: (room, event) => this.#event(room, event),
+      restarted: (room) => this.#restarted(room),
+      refused: (room) => this.#changed(room),
+    });
+    this.history = new History(this.#requests, this.#follow, {
+      shown: (room, entries) => this.#shown(room, entries),
+    });
+    this.#reads = new Reads(env.clock, this.connection);
+    this.outbox = new Outbox(env, account.id, this.connection, {
+      heard: (id, seq) => this.#isHeard(id, seq),
+      changed: (id) => this.#outboxChanged(id),
+      refused: (_change, refusal) => listener.refused(refusal),
+    });
+  }
+
+  start(): void {
+    this.list.start();
+    this.connection.start();
+  }
+
+  /** The end. `forget`: nothing of the user stays on this machine. */
+  async stop(forget: boolean): Promise<void> {
+    this.list.close();
+    this.#requests.close();
+    this.#reads.close();
+    this.#cancelTyping();
+    this.connection.stop();
+    await (forget ? this.outbox.closeAndForget() : this.outbox.close());
+  }
+
+  room(id: string): Room | null {
+    return this.list.rooms.get(id) ?? null;
+  }
+
+  /** What is on its way and not among the messages yet. */
+  pending(id: string): Pending[] {
+    return this.outbox.pending(id);
+  }
+
+  typing(id: string): string[] {
+    return this.#typing.names(id);
+  }
+
+  /** The user looks at a room: its messages are loaded and kept up to date from now on. */
+  async open(id: string): Promise<Room> {
+    const room = this.room(id) ?? (await this.list.fetch(id));
+    room.opened = ++this.#opened;
+    if (room.timeline === null) {
+      room.timeline = new Timeline(room.feed.cursor?.seq ?? 0);
+      this.#closeSome();
+    }
+    this.#load(room);
+    this.#follow.pump();
+    return room;
+  }
+
+  change(id: string, change: Change): Promise<number> {
+    return this.outbox.change(id, change);
+  }
+
+  send(id: string, body: string, replyTo: number | null): string {
+    this.#typing.sent(id);
+    return this.outbox.send(id, body, replyTo);
+  }
+
+  markRead(id: string, seq: number): void {
+    const room = this.room(id);
+    if (room === null || seq > Math.max(room.head, room.timeline?.hi ?? 0)) return;
+    if (!room.tally.readTo(seq)) return;
+    this.#reads.mark(id, seq);
+    this.#counted(room);
+    this.#listener.changed('rooms');
+  }
+
+  sayTyping(id: string): void {
+    if (this.connection.state !== 'online') return;
+    if (this.#typing.say(id, this.#env.clock.now())) this.connection.say({ type: 'typing', room: id });
+  }
+
+  presence(user: string): PresenceStatus {
+    if (user === this.account.id) return this.connection.state === 'online' ? this.#mine : 'offline';
+    return this.#presence.get(user) ?? 'offline';
+  }
+
+  get mine(): 'online' | 'away' {
+    return this.#mine;
+  }
+
+  setMine(status: 'online' | 'away'): void {
+    if (status === this.#mine) return;
+    this.#mine = status;
+    this.connection.say({ type: 'presence', status });
+    this.#listener.changed('presence');
+  }
+
+  /** Replaces the list of those whose presence is told. */
+  watch(users: readonly string[]): void {
+    const wanted = [...new Set(users)].filter((user) => user !== this.account.id).slice(0, WATCH_USERS_MAX);
+    if (wanted.length === this.#watched.length && wanted.every((user) => this.#watched.includes(user))) return;
+    this.#watched = wanted;
+    for (const user of this.#presence.keys()) if (!wanted.includes(user)) this.#presence.delete(user);
+    this.connection.say({ type: 'presence', watch: wanted });
+    this.#listener.changed('presence');
+  }
+
+  /** Reads the pins of a room. */
+  async loadPins(id: string): Promise<void> {
+    const room = this.room(id);
+    if (room === null) return;
+    const answer = await this.#http.call<{ messages: Entry[] }>('GET', `/api/rooms/${id}/pins`);
+    room.pins = answer.messages;
+    this.#changed(room);
+  }
+
+  /** A room that an answer described is the user's from now on. */
+  put(meta: WireRoom): Room {
+    return this.list.put(meta);
+  }
+
+  #welcome(frame: Welcome): void {
+    this.list.welcome(frame.rev);
+    this.#follow.pump();
+    this.outbox.pump();
+    this.#reads.pump();
+    if (this.#watched.length > 0 || this.#mine !== 'online') {
+      this.connection.say({ type: 'presence', status: this.#mine, watch: this.#watched });
+    }
+    this.#requests.online();
+    this.#listener.changed('presence');
+  }
+
+  #down(): void {
+    this.#follow.disconnected();
+    this.outbox.disconnected();
+    this.#reads.disconnected();
+    // Nobody is known to be there or to type any more.
+    this.#presence.clear();
+    this.#typing.clear();
+    this.#listener.changed('presence');
+    for (const room of this.list.rooms.values()) {
+      if (room.timeline !== null) this.#listener.changed(`typing/${room.id}`);
+    }
+  }
+
+  #frame(frame: ServerFrame): void {
+    switch (frame.type) {
+      case 'event':
+        return this.#follow.event(frame);
+      case 'gap':
+        return this.#follow.gap(frame);
+      case 'me':
+        return this.list.me(frame);
+      case 'typing':
+        if (frame.user.id === this.account.id) return;
+        if (this.#typing.heard(frame.room, frame.user, this.#env.clock.now())) {
+          this.#listener.changed(`typing/${frame.room}`);
+        }
+        return this.#expireTyping();
+      case 'presence':
+        this.#presence.set(frame.user, frame.status);
+        return this.#listener.changed('presence');
+      default:
+        return;
+    }
+  }
+
+  #event(room: Room, event: Event): void {
+    const shown = room.apply(event, this.account);
+    this.history.noted(room, event);
+    this.outbox.seen(room.id, event);
+    this.outbox.reached(room.id, event.seq);
+    if (event.kind === 'message' && this.#typing.ended(room.id, event.sender.id)) {
+      this.#listener.changed(`typing/${room.id}`);
+    }
+    if (this.#touchesPins(room, event)) void this.loadPins(room.id).catch(() => {});
+    const trimmed = room.timeline?.trim() ?? false;
+    if (shown || trimmed) this.#changed(room);
+    this.#counted(room);
+    this.#listener.changed('rooms');
+    this.#listener.heard(room, event);
+  }
+
+  #touchesPins(room: Room, event: Event): boolean {
+    if (room.pins === null) return false;
+    if (event.kind === 'pin') return true;
+    return room.pins.some((pin) => pin.seq === event.target);
+  }
+
+  /** Events were left out: what the room shows and counts is read again. */
+  #restarted(room: Room): void {
+    this.history.forget(room);
+    this.outbox.reached(room.id, room.feed.cursor?.seq ?? 0);
+    if (room.meta.head !== undefined && room.tally.summarised < room.hole) this.list.summarise(room);
+    else room.hole = 0;
+    this.#load(room);
+    this.#changed(room);
+    this.#listener.changed('rooms');
+  }
+
+  /** Pages came, or began or ceased to. */
+  #shown(room: Room, entries: readonly Entry[]): void {
+    for (const entry of entries) this.outbox.seen(room.id, entry);
+    if (room.tally.uncertain) this.#counted(room);
+    this.#changed(room);
+  }
+
+  /** The read mark moved to where only the server, or the messages, can count. */
+  #counted(room: Room): void {
+    if (!room.tally.uncertain) return;
+    room.recount(this.account);
+    if (room.tally.uncertain && room.meta.head !== undefined) this.list.summarise(room);
+    this.#listener.changed('rooms');
+  }
+
+  #load(room: Room): void {
+    if (room.timeline === null || room.timeline.loaded) return;
+    this.history.latest(room).catch((error: unknown) => {
+      room.error = asRefusal(error).message;
+      this.#changed(room);
+    });
+  }
+
+  #closeSome(): void {
+    const open = [...this.list.rooms.values()].filter((room) => room.timeline !== null);
+    open.sort((a, b) => b.opened - a.opened);
+    for (const room of open.slice(OPEN_ROOMS_MAX)) {
+      room.timeline = null;
+      room.pins = null;
+      this.history.forget(room);
+      this.#changed(room);
+    }
+  }
+
+  #roomsChanged(): void {
+    for (const room of this.list.rooms.values()) if (room.tally.uncertain) this.#counted(room);
+    this.#follow.pump();
+    this.#listener.changed('rooms');
+  }
+
+  #removed(room: Room): void {
+    this.connection.say({ type: 'unsubscribe', rooms: [room.id] });
+    room.error ??= 'You are not in this room any more.';
+    room.timeline = null;
+    this.outbox.reached(room.id, Infinity);
+    this.#changed(room);
+  }
+
+  /** Whether what was sent is not waited for: heard, or in a room that is not followed. */
+  #isHeard(id: string, seq: number): boolean {
+    const room = this.room(id);
+    if (room === null || room.timeline === null) return true;
+    return (room.feed.cursor?.seq ?? 0) >= seq || room.timeline.at(seq) !== null;
+  }
+
+  #outboxChanged(id: string): void {
+    this.#listener.changed(`room/${id}`);
+    this.#listener.changed('connection');
+  }
+
+  #expireTyping(): void {
+    this.#cancelTyping();
+    const now = this.#env.clock.now();
+    for (const room of this.#typing.expire(now)) this.#listener.changed(`typing/${room}`);
+    const next = this.#typing.nextAt;
+    if (next !== null) this.#cancelTyping = this.#env.clock.after(next - now, () => this.#expireTyping());
+  }
+
+  #changed(room: Room): void {
+    this.#listener.changed(`room/${room.id}`);
+  }
+}

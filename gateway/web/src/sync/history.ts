@@ -1,0 +1,151 @@
+// The messages of open rooms, page by page. A page that came too late (another stretch is shown by
+// then) is left aside; one that is older than what was heard live is asked for again.
+import type { Follow } from './follow.ts';
+import { fold, type Shown } from './fold.ts';
+import { JUMP_EVENTS_MAX, PEEKED_MAX, RETRY_WAIT, SHOWN_BEFORE_UNREAD, SHOWN_PAGE, STALE_TRIES } from './limits.ts';
+import { Refusal } from './refusal.ts';
+import type { Requests } from './requests.ts';
+import type { Room } from './room.ts';
+import type { Timeline } from './timeline.ts';
+import type { Entry, Event, Page } from './wire.ts';
+
+export interface HistoryListener {
+  /** What an open room shows changed. */
+  shown(room: Room, entries: readonly Entry[]): void;
+}
+
+/** The page right before or right after a seq; neither: the last one. */
+interface Range {
+  before?: number;
+  after?: number;
+}
+
+export class History {
+  readonly #requests: Requests;
+  readonly #follow: Follow;
+  readonly #listener: HistoryListener;
+  readonly #loading = new Map<string, Promise<void>>();
+  readonly #peeked = new Map<string, Shown>();
+
+  constructor(requests: Requests, follow: Follow, listener: HistoryListener) {
+    this.#requests = requests;
+    this.#follow = follow;
+    this.#listener = listener;
+  }
+
+  isLoading(room: Room, what: 'latest' | 'older' | 'newer'): boolean {
+    return this.#loading.has(`${what}/${room.id}`);
+  }
+
+  /** The end of the log. */
+  latest(room: Room): Promise<void> {
+    return this.#once('latest', room, async (timeline) => {
+      await this.#page(room, timeline, {}, room.firstPage, (page) => timeline.latest(page));
+    });
+  }
+
+  older(room: Room): Promise<void> {
+    return this.#once('older', room, async (timeline) => {
+      if (timeline.hasOlder) await this.#older(room, timeline);
+    });
+  }
+
+  newer(room: Room): Promise<void> {
+    return this.#once('newer', room, async (timeline) => {
+      if (!timeline.loaded || timeline.atHead) return;
+      await this.#page(room, timeline, { after: timeline.hi }, SHOWN_PAGE, (page) => timeline.newer(page));
+    });
+  }
+
+  /** Loads what is needed so that `seq` is shown; false when there is no such message. */
+  async jumpTo(room: Room, seq: number): Promise<boolean> {
+    const { timeline } = room;
+    if (timeline === null) return false;
+    if (!timeline.loaded) await this.latest(room);
+    if (timeline.loaded && seq < timeline.lo && timeline.lo - seq <= JUMP_EVENTS_MAX) {
+      while (room.timeline === timeline && timeline.hasOlder && timeline.lo > seq) {
+        const before = timeline.lo;
+        await this.older(room);
+        if (timeline.lo >= before) break;
+      }
+    }
+    if (room.timeline === timeline && timeline.loaded && (seq < timeline.lo || seq > timeline.hi)) {
+      const after = Math.max(0, seq - SHOWN_BEFORE_UNREAD - 1);
+      await this.#page(room, timeline, { after }, SHOWN_PAGE, (page) => timeline.elsewhere(page, after));
+    }
+    return room.timeline === timeline && timeline.at(seq) !== null;
+  }
+
+  /** One message, shown or not. */
+  async peek(room: Room, seq: number): Promise<Entry | null> {
+    const held = room.timeline?.at(seq) ?? this.#peeked.get(`${room.id}/${seq}`);
+    if (held != null) return held.entry;
+    const answer = await this.#requests.ask({ type: 'history', room: room.id, after: seq - 1, limit: 1 });
+    const page = answer as unknown as Page;
+    const entry = page.messages.find((one) => one.seq === seq) ?? null;
+    if (entry !== null) {
+      if (this.#peeked.size >= PEEKED_MAX) this.#peeked.delete(this.#peeked.keys().next().value ?? '');
+      this.#peeked.set(`${room.id}/${seq}`, { entry, asOf: page.as_of });
+    }
+    return entry;
+  }
+
+  /** What was fetched one by one hears of changes too. */
+  noted(room: Room, event: Event): void {
+    const key = `${room.id}/${event.target}`;
+    const held = this.#peeked.get(key);
+    if (held !== undefined) this.#peeked.set(key, fold(held, event));
+  }
+
+  /** Forgets what was fetched one by one in a room. */
+  forget(room: Room): void {
+    for (const key of this.#peeked.keys()) if (key.startsWith(`${room.id}/`)) this.#peeked.delete(key);
+  }
+
+  async #older(room: Room, timeline: Timeline): Promise<void> {
+    await this.#page(room, timeline, { before: timeline.lo }, SHOWN_PAGE, (page) => timeline.older(page));
+  }
+
+  /** One of its kind at a time for a room; who comes later waits for the same. */
+  #once(what: string, room: Room, work: (timeline: Timeline) => Promise<void>): Promise<void> {
+    const { timeline } = room;
+    if (timeline === null) return Promise.resolve();
+    const name = `${what}/${room.id}`;
+    const before = this.#loading.get(name);
+    if (before !== undefined) return before;
+    const loading = work(timeline).finally(() => {
+      this.#loading.delete(name);
+      this.#listener.shown(room, []);
+    });
+    this.#loading.set(name, loading);
+    this.#listener.shown(room, []);
+    return loading;
+  }
+
+  /** Asks until `take` took a page. */
+  async #page(
+    room: Room,
+    timeline: Timeline,
+    range: Range,
+    limit: number,
+    take: (page: Page) => boolean,
+  ): Promise<void> {
+    const isLatest = range.before === undefined && range.after === undefined;
+    for (let tries = 0; tries < STALE_TRIES; tries += 1) {
+      const { version } = timeline;
+      const answer = await this.#requests.ask({ type: 'history', room: room.id, limit, ...range });
+      if (room.timeline !== timeline) return;
+      const page = answer as unknown as Page;
+      this.#follow.laterGeneration(room, page.gen, page.as_of);
+      if (timeline.version !== version && !isLatest) return;
+      if (room.feed.era(page.gen) === 'present' && take(page)) {
+        this.#listener.shown(room, page.messages);
+        return;
+      }
+      await this.#requests.pause(RETRY_WAIT);
+      if (room.timeline !== timeline) return;
+      if (timeline.version !== version && !isLatest) return;
+    }
+    throw new Refusal('unavailable', 'The server answers with messages that are older than those shown.');
+  }
+}

@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest';
+import { CookieCredential } from './credential.ts';
+import { Http, retryAfterOf } from './http.ts';
+import { FakeBrowser, type Network } from './testkit/browser.ts';
+import { FakeClock } from './testkit/clock.ts';
+import { uuid4 } from './env.ts';
+
+type Answer = (path: string, init: RequestInit) => Response;
+
+function browser(answer: Answer): { browser: FakeBrowser; calls: string[]; clock: FakeClock } {
+  const clock = new FakeClock();
+  const calls: string[] = [];
+  const network: Network = {
+    openSocket: () => {
+      throw new Error('no sockets here');
+    },
+    fetch: async (_window, path, init) => {
+      await new Promise<void>((resolve) => clock.after(10, resolve));
+      calls.push(`${init.method} ${path}`);
+      return answer(path, init);
+    },
+  };
+  return { browser: new FakeBrowser('x', clock, () => 0.5, network), calls, clock };
+}
+
+const refused = (status: number, code: string, headers = {}): Response =>
+  Response.json({ code, detail: 'no' }, { status, headers });
+
+describe('calls over HTTP', () => {
+  it('carry the header that other sites cannot send', async () => {
+    const seen: unknown[] = [];
+    const { browser: of, clock } = browser((_path, init) => {
+      seen.push(init.headers);
+      return Response.json({});
+    });
+    const { env } = of.open();
+    void new Http(env, new CookieCredential(env)).call('POST', '/x', { a: 1 });
+    await clock.run(100);
+    expect(seen).toEqual([{ 'x-parlance-client': 'web', 'content-type': 'application/json' }]);
+  });
+
+  it('renew the sign-in once, by one window for all, and are made again', async () => {
+    let valid = false;
+    const { browser: of, calls, clock } = browser((path) => {
+      if (path === '/api/auth/refresh') {
+        valid = true;
+        return Response.json({});
+      }
+      return valid ? Response.json({ path }) : refused(401, 'unauthenticated');
+    });
+    const windows = [of.open(), of.open()].map(({ env }) => new Http(env, new CookieCredential(env)));
+    const answers = windows.flatMap((http) => [http.call('GET', '/a'), http.call('GET', '/b')]);
+    await clock.run(1_000);
+    expect(await Promise.all(answers)).toEqual([{ path: '/a' }, { path: '/b' }, { path: '/a' }, { path: '/b' }]);
+    expect(calls.filter((call) => call.includes('refresh'))).toHaveLength(1);
+  });
+
+  it('say so when the sign-in is over, and do not when the server is only away', async () => {
+    let status = 401;
+    const { browser: of, clock } = browser((path) =>
+      path === '/api/auth/refresh' ? refused(status, status === 401 ? 'unauthenticated' : 'unavailable') : refused(401, 'unauthenticated'),
+    );
+    const { env } = of.open();
+    const http = new Http(env, new CookieCredential(env));
+    let over = 0;
+    http.onOver = () => (over += 1);
+    const first = http.call('GET', '/a').catch((error: unknown) => error);
+    await clock.run(100);
+    expect(await first).toMatchObject({ code: 'unauthenticated' });
+    expect(over).toBe(1);
+    status = 503;
+    const second = http.call('GET', '/a').catch((error: unknown) => error);
+    await clock.run(100);
+    expect(await second).toMatchObject({ code: 'offline' });
+    expect(over).toBe(1);
+  });
+
+  it('give the reason and the time of a refusal, also of something between', async () => {
+    const answers = [
+      Response.json({ code: 'rate_limited', detail: 'slowly', retry_after_ms: 1_500 }, { status: 429, headers: { 'retry-after': '2' } }),
+      new Response('<h1>Bad gateway</h1>', { status: 502, headers: { 'retry-after': '7' } }),
+    ];
+    const { browser: of, clock } = browser(() => answers.shift() ?? Response.error());
+    const { env } = of.open();
+    const http = new Http(env, new CookieCredential(env));
+    const both = [http.call('GET', '/a').catch((e: unknown) => e), http.call('GET', '/b').catch((e: unknown) => e)];
+    await clock.run(100);
+    expect(await both[0]).toMatchObject({ code: 'rate_limited', message: 'slowly', retryAfterMs: 1_500 });
+    expect(await both[1]).toMatchObject({ code: 'unavailable', retryAfterMs: 7_000, status: 502 });
+  });
+
+  it('read Retry-After in seconds and as a date', () => {
+    expect(retryAfterOf('3', 0)).toBe(3_000);
+    expect(retryAfterOf('Thu, 01 Jan 1970 00:00:05 GMT', 1_000)).toBe(4_000);
+    expect([retryAfterOf(null, 0), retryAfterOf('soon', 0), retryAfterOf('', 0)]).toEqual([null, null, null]);
+  });
+});
+
+describe('keys', () => {
+  it('are random UUIDs of version 4', () => {
+    const keys = Array.from({ length: 50 }, uuid4);
+    for (const key of keys) expect(key).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(new Set(keys).size).toBe(50);
+  });
+});

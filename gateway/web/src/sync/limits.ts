@@ -1,0 +1,78 @@
+// Every bound of the client, with its reason. Times are in milliseconds.
+
+/** Rooms in one subscribe frame: the most that the server takes. */
+export const SUBSCRIBE_ROOMS_MAX = 200;
+/** Rooms in one answer of the room list: the most that the server gives. */
+export const LIST_MAX = 200;
+/** Pages of the room list that are read: 5,000 rooms, which is what a session may follow. */
+export const LIST_PAGES_MAX = 25;
+/** Events in one page that fills a gap: the most that the server gives. */
+export const LOG_PAGE = 200;
+/** Messages in one page that is shown: about three screens. */
+export const SHOWN_PAGE = 60;
+/** In the first page, so many before the first unread one, and so many in all at most. */
+export const SHOWN_BEFORE_UNREAD = 30;
+export const SHOWN_FIRST_MAX = 200;
+/** Messages that were fetched one by one, for quotes. */
+export const PEEKED_MAX = 200;
+/** Changes on the wire at once: half of what the server admits for a session. */
+export const IN_FLIGHT_MAX = 32;
+/** A longer gap is not filled event by event: the room starts anew from its end. */
+export const GAP_EVENTS_MAX = 1_000;
+/** Recent events of an open room, for pages that are a little older than what was heard live. */
+export const RECENT_EVENTS_MAX = 512;
+/** Items of an open room; over it the oldest are let go of, down to ITEMS_KEPT. */
+export const ITEMS_MAX = 4_000;
+export const ITEMS_KEPT = 3_000;
+/** Rooms whose messages are kept; those of the others are read again when they are opened. */
+export const OPEN_ROOMS_MAX = 12;
+/** Unread messages of a room that are told apart. The server counts up to 100. */
+export const UNREAD_MAX = 100;
+export const UNREAD_KEPT = 1_000;
+/** A jump to an older message loads everything between when it is at most this far away. */
+export const JUMP_EVENTS_MAX = 400;
+
+/** From the first packet to the welcome. */
+export const CONNECT_WAIT = 12_000;
+/** An answer later than this means that the socket is dead: above the server's own 12 s. */
+export const ANSWER_WAIT = 15_000;
+/** An HTTP exchange. */
+export const HTTP_WAIT = 30_000;
+/** An answer later than this, on a socket that says nothing else, has the server asked for a sign of life. */
+export const LIFE_AFTER = 2_000;
+/** How long a sign of life may take: mobile networks can stand still for some seconds. */
+export const LIFE_WAIT = 6_000;
+/** A timer that fires this much too late: the machine or the page slept, and what waits was not heard yet. */
+export const SLEPT = 2_000;
+
+/** Back-off between sockets: full jitter under a doubling bound. */
+export const BACK_OFF_FIRST = 500;
+export const BACK_OFF_MAX = 30_000;
+/** After a close that was this client's fault. */
+export const FAULT_PAUSE = 5_000;
+/** The longest delay of the server that is honoured, so that a wrong one does not silence a client. */
+export const RETRY_AFTER_MAX = 120_000;
+/** Pause before a refused request is made again, when the refusal names none. */
+export const RETRY_WAIT = 500;
+/** A page or summary that is older than what was heard live is asked for again so often. */
+export const STALE_TRIES = 20;
+
+/** Read marks are gathered so long. */
+export const READ_GATHER = 300;
+/** Summaries and lists that became uncertain are read again after so long, once for all reasons. */
+export const REFRESH_GATHER = 250;
+/** Typing is said at most so often for a room. */
+export const TYPING_EVERY = 3_000;
+/** Somebody who was heard typing is not any more after this. */
+export const TYPING_FOR = 6_000;
+/** The list is read without a socket after this, so that a page whose socket is blocked shows something. */
+export const LIST_WITHOUT_SOCKET = 3_000;
+/** Users whose presence is watched: the most that the server takes. */
+export const WATCH_USERS_MAX = 200;
+
+/** A change that is not on disk by then goes on the wire all the same. */
+export const STORE_WAIT = 1_000;
+/** A lease (where the browser has no locks) that is not renewed for so long is free. */
+export const LEASE = 15_000;
+export const LEASE_RENEW = 4_000;
+export const LEASE_POLL = 1_000;

@@ -1,0 +1,85 @@
+// Changes without an answer, on disk: they outlive the page. Every one has one owner, the window
+// that sends it. Ownership moves in one transaction, so that two windows never get the same change.
+import { CHANGES, Database } from './database.ts';
+import type { Change } from './wire.ts';
+
+export interface Stored {
+  readonly key: string;
+  readonly user: string;
+  readonly room: string;
+  /** Ascending in the order in which the user made them, over all windows. */
+  readonly order: number;
+  readonly change: Change;
+  readonly createdAt: number;
+  /** The window that sends it. */
+  readonly owner: string;
+  readonly state: 'queued' | 'failed';
+  readonly error: string | null;
+}
+
+export class OutboxStore {
+  readonly #database: Database;
+
+  constructor(factory: IDBFactory | null) {
+    this.#database = new Database(factory);
+  }
+
+  async load(user: string): Promise<Stored[]> {
+    const asked = await this.#database.run(CHANGES, 'readonly', (store) => store.getAll());
+    return (asked.result as Stored[]).filter((one) => one.user === user).sort((a, b) => a.order - b.order);
+  }
+
+  async put(change: Stored): Promise<void> {
+    await this.#database.run(CHANGES, 'readwrite', (store) => void store.put(change));
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#database.run(CHANGES, 'readwrite', (store) => store.delete(key));
+  }
+
+  /** Gives what `from` owns to `to`. */
+  async adopt(user: string, from: string, to: string): Promise<Stored[]> {
+    return await this.#database.run(CHANGES, 'readwrite', (store) => {
+      const adopted: Stored[] = [];
+      const asked = store.getAll();
+      asked.onsuccess = () => {
+        for (const one of asked.result as Stored[]) {
+          if (one.user !== user || one.owner !== from) continue;
+          const mine = { ...one, owner: to };
+          store.put(mine);
+          adopted.push(mine);
+        }
+      };
+      return adopted;
+    });
+  }
+
+  /** Takes one failed change over to send it again; null: it is gone, or somebody did so already. */
+  async reclaim(key: string, owner: string): Promise<Stored | null> {
+    const found = await this.#database.run(CHANGES, 'readwrite', (store) => {
+      const result: { change: Stored | null } = { change: null };
+      const asked = store.get(key);
+      asked.onsuccess = () => {
+        const one = asked.result as Stored | undefined;
+        if (one?.state !== 'failed') return;
+        result.change = { ...one, owner, state: 'queued', error: null };
+        store.put(result.change);
+      };
+      return result;
+    });
+    return found.change;
+  }
+
+  async clear(user: string): Promise<void> {
+    await this.#database.run(CHANGES, 'readwrite', (store) => {
+      const asked = store.getAll();
+      asked.onsuccess = () => {
+        for (const one of asked.result as Stored[]) if (one.user === user) store.delete(one.key);
+      };
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#database.close();
+  }
+}

@@ -1,0 +1,362 @@
+// Changes on their way: kept on disk until they are answered, sent in order, repeated with the same
+// key over any number of sockets and pages.
+//
+// Several windows. Each has a socket of its own and sends what was written in it; the others show it.
+// (One socket for all windows would hang on one of them: browsers slow down and freeze those that are
+// not seen, and the window in front would wait for a hidden one.) A window holds a lock for as long as
+// it lives. The others wait for the locks of those whose changes they see on disk, and who gets one
+// takes the changes over, in one transaction: so a closed or reloaded window's changes go on at once,
+// and no two windows send the same key. Where leases stand in for locks, a page that was frozen for
+// long may not know that it lost its changes; then a key can be sent twice, and the server takes it once.
+//
+// Order: within a window and room, the order in which they were made. A change that is not on disk yet,
+// or was refused for now, holds up those behind it. One that failed for good does not.
+import { Changes } from './changes.ts';
+import type { Connection } from './connection.ts';
+import type { Channel, Env } from './env.ts';
+import { ANSWER_WAIT, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT } from './limits.ts';
+import { OutboxStore, type Stored } from './outbox-store.ts';
+import { Refusal } from './refusal.ts';
+import { type Change, type ErrorFrame, type Event, isPassing, type Ok } from './wire.ts';
+
+/** A change as it is shown. */
+export interface Pending {
+  readonly stored: Stored;
+  readonly status: 'queued' | 'sending' | 'failed' | 'sent';
+  /** Where it is in the room's log; its event was not heard yet. */
+  readonly seq: number | null;
+  /** Why it waits or failed. */
+  readonly note: string | null;
+}
+
+export interface OutboxListener {
+  /** Whether the room's events up to `seq` were heard or will not be. */
+  heard(room: string, seq: number): boolean;
+  /** What `pending` gives for the room changed. */
+  changed(room: string): void;
+  /** A change that is not shown was refused, and who asked for it is gone. */
+  refused(change: Change, refusal: Refusal): void;
+}
+
+interface Deferred {
+  resolve(seq: number): void;
+  reject(refusal: Refusal): void;
+}
+
+type Message =
+  | { type: 'put'; stored: Stored }
+  | { type: 'gone'; key: string; seq: number | null };
+
+export class Outbox {
+  readonly #env: Env;
+  readonly #user: string;
+  readonly #window: string;
+  readonly #connection: Connection;
+  readonly #listener: OutboxListener;
+  readonly #store: OutboxStore;
+  readonly #channel: Channel;
+  readonly #changes = new Changes();
+  readonly #pending = new Map<string, Pending>();
+  readonly #asked = new Map<string, Deferred>();
+  /** Keys that are over: an older word about them, from disk or another window, is not news. */
+  readonly #over = new Set<string>();
+  /** Windows whose lock is waited for. */
+  readonly #heirOf = new Set<string>();
+  readonly #closing = new AbortController();
+  readonly #opened: Promise<void>;
+  #lastOrder = 0;
+  #release = (): void => {};
+  #cancelTimer = (): void => {};
+
+  constructor(env: Env, user: string, connection: Connection, listener: OutboxListener) {
+    this.#env = env;
+    this.#user = user;
+    this.#window = env.uuid();
+    this.#connection = connection;
+    this.#listener = listener;
+    this.#store = new OutboxStore(env.indexedDb);
+    this.#channel = env.openChannel(`parlance/outbox/${user}`);
+    this.#channel.onmessage = ({ data }) => this.#told(data as Message);
+    this.#opened = this.#open();
+  }
+
+  /** What was on disk is shown and, where it is this window's, sent. */
+  get opened(): Promise<void> {
+    return this.#opened;
+  }
+
+  /** How many are not answered, failed ones aside. */
+  get unsent(): number {
+    let count = 0;
+    for (const one of this.#pending.values()) if (one.status === 'queued' || one.status === 'sending') count += 1;
+    return count;
+  }
+
+  /** The messages of a room that are on their way, in order. */
+  pending(room: string): Pending[] {
+    const found = [...this.#pending.values()].filter(
+      (one) => one.stored.room === room && one.stored.change.type === 'send',
+    );
+    return found.sort((a, b) => a.stored.order - b.stored.order);
+  }
+
+  /** Says something; its key. */
+  send(room: string, body: string, replyTo: number | null): string {
+    const change: Change = replyTo === null ? { type: 'send', body } : { type: 'send', body, reply_to: replyTo };
+    return this.#add(room, change).key;
+  }
+
+  /** Makes another change; resolves with its seq. */
+  change(room: string, change: Change): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const { key } = this.#add(room, change);
+      this.#asked.set(key, { resolve, reject });
+    });
+  }
+
+  /** Sends a failed one again, with the same key and in its old place. */
+  retry(key: string): void {
+    const found = this.#pending.get(key);
+    if (found?.status !== 'failed') return;
+    void this.#store
+      .reclaim(key, this.#window)
+      .catch(() => null)
+      // What is this window's own goes again even when the disk does not know it.
+      .then((stored) => stored ?? (found.stored.owner === this.#window ? found.stored : null))
+      .then((stored) => {
+        if (stored === null || this.#pending.get(key)?.status !== 'failed') return;
+        this.#enter({ ...stored, state: 'queued', error: null }, { tell: true, ready: true });
+      });
+  }
+
+  /** Takes a failed one away, or one of this window that is not on the wire. */
+  discard(key: string): void {
+    const found = this.#pending.get(key);
+    if (found === undefined || found.status === 'sending' || found.status === 'sent') return;
+    if (found.status === 'queued' && found.stored.owner !== this.#window) return;
+    this.#finish(key, null);
+  }
+
+  /** An event of the user was heard: if it is one of these, it is done. */
+  seen(room: string, event: Event): void {
+    const one = event.sender.id === this.#user ? this.#pending.get(event.key) : undefined;
+    if (one === undefined || one.stored.room !== room) return;
+    if (one.seq === null) return this.#finish(event.key, event.seq, true);
+    this.#pending.delete(event.key);
+    this.#listener.changed(room);
+  }
+
+  /** Everything up to `seq` was heard or skipped: what waits only for its event waits no more. */
+  reached(room: string, seq: number): void {
+    for (const [key, one] of this.#pending) {
+      if (one.stored.room !== room || one.seq === null || one.seq > seq) continue;
+      this.#pending.delete(key);
+      this.#listener.changed(room);
+    }
+  }
+
+  /** The socket is gone. */
+  disconnected(): void {
+    this.#changes.disconnected();
+    for (const one of [...this.#pending.values()]) this.#show(one, 'queued', null);
+  }
+
+  /** Sends what is due, and plans when to look again. */
+  pump(): void {
+    this.#cancelTimer();
+    if (this.#connection.state !== 'online' || this.#closing.signal.aborted) return;
+    const now = this.#env.clock.now();
+    for (const key of this.#changes.due(now)) {
+      const one = this.#pending.get(key);
+      if (one === undefined) continue;
+      // A socket can end at any write.
+      if (this.#connection.state !== 'online') return;
+      const { room, change } = one.stored;
+      this.#show(one, 'sending', null);
+      this.#connection.request({ ...change, room, key }, (answer) => this.#answered(key, answer), ANSWER_WAIT);
+    }
+    const deadline = this.#changes.deadline(now);
+    if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
+  }
+
+  /** Ends this window's part; what it owns is for the others, or for the next page. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#cancelTimer();
+    this.#channel.onmessage = null;
+    this.#channel.close();
+    for (const asked of this.#asked.values()) asked.reject(Refusal.offline('The page was closed.'));
+    this.#asked.clear();
+    await this.#opened;
+    this.#release();
+    await this.#store.close();
+  }
+
+  /** The same, and forgets everything: the user signs out. */
+  async closeAndForget(): Promise<void> {
+    const keys = [...this.#pending.keys()];
+    for (const key of keys) this.#channel.postMessage({ type: 'gone', key, seq: null } satisfies Message);
+    await this.#store.clear(this.#user).catch(() => {});
+    await this.close();
+  }
+
+  async #open(): Promise<void> {
+    try {
+      this.#release = await this.#env.locks.hold(lockOf(this.#window));
+      for (const stored of await this.#store.load(this.#user)) this.#enter(stored, { tell: false, ready: true });
+    } catch {
+      // Without disk or locks it works for as long as the page lives.
+    }
+  }
+
+  #add(room: string, change: Change): Stored {
+    const now = this.#env.clock.now();
+    const stored: Stored = {
+      key: this.#env.uuid(),
+      user: this.#user,
+      room,
+      order: Math.max(now, this.#lastOrder + 1),
+      change,
+      createdAt: now,
+      owner: this.#window,
+      state: 'queued',
+      error: null,
+    };
+    this.#enter(stored, { tell: false, ready: false });
+    void this.#keep(stored);
+    return stored;
+  }
+
+  /** On disk first, so that a page that ends after sending can repeat it; but no disk may hold it up for long. */
+  async #keep(stored: Stored): Promise<void> {
+    const ready = (): void => {
+      cancel();
+      this.#changes.ready(stored.key);
+      this.pump();
+    };
+    const cancel = this.#env.clock.after(STORE_WAIT, ready);
+    await this.#opened;
+    await this.#store.put(stored).catch(() => {});
+    // It may be over by now: then the disk must forget it again.
+    if (this.#over.has(stored.key)) await this.#store.remove(stored.key).catch(() => {});
+    if (this.#closing.signal.aborted) return cancel();
+    this.#channel.postMessage({ type: 'put', stored } satisfies Message);
+    ready();
+  }
+
+  /** A change is known from now on: a new one, or from disk, or from another window. */
+  #enter(stored: Stored, { tell, ready }: { tell: boolean; ready: boolean }): void {
+    if (this.#over.has(stored.key) || this.#closing.signal.aborted) return;
+    this.#lastOrder = Math.max(this.#lastOrder, stored.order);
+    const before = this.#pending.get(stored.key);
+    if (before?.seq != null) return;
+    const mine = stored.owner === this.#window;
+    this.#pending.set(stored.key, {
+      stored,
+      status: stored.state === 'failed' ? 'failed' : mine && this.#changes.isSent(stored.key) ? 'sending' : 'queued',
+      seq: null,
+      note: stored.error,
+    });
+    if (!mine || stored.state === 'failed') {
+      this.#changes.remove(stored.key);
+      if (!mine) this.#awaitEnd(stored.owner);
+    } else if (!this.#changes.has(stored.key)) {
+      this.#changes.add({ key: stored.key, room: stored.room, order: stored.order, ready });
+    }
+    if (tell) this.#channel.postMessage({ type: 'put', stored } satisfies Message);
+    this.#listener.changed(stored.room);
+    this.pump();
+  }
+
+  /** Takes over what a window owned, once it is closed. */
+  #awaitEnd(owner: string): void {
+    if (this.#heirOf.has(owner)) return;
+    this.#heirOf.add(owner);
+    const inherit = async (): Promise<void> => {
+      const adopted = await this.#store.adopt(this.#user, owner, this.#window);
+      for (const stored of adopted) this.#enter(stored, { tell: true, ready: true });
+      this.#heirOf.delete(owner);
+    };
+    this.#env.locks.run(lockOf(owner), inherit, this.#closing.signal).catch(() => this.#heirOf.delete(owner));
+  }
+
+  #answered(key: string, answer: Ok | ErrorFrame | null): void {
+    // The socket ended: `disconnected` follows.
+    if (answer === null) return;
+    const one = this.#pending.get(key);
+    if (answer.type === 'ok') {
+      if (one !== undefined) this.#finish(key, answer.seq ?? null);
+    } else if (isPassing(answer.code)) {
+      const pause = Math.min(answer.retry_after_ms ?? RETRY_WAIT, RETRY_AFTER_MAX);
+      this.#changes.refusedForNow(key, this.#env.clock.now() + pause);
+      if (one !== undefined) this.#show(one, 'queued', answer.detail);
+    } else if (one !== undefined) {
+      this.#failed(one, new Refusal(answer.code, answer.detail));
+    }
+    this.pump();
+  }
+
+  #failed(one: Pending, refusal: Refusal): void {
+    const { key, change } = one.stored;
+    if (change.type !== 'send') {
+      const asked = this.#asked.get(key);
+      this.#asked.delete(key);
+      this.#finish(key, null);
+      if (asked !== undefined) asked.reject(refusal);
+      else this.#listener.refused(change, refusal);
+      return;
+    }
+    const stored: Stored = { ...one.stored, state: 'failed', error: refusal.message };
+    this.#enter(stored, { tell: true, ready: true });
+    void this.#store.put(stored).catch(() => {});
+  }
+
+  /** Over: done at `seq`, or taken back. `heard`: its event is there. */
+  #finish(key: string, seq: number | null, heard = false): void {
+    const one = this.#pending.get(key);
+    if (one === undefined) return;
+    this.#forget(one, seq, heard);
+    void this.#store.remove(key).catch(() => {});
+    this.#channel.postMessage({ type: 'gone', key, seq } satisfies Message);
+    this.pump();
+  }
+
+  #forget(one: Pending, seq: number | null, heard: boolean): void {
+    const { key, room, change } = one.stored;
+    this.#over.add(key);
+    this.#changes.remove(key);
+    const asked = this.#asked.get(key);
+    this.#asked.delete(key);
+    if (seq !== null) asked?.resolve(seq);
+    else asked?.reject(new Refusal('conflict', 'It was taken back.'));
+    if (seq !== null && !heard && change.type === 'send' && !this.#listener.heard(room, seq)) {
+      this.#pending.set(key, { ...one, status: 'sent', seq, note: null });
+    } else {
+      this.#pending.delete(key);
+    }
+    this.#listener.changed(room);
+  }
+
+  /** Another window said something. */
+  #told(message: Message): void {
+    if (message.type === 'put') {
+      if (message.stored.user === this.#user) this.#enter(message.stored, { tell: false, ready: true });
+      return;
+    }
+    const one = this.#pending.get(message.key);
+    this.#over.add(message.key);
+    if (one !== undefined && one.seq === null) this.#forget(one, message.seq, false);
+    this.pump();
+  }
+
+  #show(one: Pending, status: 'queued' | 'sending', note: string | null): void {
+    if (one.status === 'failed' || one.status === 'sent') return;
+    if (one.status === status && one.note === note) return;
+    this.#pending.set(one.stored.key, { ...one, status, note });
+    this.#listener.changed(one.stored.room);
+  }
+}
+
+function lockOf(window: string): string {
+  return `parlance/window/${window}`;
+}

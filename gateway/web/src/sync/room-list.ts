@@ -1,0 +1,231 @@
+// The user's rooms: the list over HTTP, the user's own feed (`me`) over the socket, and summaries of
+// single rooms when what was counted here is not enough.
+//
+// The feed has a revision. The list is read again after a welcome whose revision is not the last one
+// that was heard, and after a change whose revision does not follow on it; so nothing of the feed is
+// missed. What the feed said while a list was on its way is newer than the list.
+import { BackOff } from './back-off.ts';
+import type { Env } from './env.ts';
+import type { Http } from './http.ts';
+import { LIST_MAX, LIST_PAGES_MAX, LIST_WITHOUT_SOCKET, REFRESH_GATHER, RETRY_WAIT, STALE_TRIES } from './limits.ts';
+import { asRefusal } from './refusal.ts';
+import { Room } from './room.ts';
+import { isPassing, type Me, type Room as Wire } from './wire.ts';
+
+export interface RoomListListener {
+  /** Rooms came, went or changed; new ones are to be followed. */
+  changed(): void;
+  /** A room is not the user's any more. */
+  removed(room: Room): void;
+}
+
+export class RoomList {
+  readonly rooms = new Map<string, Room>();
+  loaded = false;
+  readonly #env: Env;
+  readonly #http: Http;
+  readonly #listener: RoomListListener;
+  readonly #backOff: BackOff;
+  /** The last revision of the user's feed that was heard. */
+  #rev: number | null = null;
+  /** Grows with each word about memberships, to tell what is newer than a list. */
+  #tick = 0;
+  /** Rooms that were left, and when by the tick. */
+  readonly #left = new Map<string, number>();
+  #reading = false;
+  #again = false;
+  #closed = false;
+  #cancelTimer: (() => void) | null = null;
+  /** Rooms whose summary is asked for, and those that are to be. */
+  readonly #summaries = new Map<string, { tries: number; asking: boolean }>();
+  #cancelSummaries: (() => void) | null = null;
+
+  constructor(env: Env, http: Http, listener: RoomListListener) {
+    this.#env = env;
+    this.#http = http;
+    this.#listener = listener;
+    this.#backOff = new BackOff(env.random);
+  }
+
+  /** The list comes with the welcome; without a socket after a while. */
+  start(): void {
+    this.#plan(LIST_WITHOUT_SOCKET);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelTimer?.();
+    this.#cancelSummaries?.();
+  }
+
+  welcome(rev: number): void {
+    const missed = rev !== this.#rev || !this.loaded;
+    this.#rev = rev;
+    if (missed) this.refresh();
+  }
+
+  me(frame: Me): void {
+    const follows = this.#rev === null || frame.rev <= this.#rev + 1;
+    this.#rev = Math.max(this.#rev ?? 0, frame.rev);
+    if (frame.read !== undefined) {
+      const room = this.rooms.get(frame.read.room);
+      if (room?.tally.readTo(frame.read.seq) === true) this.#listener.changed();
+    }
+    if (frame.room !== undefined) this.membership(frame.room.id, frame.room.role);
+    if (!follows) this.#plan(REFRESH_GATHER);
+  }
+
+  /** The user is a member with this role from now on, or no longer. */
+  membership(id: string, role: Wire['role']): void {
+    this.#tick += 1;
+    const room = this.rooms.get(id);
+    if (role == null) {
+      this.#left.set(id, this.#tick);
+      if (room !== undefined) this.#remove(room);
+      return this.#listener.changed();
+    }
+    this.#left.delete(id);
+    if (room === undefined) return void this.fetch(id).catch(() => this.#plan(REFRESH_GATHER));
+    room.membershipAt = this.#tick;
+    room.meta = { ...room.meta, role };
+    if (room.error !== null) {
+      room.error = null;
+      room.asked = false;
+    }
+    this.#listener.changed();
+  }
+
+  /** A room that an answer of the server described. */
+  put(meta: Wire): Room {
+    this.#tick += 1;
+    this.#left.delete(meta.id);
+    const room = this.#described(meta);
+    room.membershipAt = this.#tick;
+    this.#listener.changed();
+    return room;
+  }
+
+  /** One room by itself, of the list or not. */
+  async fetch(id: string): Promise<Room> {
+    const meta = await this.#http.call<Wire>('GET', `/api/rooms/${id}`);
+    if (this.#closed) throw asRefusal('closed');
+    return this.put(meta);
+  }
+
+  refresh(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    if (this.#closed) return;
+    if (this.#reading) {
+      this.#again = true;
+      return;
+    }
+    this.#reading = true;
+    void this.#read().then((after) => {
+      this.#reading = false;
+      if (this.#closed) return;
+      const again = this.#again;
+      this.#again = false;
+      if (after !== null) this.#plan(after);
+      else if (again) this.refresh();
+    });
+  }
+
+  /** The room's own count is to be had from the server, until it reaches `room.hole`. */
+  summarise(room: Room): void {
+    if (!this.#summaries.has(room.id)) this.#summaries.set(room.id, { tries: 0, asking: false });
+    this.#cancelSummaries ??= this.#env.clock.after(REFRESH_GATHER, () => this.#askSummaries());
+  }
+
+  #plan(ms: number): void {
+    if (this.#closed) return;
+    this.#cancelTimer ??= this.#env.clock.after(ms, () => this.refresh());
+  }
+
+  /** Reads the list; when to try again, or null. */
+  async #read(): Promise<number | null> {
+    const begun = this.#tick;
+    const metas: Wire[] = [];
+    try {
+      let more = true;
+      for (let page = 0; more && page < LIST_PAGES_MAX; page += 1) {
+        const last = metas.at(-1);
+        const after = last === undefined ? '' : `&after=${last.id}`;
+        const answer = await this.#http.call<{ rooms: Wire[]; more: boolean }>('GET', `/api/rooms?limit=${LIST_MAX}${after}`);
+        metas.push(...answer.rooms);
+        more = answer.more && answer.rooms.length > 0;
+      }
+    } catch (error) {
+      const refusal = asRefusal(error);
+      if (refusal.code !== 'offline' && !isPassing(refusal.code) && refusal.code !== 'internal') return null;
+      return this.#backOff.next(refusal.retryAfterMs ?? 0);
+    }
+    if (this.#closed) return null;
+    this.#backOff.reset();
+    const listed = new Set<string>();
+    for (const meta of metas) {
+      listed.add(meta.id);
+      if ((this.#left.get(meta.id) ?? 0) > begun) continue;
+      const known = this.rooms.get(meta.id);
+      const role = known !== undefined && known.membershipAt > begun ? known.meta.role : meta.role;
+      // Public rooms that the user is not in are in the list of older servers.
+      if (role == null && known === undefined) continue;
+      this.#described({ ...meta, role: role ?? null });
+    }
+    for (const room of [...this.rooms.values()]) {
+      if (!listed.has(room.id) && room.membershipAt <= begun && room.role !== null) this.#remove(room);
+    }
+    this.loaded = true;
+    this.#listener.changed();
+    return null;
+  }
+
+  #described(meta: Wire): Room {
+    let room = this.rooms.get(meta.id);
+    if (room === undefined) {
+      room = new Room(meta);
+      this.rooms.set(meta.id, room);
+    }
+    if (!room.described(meta)) this.summarise(room);
+    else this.#summaries.delete(room.id);
+    return room;
+  }
+
+  #remove(room: Room): void {
+    this.rooms.delete(room.id);
+    this.#summaries.delete(room.id);
+    this.#listener.removed(room);
+  }
+
+  #askSummaries(): void {
+    this.#cancelSummaries = null;
+    if (this.#closed) return;
+    for (const [id, state] of this.#summaries) {
+      const room = this.rooms.get(id);
+      if (room === undefined || state.tries >= STALE_TRIES) this.#summaries.delete(id);
+      else if (!state.asking) void this.#askSummary(room, state);
+    }
+  }
+
+  async #askSummary(room: Room, state: { tries: number; asking: boolean }): Promise<void> {
+    state.asking = true;
+    state.tries += 1;
+    let pause = RETRY_WAIT;
+    try {
+      const meta = await this.#http.call<Wire>('GET', `/api/rooms/${room.id}`);
+      if (this.rooms.get(room.id) !== room) return;
+      if (room.described(meta) && !room.tally.uncertain) this.#summaries.delete(room.id);
+      this.#listener.changed();
+    } catch (error) {
+      const refusal = asRefusal(error);
+      const passes = refusal.code === 'offline' || isPassing(refusal.code) || refusal.code === 'internal';
+      // The next list says what became of it.
+      if (!passes) this.#summaries.delete(room.id);
+      pause = Math.max(pause, refusal.retryAfterMs ?? 0, this.#backOff.next());
+    }
+    state.asking = false;
+    if (!this.#closed && this.#summaries.has(room.id)) {
+      this.#cancelSummaries ??= this.#env.clock.after(pause, () => this.#askSummaries());
+    }
+  }
+}

@@ -1,0 +1,294 @@
+// The whole engine against a faulty server, seeded: windows of two users send, edit, delete, react, read,
+// are reloaded and cut off. Then all faults end, and everything must heal: every window shows what the
+// server holds, every key is in the log once, and each window's messages are in the order in which they
+// were written. `SEEDS=from-to` runs others.
+import { expect, it } from 'vitest';
+import type { Credential, Renewal } from './credential.ts';
+import { Engine } from './engine.ts';
+import { Http } from './http.ts';
+import type { Room } from './room.ts';
+import { FakeBrowser, type FakeWindow } from './testkit/browser.ts';
+import { FakeClock } from './testkit/clock.ts';
+import { foldedLog, plain } from './testkit/oracle.ts';
+import { seeded } from './testkit/random.ts';
+import { FakeServer, type ServerRoom } from './testkit/server.ts';
+import type { Account, Change } from './wire.ts';
+
+interface Sent {
+  key: string;
+  room: string;
+  bad: boolean;
+}
+
+class Tab {
+  readonly window: FakeWindow;
+  readonly engine: Engine;
+  readonly account: Account;
+  readonly sent: Sent[] = [];
+  /** The last event that was heard of each room, in its generation. */
+  readonly heard = new Map<string, { gen: number; seq: number }>();
+  readonly faults: string[] = [];
+
+  constructor(browser: FakeBrowser, server: FakeServer, account: Account) {
+    this.window = browser.open();
+    this.account = account;
+    server.signIn(this.window, account);
+    const http = new Http(this.window.env, credential(server));
+    this.engine = new Engine(this.window.env, http, account, {
+      changed: () => {},
+      heard: (room, event) => this.#hear(room, event.seq),
+      refused: () => {},
+    });
+    this.engine.start();
+  }
+
+  send(room: string, body: string): void {
+    this.sent.push({ key: this.engine.send(room, body, null), room, bad: body.startsWith('bad') });
+  }
+
+  #hear(room: Room, seq: number): void {
+    const gen = room.feed.cursor?.gen ?? 0;
+    const last = this.heard.get(room.id);
+    if (last !== undefined && last.gen === gen && seq <= last.seq) this.faults.push(`${room.id}: ${seq} after ${last.seq}`);
+    this.heard.set(room.id, { gen, seq });
+  }
+}
+
+/** A sign-in that lasts: renewing it works, unless nothing does. */
+function credential(server: FakeServer): Credential {
+  const renew = (): Renewal => (server.down || server.chance() ? 'unreachable' : 'renewed');
+  return {
+    headers: () => ({}),
+    token: () => undefined,
+    refresh: () => Promise.resolve(renew()),
+    signIn: () => Promise.reject(new Error('nobody signs in here')),
+    signOut: () => Promise.resolve(),
+  };
+}
+
+class World {
+  readonly random: () => number;
+  readonly clock = new FakeClock();
+  readonly server: FakeServer;
+  readonly tabs: Tab[] = [];
+  /** Windows that are closed, with what they sent. */
+  readonly closed: Sent[][] = [];
+  readonly browsers = new Map<string, FakeBrowser>();
+  readonly rooms: ServerRoom[];
+  readonly ann: Account;
+  readonly bob: Account;
+  #count = 0;
+
+  constructor(seed: number) {
+    this.random = seeded(seed);
+    this.server = new FakeServer(this.clock, this.random);
+    this.ann = this.server.user('ann');
+    this.bob = this.server.user('bob');
+    this.rooms = ['a', 'b', 'c'].map((name) => this.server.room(name, [this.ann, this.bob]));
+    for (const room of this.rooms) {
+      const before = Math.floor(this.random() * 90);
+      for (let i = 0; i < before; i += 1) {
+        this.server.commit(room, this.bob, `old-${room.id}-${i}`, { type: 'send', body: `old ${i}` });
+      }
+    }
+    for (const account of [this.ann, this.bob]) {
+      this.browsers.set(account.id, new FakeBrowser(account.username, this.clock, this.random, this.server));
+    }
+    this.open(this.ann);
+    this.open(this.ann);
+    this.open(this.bob);
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[Math.floor(this.random() * list.length)] as T;
+  }
+
+  open(account: Account): void {
+    const browser = this.browsers.get(account.id);
+    if (browser === undefined) throw new Error('no browser');
+    this.tabs.push(new Tab(browser, this.server, account));
+  }
+
+  /** Something that a user or the world does. */
+  async step(): Promise<void> {
+    const tab = this.pick(this.tabs);
+    const room = this.pick(this.rooms);
+    const dice = this.random();
+    if (dice < 0.35) {
+      this.#count += 1;
+      const bad = this.random() < 0.05;
+      const mention = this.random() < 0.3 ? ` @${this.pick(['ann', 'bob'])}` : '';
+      if (tab.engine.room(room.id) !== null) tab.send(room.id, `${bad ? 'bad ' : ''}${this.#count}${mention}`);
+    } else if (dice < 0.55) {
+      this.#note(tab, room);
+    } else if (dice < 0.65) {
+      void tab.engine.open(room.id).catch(() => {});
+    } else if (dice < 0.72) {
+      const open = tab.engine.room(room.id);
+      if (open !== null) tab.engine.markRead(room.id, Math.floor(this.random() * (open.head + 1)));
+    } else if (dice < 0.77) {
+      const open = tab.engine.room(room.id);
+      if (open !== null) {
+        const what = this.random();
+        if (what < 0.4) void tab.engine.history.older(open).catch(() => {});
+        else if (what < 0.6) void tab.engine.history.newer(open).catch(() => {});
+        else if (what < 0.8) void tab.engine.history.jumpTo(open, 1 + Math.floor(this.random() * 40)).catch(() => {});
+        else void tab.engine.history.latest(open).catch(() => {});
+      }
+    } else if (dice < 0.8) {
+      await this.#reload(tab);
+    } else if (dice < 0.82) {
+      for (const socket of this.server.sockets) {
+        if (socket.window === tab.window) socket.bye(this.pick([4001, 4002, 4003, 4004, 4005]), 'unavailable', this.pick([undefined, 300]));
+      }
+    } else if (dice < 0.84) {
+      this.server.down = true;
+      this.clock.after(this.random() * 5_000, () => (this.server.down = false));
+    } else if (dice < 0.86) {
+      tab.engine.connection.wake();
+    } else if (dice < 0.875) {
+      this.server.leave(room, tab.account);
+    } else if (dice < 0.9) {
+      for (const one of this.rooms) this.server.join(one, tab.account);
+    } else {
+      tab.engine.sayTyping(room.id);
+    }
+  }
+
+  #note(tab: Tab, room: ServerRoom): void {
+    if (room.log.length === 0 || tab.engine.room(room.id) === null) return;
+    const target = 1 + Math.floor(this.random() * room.log.length);
+    const changes: Change[] = [
+      { type: 'edit', target, body: `edit ${this.random()}` },
+      { type: 'delete', target },
+      { type: this.random() < 0.6 ? 'react' : 'unreact', target, emoji: this.pick(['x', 'y']) },
+      { type: 'pin', target, on: this.random() < 0.6 },
+    ];
+    tab.engine.change(room.id, this.pick(changes)).catch(() => {});
+  }
+
+  /** A window ends at any moment, and another one opens. */
+  async #reload(tab: Tab): Promise<void> {
+    tab.window.kill();
+    this.tabs.splice(this.tabs.indexOf(tab), 1);
+    await this.clock.settle();
+    // What was not on disk yet is lost with the page, unless it was sent.
+    const kept = new Set(await this.#keysOnDisk(tab));
+    const inLog = new Set(this.rooms.flatMap((room) => room.log.map((event) => event.key)));
+    this.closed.push(tab.sent.filter((one) => kept.has(one.key) || inLog.has(one.key)));
+    this.open(tab.account);
+  }
+
+  async #keysOnDisk(tab: Tab): Promise<string[]> {
+    return await new Promise((resolve, reject) => {
+      const opening = tab.window.browser.indexedDb.open('parlance', 1);
+      opening.onerror = () => reject(new Error('no database'));
+      opening.onsuccess = () => {
+        const database = opening.result;
+        if (!database.objectStoreNames.contains('changes')) {
+          database.close();
+          return resolve([]);
+        }
+        const asked = database.transaction('changes').objectStore('changes').getAllKeys();
+        asked.onsuccess = () => {
+          database.close();
+          resolve(asked.result as string[]);
+        };
+      };
+      opening.onupgradeneeded = () => {
+        opening.result.createObjectStore('changes', { keyPath: 'key' });
+        opening.result.createObjectStore('leases', { keyPath: 'name' });
+      };
+    });
+  }
+
+  async heal(): Promise<void> {
+    this.server.faults = 0;
+    this.server.down = false;
+    for (const room of this.rooms) for (const account of [this.ann, this.bob]) this.server.join(room, account);
+    await this.clock.run(200_000);
+    // Every room is opened everywhere, and read back to its beginning.
+    for (const tab of this.tabs) {
+      for (const room of this.rooms) {
+        const opening = tab.engine.open(room.id);
+        await this.clock.run(2_000);
+        const open = await opening;
+        for (let page = 0; page < 40 && (open.timeline?.atHead === false || open.timeline?.loaded === false); page += 1) {
+          void tab.engine.history.latest(open);
+          await this.clock.run(500);
+        }
+        for (let page = 0; page < 40 && open.timeline?.hasOlder === true; page += 1) {
+          void tab.engine.history.older(open);
+          await this.clock.run(500);
+        }
+      }
+    }
+    await this.clock.run(60_000);
+  }
+
+  check(lost: boolean): void {
+    expect(this.server.violations).toEqual([]);
+    for (const tab of this.tabs) {
+      expect(tab.faults).toEqual([]);
+      expect(tab.engine.connection.state).toBe('online');
+      expect([...tab.engine.list.rooms.keys()].sort()).toEqual(this.rooms.map((room) => room.id));
+      for (const room of this.rooms) this.#checkRoom(tab, room);
+      expect(tab.engine.outbox.unsent).toBe(0);
+    }
+    if (!lost) for (const sent of [...this.closed, ...this.tabs.map((tab) => tab.sent)]) this.#checkOrder(sent);
+  }
+
+  #checkRoom(tab: Tab, room: ServerRoom): void {
+    const open = tab.engine.room(room.id);
+    if (open?.timeline == null) throw new Error('not open');
+    expect(open.error).toBeNull();
+    expect(open.feed.cursor).toEqual({ gen: room.gen, seq: room.log.length });
+    expect(open.timeline.entries.map((shown) => plain(shown.entry))).toEqual(foldedLog(room.log).map(plain));
+    const truth = this.server.describe(room, tab.account);
+    const { unread, mentions, read } = open.tally;
+    expect({ unread, mentions, read, head: open.head }).toEqual({
+      unread: truth.unread, mentions: truth.mentions, read: truth.read, head: truth.head,
+    });
+    for (const pending of tab.engine.pending(room.id)) expect(pending.status).toBe('failed');
+  }
+
+  /** Every key once, in the order in which this window sent them. */
+  #checkOrder(sent: Sent[]): void {
+    for (const room of this.rooms) {
+      const keys = sent.filter((one) => one.room === room.id && !one.bad).map((one) => one.key);
+      const wanted = new Set(keys);
+      const found = room.log.filter((event) => wanted.has(event.key)).map((event) => event.key);
+      expect(new Set(found).size).toBe(found.length);
+      // What was refused because the user was not in the room for a while is not in its log.
+      expect(keys.filter((key) => found.includes(key))).toEqual(found);
+      const failed = new Set(this.tabs.flatMap((tab) => tab.engine.pending(room.id)).map((one) => one.stored.key));
+      expect(keys.filter((key) => !found.includes(key) && !failed.has(key))).toEqual([]);
+    }
+  }
+
+  end(): void {
+    for (const tab of this.tabs) tab.window.kill();
+  }
+}
+
+async function run(seed: number): Promise<void> {
+  const world = new World(seed);
+  await world.clock.run(500);
+  world.server.faults = world.pick([0, 0.02, 0.05, 0.1]);
+  const steps = 60 + Math.floor(world.random() * 80);
+  const losesHistory = seed % 5 === 4;
+  for (let step = 0; step < steps; step += 1) {
+    await world.step();
+    if (losesHistory && step === Math.floor(steps / 2)) world.server.loseHistory(world.pick(world.rooms), 5);
+    await world.clock.run(world.random() * world.pick([5, 50, 300, 2_000]));
+  }
+  await world.heal();
+  world.check(losesHistory);
+  world.end();
+}
+
+const [from = 0, to = 60] = (process.env['SEEDS'] ?? '').split('-').filter((text) => text !== '').map(Number);
+
+for (let seed = from; seed < to; seed += 1) {
+  it(`heals whatever happened (seed ${seed})`, () => run(seed));
+}

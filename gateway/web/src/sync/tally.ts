@@ -1,0 +1,94 @@
+// How much of a room is unread. Pure. The server counts up to the head that its summary names, and
+// what is heard live after that is counted here; both move with the read mark.
+import { UNREAD_KEPT, UNREAD_MAX } from './limits.ts';
+import { mentionsUser } from './mentions.ts';
+import type { Event, User } from './wire.ts';
+
+export interface Summary {
+  head: number;
+  read: number;
+  unread: number;
+  mentions: number;
+}
+
+export class Tally {
+  #base: Summary = { head: 0, read: 0, unread: 0, mentions: 0 };
+  #live: { seq: number; mention: boolean }[] = [];
+  #read = 0;
+  /** Something changed inside of what only the server can count. */
+  uncertain = false;
+
+  get read(): number {
+    return this.#read;
+  }
+
+  /** The head of the last summary. */
+  get summarised(): number {
+    return this.#base.head;
+  }
+
+  get unread(): number {
+    return Math.min(UNREAD_MAX, this.#base.unread + this.#live.length);
+  }
+
+  get mentions(): number {
+    const live = this.#live.filter((one) => one.mention).length;
+    return Math.min(UNREAD_MAX, this.#base.mentions + live);
+  }
+
+  /** What the server counted. */
+  summary(summary: Summary): void {
+    if (summary.head < this.#base.head) {
+      // Older than the last one: what lies between is not known one by one any more.
+      this.readTo(summary.read);
+      return;
+    }
+    this.#base = { ...summary };
+    this.#read = Math.max(this.#read, summary.read);
+    this.#live = this.#live.filter((one) => one.seq > summary.head);
+    this.uncertain = false;
+    if (summary.read < this.#read) this.#settle();
+  }
+
+  /** Another history: seqs mean something else. */
+  reset(): void {
+    this.#base = { head: 0, read: 0, unread: 0, mentions: 0 };
+    this.#live = [];
+    this.#read = 0;
+    this.uncertain = false;
+  }
+
+  /** The next event of the room. */
+  apply(event: Event, me: User): void {
+    if (event.kind === 'delete') {
+      const target = event.target ?? 0;
+      this.#live = this.#live.filter((one) => one.seq !== target);
+      // Whether the server counted it is not known here.
+      if (target > this.#read && target <= this.#base.head && this.#base.unread > 0) this.uncertain = true;
+      return;
+    }
+    if (event.kind !== 'message' || event.sender.id === me.id) return;
+    if (event.seq <= this.#read || event.seq <= this.#base.head) return;
+    const mention = event.enc !== true && mentionsUser(event.body ?? '', me.username);
+    this.#live.push({ seq: event.seq, mention });
+    if (this.#live.length > 2 * UNREAD_KEPT) this.#live = this.#live.slice(-UNREAD_KEPT);
+  }
+
+  /** The user has read up to here, on whichever device. True when it is news. */
+  readTo(seq: number): boolean {
+    if (seq <= this.#read) return false;
+    this.#read = seq;
+    this.#settle();
+    return true;
+  }
+
+  #settle(): void {
+    this.#live = this.#live.filter((one) => one.seq > this.#read);
+    if (this.#read >= this.#base.head) {
+      this.#base = { ...this.#base, unread: 0, mentions: 0 };
+      this.uncertain = false;
+    } else {
+      this.uncertain = this.#base.unread > 0;
+    }
+  }
+}

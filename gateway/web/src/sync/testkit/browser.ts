@@ -1,0 +1,166 @@
+// A browser for tests: windows that share a database, locks and channels, and can end at any moment.
+import { IDBFactory } from 'fake-indexeddb';
+import type { Channel, Env, Memory, Socket } from '../env.ts';
+import type { Locks } from '../locks.ts';
+import type { FakeClock } from './clock.ts';
+
+export interface Network {
+  openSocket(window: FakeWindow): Socket;
+  fetch(window: FakeWindow, path: string, init: RequestInit): Promise<Response>;
+}
+
+interface Held {
+  window: FakeWindow;
+  grant: () => void;
+}
+
+export class FakeBrowser {
+  readonly clock: FakeClock;
+  readonly random: () => number;
+  readonly network: Network;
+  readonly indexedDb: IDBFactory = new IDBFactory();
+  readonly memory: Memory;
+  readonly channels = new Map<string, Set<FakeChannel>>();
+  /** The first of each queue has the lock. */
+  readonly locks = new Map<string, Held[]>();
+  #uuids = 0;
+  readonly #name: string;
+
+  constructor(name: string, clock: FakeClock, random: () => number, network: Network) {
+    this.#name = name;
+    this.clock = clock;
+    this.random = random;
+    this.network = network;
+    const kept = new Map<string, string>();
+    this.memory = {
+      get: (key) => kept.get(key) ?? null,
+      set: (key, value) => void (value === null ? kept.delete(key) : kept.set(key, value)),
+      names: () => [...kept.keys()],
+    };
+  }
+
+  open(): FakeWindow {
+    return new FakeWindow(this);
+  }
+
+  uuid(): string {
+    this.#uuids += 1;
+    return `${this.#name}-0000-4000-8000-${String(this.#uuids).padStart(12, '0')}`;
+  }
+
+  give(name: string, held: Held): void {
+    const queue = this.locks.get(name) ?? [];
+    const wasFirst = queue[0] === held;
+    const rest = queue.filter((other) => other !== held);
+    this.locks.set(name, rest);
+    if (wasFirst) rest[0]?.grant();
+  }
+}
+
+export class FakeWindow {
+  readonly browser: FakeBrowser;
+  readonly env: Env;
+  alive = true;
+  readonly #timers = new Set<() => void>();
+  readonly #channels = new Set<FakeChannel>();
+  readonly sockets = new Set<{ kill(): void }>();
+
+  constructor(browser: FakeBrowser) {
+    this.browser = browser;
+    this.env = {
+      clock: {
+        now: () => browser.clock.now(),
+        after: (ms, call) => {
+          const cancel = browser.clock.after(ms, () => {
+            this.#timers.delete(cancel);
+            if (this.alive) call();
+          });
+          this.#timers.add(cancel);
+          return cancel;
+        },
+      },
+      random: browser.random,
+      uuid: () => browser.uuid(),
+      fetch: (path, init) => browser.network.fetch(this, path, init),
+      openSocket: () => {
+        const socket = browser.network.openSocket(this);
+        // What still runs of a page that is gone reaches nobody.
+        if (!this.alive) socket.close();
+        return socket;
+      },
+      openChannel: (name) => this.#openChannel(name),
+      locks: this.#locks(),
+      indexedDb: browser.indexedDb,
+      memory: browser.memory,
+    };
+  }
+
+  /** The window is closed, or the page reloaded: nothing of it runs any more, and its locks are free. */
+  kill(): void {
+    this.alive = false;
+    for (const cancel of this.#timers) cancel();
+    for (const channel of this.#channels) channel.close();
+    for (const socket of this.sockets) socket.kill();
+    for (const [name, queue] of this.browser.locks) {
+      for (const held of queue.filter((one) => one.window === this)) this.browser.give(name, held);
+    }
+  }
+
+  #openChannel(name: string): Channel {
+    const { channels } = this.browser;
+    let all = channels.get(name);
+    if (all === undefined) channels.set(name, (all = new Set()));
+    const channel = new FakeChannel(all);
+    this.#channels.add(channel);
+    return channel;
+  }
+
+  #locks(): Locks {
+    const acquire = (name: string, signal?: AbortSignal): Promise<() => void> =>
+      new Promise((resolve, reject) => {
+        if (!this.alive) return;
+        const held: Held = { window: this, grant: () => resolve(() => this.browser.give(name, held)) };
+        const queue = this.browser.locks.get(name) ?? [];
+        queue.push(held);
+        this.browser.locks.set(name, queue);
+        signal?.addEventListener('abort', () => {
+          if (queue[0] === held) return;
+          this.browser.give(name, held);
+          reject(new Error('aborted'));
+        });
+        if (queue.length === 1) held.grant();
+      });
+    return {
+      async run(name, work, signal) {
+        const release = await acquire(name, signal);
+        try {
+          return await work();
+        } finally {
+          release();
+        }
+      },
+      hold: (name) => acquire(name),
+    };
+  }
+}
+
+class FakeChannel implements Channel {
+  onmessage: ((message: { data: unknown }) => void) | null = null;
+  readonly #all: Set<FakeChannel>;
+
+  constructor(all: Set<FakeChannel>) {
+    this.#all = all;
+    all.add(this);
+  }
+
+  postMessage(message: unknown): void {
+    const data: unknown = structuredClone(message);
+    for (const other of this.#all) {
+      if (other !== this) setImmediate(() => this.#all.has(other) && other.onmessage?.({ data }));
+    }
+  }
+
+  close(): void {
+    this.#all.delete(this);
+  }
+}

@@ -1,0 +1,210 @@
+// The messages of one open room: a stretch of its log without holes, folded. Pure.
+//
+// Invariants. (1) Every message, member and room event with `lo <= seq <= hi` is in `entries`, once,
+// ascending. (2) Each entry reflects every event up to its own `asOf`, and every note with a higher
+// seq that was applied since. (3) Events are applied in the order of their seqs, each once, whether
+// the stretch reaches the present or not.
+//
+// A page of history reflects the log up to its `as_of`, which can be before or after what was heard
+// live. What the page is ahead of, (2) leaves aside when it comes live. What it is behind is applied
+// from `recent`; when that does not reach far enough, the page is refused and is to be asked for again.
+import { fold, isEntry, type Shown } from './fold.ts';
+import { ITEMS_KEPT, ITEMS_MAX, RECENT_EVENTS_MAX } from './limits.ts';
+import type { Event, Page } from './wire.ts';
+
+export class Timeline {
+  #entries: Shown[] = [];
+  /** The stretch; null before the first page. */
+  #lo: number | null = null;
+  #hi = 0;
+  /** The last event that was applied. */
+  #head: number;
+  /** The last events up to `#head`, ascending and without holes. */
+  #recent: Event[] = [];
+  /** Grows when the stretch is another one: a page that was asked for before is then worth nothing. */
+  version = 0;
+
+  constructor(head: number) {
+    this.#head = head;
+  }
+
+  get entries(): readonly Shown[] {
+    return this.#entries;
+  }
+
+  get loaded(): boolean {
+    return this.#lo !== null;
+  }
+
+  get lo(): number {
+    return this.#lo ?? 0;
+  }
+
+  get hi(): number {
+    return this.#hi;
+  }
+
+  get hasOlder(): boolean {
+    return this.#lo !== null && this.#lo > 1;
+  }
+
+  /** Whether the stretch reaches the present. */
+  get atHead(): boolean {
+    return this.#lo !== null && this.#hi >= this.#head;
+  }
+
+  at(seq: number): Shown | null {
+    const index = this.#place(seq);
+    const found = this.#entries[index];
+    return found?.entry.seq === seq ? found : null;
+  }
+
+  /** Events are heard from after `head` on. False: what was loaded ends before that, and was dropped. */
+  begin(head: number): boolean {
+    this.#head = head;
+    this.#recent = [];
+    if (this.#lo === null || this.#hi >= head) return true;
+    this.drop();
+    return false;
+  }
+
+  /** Another history, or a jump over events that were not heard: nothing that was held is of use. */
+  reset(head: number): void {
+    this.#head = head;
+    this.#recent = [];
+    this.drop();
+  }
+
+  /** Forgets the stretch, not what was heard lately. */
+  drop(): void {
+    this.#entries = [];
+    this.#lo = null;
+    this.#hi = 0;
+    this.version += 1;
+  }
+
+  /** The next event of the room. True when something that is shown changed. */
+  apply(event: Event): boolean {
+    if (event.seq !== this.#head + 1) throw new Error(`event ${event.seq} does not follow ${this.#head}`);
+    const wasAtHead = this.atHead;
+    this.#head = event.seq;
+    this.#remember(event);
+    return this.#take(event, wasAtHead);
+  }
+
+  /** The last page. False: it is older than what was heard and cannot be mended. */
+  latest(page: Page): boolean {
+    if (!this.#mendable(page)) return false;
+    this.drop();
+    this.#lo = page.more ? (page.messages[0]?.seq ?? 1) : 1;
+    this.#hi = page.as_of;
+    this.#entries = page.messages.map((entry) => ({ entry, asOf: page.as_of }));
+    this.#mend(page, true);
+    return true;
+  }
+
+  /** The page right before `lo`. */
+  older(page: Page): boolean {
+    if (this.#lo === null || !this.#mendable(page)) return false;
+    const before = page.messages.filter((entry) => entry.seq < this.lo);
+    this.#lo = page.more ? (before[0]?.seq ?? this.#lo) : 1;
+    this.#entries = [...before.map((entry) => ({ entry, asOf: page.as_of })), ...this.#entries];
+    this.#mend(page, false);
+    return true;
+  }
+
+  /** The page right after `hi`. */
+  newer(page: Page): boolean {
+    if (this.#lo === null || !this.#mendable(page)) return false;
+    const after = page.messages.filter((entry) => entry.seq > this.#hi);
+    const reached = page.more ? (after.at(-1)?.seq ?? this.#hi) : Math.max(this.#hi, page.as_of);
+    this.#entries = [...this.#entries, ...after.map((entry) => ({ entry, asOf: page.as_of }))];
+    this.#hi = reached;
+    this.#mend(page, !page.more);
+    return true;
+  }
+
+  /** A stretch elsewhere: the page right after `from`, which begins it. */
+  elsewhere(page: Page, from: number): boolean {
+    if (!this.#mendable(page)) return false;
+    this.drop();
+    this.#lo = from + 1;
+    this.#hi = from;
+    return this.newer(page);
+  }
+
+  /** Lets go of the oldest when there are very many. True when it did. */
+  trim(): boolean {
+    if (this.#entries.length <= ITEMS_MAX || !this.atHead) return false;
+    this.#entries = this.#entries.slice(-ITEMS_KEPT);
+    this.#lo = this.#entries[0]?.entry.seq ?? this.#lo;
+    this.version += 1;
+    return true;
+  }
+
+  /** `append`: the stretch reached up to the event before this one. */
+  #take(event: Event, append: boolean): boolean {
+    if (!isEntry(event)) {
+      if (append && event.seq > this.#hi) this.#hi = event.seq;
+      return this.#note(event);
+    }
+    if (!append || event.seq <= this.#hi) return false;
+    this.#entries.push({ entry: event, asOf: event.seq });
+    this.#hi = event.seq;
+    return true;
+  }
+
+  #note(event: Event): boolean {
+    if (event.target === undefined) return false;
+    const index = this.#place(event.target);
+    const before = this.#entries[index];
+    // Not loaded: a page that loads it later reflects the note.
+    if (before === undefined || before.entry.seq !== event.target) return false;
+    const after = fold(before, event);
+    if (after === before) return false;
+    this.#entries[index] = after;
+    return after.entry !== before.entry;
+  }
+
+  /** Whether everything between the page and what was heard is still known. */
+  #mendable(page: Page): boolean {
+    if (page.as_of >= this.#head) return true;
+    const first = this.#recent[0];
+    return first !== undefined && first.seq <= page.as_of + 1;
+  }
+
+  /** Applies what was heard live and the page does not reflect. */
+  #mend(page: Page, append: boolean): void {
+    for (const event of this.#recent) {
+      if (event.seq > page.as_of) this.#take(event, append && this.#hi >= event.seq - 1);
+    }
+  }
+
+  #remember(event: Event): void {
+    if (event.kind === 'delete') {
+      // What is deleted is not kept here either.
+      this.#recent = this.#recent.map((one) =>
+        one.seq === event.target || (one.kind === 'edit' && one.target === event.target) ? blanked(one) : one,
+      );
+    }
+    this.#recent.push(event);
+    if (this.#recent.length > 2 * RECENT_EVENTS_MAX) this.#recent = this.#recent.slice(-RECENT_EVENTS_MAX);
+  }
+
+  /** The index of the first entry at or after `seq`. */
+  #place(seq: number): number {
+    let low = 0;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries[middle]?.entry.seq ?? Infinity) < seq) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function blanked(event: Event): Event {
+  const { body: _body, enc: _enc, ...rest } = event;
+  return rest;
+}

@@ -1,0 +1,18 @@
+import { describe, expect, it } from 'vitest';
+import { matching, score } from './match.ts';
+
+describe('matching', () => {
+  it('puts beginnings before words, words before parts, parts before letters in order', () => {
+    const names = ['x-r-e-l', 'unrelated', 'team-release', 'release-notes', 'rel'];
+    expect(matching(names, (name) => name, 'rel')).toEqual(['rel', 'release-notes', 'team-release', 'unrelated', 'x-r-e-l']);
+  });
+
+  it('keeps the order of those that fit equally, and all when nothing is sought', () => {
+    expect(matching(['b', 'a'], (name) => name, ' ')).toEqual(['b', 'a']);
+  });
+
+  it('is without case and leaves out what does not fit', () => {
+    expect(score('General', 'gen')).toBeGreaterThan(0);
+    expect(score('General', 'lg')).toBe(0);
+  });
+});

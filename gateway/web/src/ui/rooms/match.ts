@@ -1,0 +1,31 @@
+// Finding a room or a person by some letters.
+
+/** How well `text` fits `sought`: 0 not at all, more is better. */
+export function score(text: string, sought: string): number {
+  const name = text.toLowerCase();
+  const want = sought.trim().toLowerCase();
+  if (want === '') return 1;
+  if (name === want) return 6;
+  if (name.startsWith(want)) return 5;
+  if (name.split(/[\s_\-./]+/).some((part) => part.startsWith(want))) return 4;
+  if (name.includes(want)) return 3;
+  return inOrder(name, want) ? 1 : 0;
+}
+
+function inOrder(name: string, want: string): boolean {
+  let at = 0;
+  for (const letter of want.replace(/\s+/g, '')) {
+    at = name.indexOf(letter, at) + 1;
+    if (at === 0) return false;
+  }
+  return true;
+}
+
+/** Those that fit, the best first, otherwise in the given order. */
+export function matching<T>(list: readonly T[], name: (one: T) => string, sought: string): T[] {
+  return list
+    .map((one) => ({ one, score: score(name(one), sought) }))
+    .filter((each) => each.score > 0)
+    .sort((a, b) => b.score - a.score)
+    .map((each) => each.one);
+}
