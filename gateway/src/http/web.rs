@@ -76,17 +76,18 @@ fn file(file: &File, asked: &HeaderMap) -> Response {
     if file.varies() {
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
+    // Also when the browser has it: it takes these from every answer, and would have the API's otherwise.
+    if file.is_page {
+        for (name, value) in OF_PAGES {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
     if has_it {
         return response;
     }
     headers.insert(header::CONTENT_TYPE, file.content_type.clone());
     if let Some(encoding) = encoding {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
-    }
-    if file.is_page {
-        for (name, value) in OF_PAGES {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
     }
     response
 }

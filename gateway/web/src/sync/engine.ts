@@ -71,7 +71,16 @@ export class Engine {
     this.history = new History(this.#requests, this.#follow, {
       shown: (room, entries) => this.#shown(room, entries),
     });
-    this.#reads = new Reads(env.clock, this.connection);
+    this.#reads = new Reads(env.clock, this.connection, {
+      taken: (id, seq) => {
+        const room = this.room(id);
+        if (room !== null) room.readThere = Math.max(room.readThere, seq);
+      },
+      refused: (id) => {
+        const room = this.room(id);
+        if (room !== null) this.list.summarise(room);
+      },
+    });
     this.outbox = new Outbox(env, account.id, this.connection, {
       heard: (id, seq) => this.#isHeard(id, seq),
       changed: (id) => this.#outboxChanged(id),
@@ -298,7 +307,11 @@ export class Engine {
   }
 
   #roomsChanged(): void {
-    for (const room of this.list.rooms.values()) if (room.tally.uncertain) this.#counted(room);
+    for (const room of this.list.rooms.values()) {
+      if (room.tally.uncertain) this.#counted(room);
+      // What was read here did not reach the server.
+      if (room.readThere < room.tally.read) this.#reads.mark(room.id, room.tally.read);
+    }
     this.#follow.pump();
     this.#listener.changed('rooms');
   }

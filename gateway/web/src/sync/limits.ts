@@ -59,6 +59,8 @@ export const STALE_TRIES = 20;
 
 /** Read marks are gathered so long. */
 export const READ_GATHER = 300;
+/** A read mark that is refused for good is tried again so often for a room on one socket. */
+export const REFUSALS_MAX = 3;
 /** Summaries and lists that became uncertain are read again after so long, once for all reasons. */
 export const REFRESH_GATHER = 250;
 /** Typing is said at most so often for a room. */

@@ -274,10 +274,23 @@ export class Outbox {
     this.#heirOf.add(owner);
     const inherit = async (): Promise<void> => {
       const adopted = await this.#store.adopt(this.#user, owner, this.#window);
-      for (const stored of adopted) this.#enter(stored, { tell: true, ready: true });
       this.#heirOf.delete(owner);
+      for (const stored of adopted) this.#enter(stored, { tell: true, ready: true });
+      await this.#reconcile(owner);
     };
     this.#env.locks.run(lockOf(owner), inherit, this.#closing.signal).catch(() => this.#heirOf.delete(owner));
+  }
+
+  /** A window ended: what it did last may not have been told. The disk has the last word on what was not ours. */
+  async #reconcile(owner: string): Promise<void> {
+    const onDisk = await this.#store.load(this.#user);
+    const keys = new Set(onDisk.map((stored) => stored.key));
+    for (const one of [...this.#pending.values()]) {
+      if (one.stored.owner === owner && one.seq === null && !keys.has(one.stored.key)) this.#forget(one, null, false);
+    }
+    for (const stored of onDisk) {
+      if (stored.owner !== this.#window) this.#enter(stored, { tell: false, ready: true });
+    }
   }
 
   #answered(key: string, answer: Ok | ErrorFrame | null): void {

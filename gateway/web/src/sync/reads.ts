@@ -2,18 +2,29 @@
 // again with the next socket when there was no answer.
 import type { Connection } from './connection.ts';
 import type { Clock } from './env.ts';
-import { READ_GATHER, RETRY_AFTER_MAX, RETRY_WAIT } from './limits.ts';
+import { READ_GATHER, REFUSALS_MAX, RETRY_AFTER_MAX, RETRY_WAIT } from './limits.ts';
 import { isPassing } from './wire.ts';
+
+export interface ReadsListener {
+  /** The server has the mark. */
+  taken(room: string, seq: number): void;
+  /** It was refused for good; what the server knows of the room is to be read. */
+  refused(room: string): void;
+}
 
 export class Reads {
   readonly #clock: Clock;
   readonly #connection: Connection;
+  readonly #listener: ReadsListener;
+  /** How often the marks of a room were refused on the present socket. */
+  readonly #refusals = new Map<string, number>();
   /** Marks without an answer. */
   readonly #marks = new Map<string, number>();
   readonly #sent = new Map<string, number>();
   #cancelTimer: (() => void) | null = null;
 
-  constructor(clock: Clock, connection: Connection) {
+  constructor(clock: Clock, connection: Connection, listener: ReadsListener) {
+    this.#listener = listener;
     this.#clock = clock;
     this.#connection = connection;
   }
@@ -26,6 +37,7 @@ export class Reads {
 
   disconnected(): void {
     this.#sent.clear();
+    this.#refusals.clear();
   }
 
   pump(): void {
@@ -36,10 +48,12 @@ export class Reads {
       const sent = this.#connection.request({ type: 'read', room, seq }, (answer) => {
         if (answer === null) return;
         this.#sent.delete(room);
+        if (answer.type === 'ok') this.#listener.taken(room, seq);
         if (answer.type === 'error' && isPassing(answer.code)) {
           this.#plan(Math.min(answer.retry_after_ms ?? RETRY_WAIT, RETRY_AFTER_MAX));
         } else if (this.#marks.get(room) === seq) {
           this.#marks.delete(room);
+          if (answer.type === 'error') this.#wasRefused(room);
         } else {
           this.#plan(READ_GATHER);
         }
@@ -47,6 +61,13 @@ export class Reads {
       if (!sent) return;
       this.#sent.set(room, seq);
     }
+  }
+
+  /** The user may not have been in the room just then. */
+  #wasRefused(room: string): void {
+    const times = (this.#refusals.get(room) ?? 0) + 1;
+    this.#refusals.set(room, times);
+    if (times <= REFUSALS_MAX) this.#listener.refused(room);
   }
 
   #plan(ms: number): void {

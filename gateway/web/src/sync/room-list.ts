@@ -69,7 +69,12 @@ export class RoomList {
     this.#rev = Math.max(this.#rev ?? 0, frame.rev);
     if (frame.read !== undefined) {
       const room = this.rooms.get(frame.read.room);
-      if (room?.tally.readTo(frame.read.seq) === true) this.#listener.changed();
+      // It may be on its way, from before this mark.
+      if (room === undefined) this.#plan(REFRESH_GATHER);
+      else {
+        room.readThere = Math.max(room.readThere, frame.read.seq);
+        if (room.tally.readTo(frame.read.seq)) this.#listener.changed();
+      }
     }
     if (frame.room !== undefined) this.membership(frame.room.id, frame.room.role);
     if (!follows) this.#plan(REFRESH_GATHER);

@@ -31,6 +31,8 @@ export class Room {
   hole = 0;
   /** The engine's tick of the last word about the user's membership. */
   membershipAt = 0;
+  /** How far the user has read as the server knows. */
+  readThere = 0;
   /** Newest first; null: not loaded. */
   pins: Entry[] | null = null;
 
@@ -44,12 +46,14 @@ export class Room {
   }
 
   get head(): number {
-    return Math.max(this.feed.cursor?.seq ?? 0, this.tally.summarised);
+    // A summary does not say of which generation it is; the feed does.
+    return this.feed.cursor?.seq ?? this.tally.summarised;
   }
 
   /** What the server says of it. True: the summary reaches as far as it must. */
   described(meta: Wire): boolean {
     this.meta = { ...this.meta, ...meta };
+    this.readThere = meta.read ?? this.readThere;
     const last = meta.last_at == null ? NaN : Date.parse(meta.last_at);
     if (!Number.isNaN(last)) this.lastAt = Math.max(this.lastAt ?? 0, last);
     if (meta.head === undefined) {

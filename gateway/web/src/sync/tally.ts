@@ -14,9 +14,19 @@ export interface Summary {
 export class Tally {
   #base: Summary = { head: 0, read: 0, unread: 0, mentions: 0 };
   #live: { seq: number; mention: boolean }[] = [];
+  /** The last deletes: a summary can be older than they are. */
+  #deletes: { seq: number; target: number }[] = [];
   #read = 0;
+  /** The read mark is somewhere inside of what only the server can count. */
+  #readInside = false;
+
   /** Something changed inside of what only the server can count. */
-  uncertain = false;
+  get uncertain(): boolean {
+    const { head, unread } = this.#base;
+    if (this.#readInside) return true;
+    // Whether the server counted what was deleted since is not known here.
+    return unread > 0 && this.#deletes.some((one) => one.seq > head && one.target > this.#read && one.target <= head);
+  }
 
   get read(): number {
     return this.#read;
@@ -46,7 +56,8 @@ export class Tally {
     this.#base = { ...summary };
     this.#read = Math.max(this.#read, summary.read);
     this.#live = this.#live.filter((one) => one.seq > summary.head);
-    this.uncertain = false;
+    this.#deletes = this.#deletes.filter((one) => one.seq > summary.head);
+    this.#readInside = false;
     if (summary.read < this.#read) this.#settle();
   }
 
@@ -54,8 +65,9 @@ export class Tally {
   reset(): void {
     this.#base = { head: 0, read: 0, unread: 0, mentions: 0 };
     this.#live = [];
+    this.#deletes = [];
     this.#read = 0;
-    this.uncertain = false;
+    this.#readInside = false;
   }
 
   /** The next event of the room. */
@@ -63,8 +75,8 @@ export class Tally {
     if (event.kind === 'delete') {
       const target = event.target ?? 0;
       this.#live = this.#live.filter((one) => one.seq !== target);
-      // Whether the server counted it is not known here.
-      if (target > this.#read && target <= this.#base.head && this.#base.unread > 0) this.uncertain = true;
+      this.#deletes.push({ seq: event.seq, target });
+      if (this.#deletes.length > UNREAD_KEPT) this.#deletes.shift();
       return;
     }
     if (event.kind !== 'message' || event.sender.id === me.id) return;
@@ -86,9 +98,9 @@ export class Tally {
     this.#live = this.#live.filter((one) => one.seq > this.#read);
     if (this.#read >= this.#base.head) {
       this.#base = { ...this.#base, unread: 0, mentions: 0 };
-      this.uncertain = false;
+      this.#readInside = false;
     } else {
-      this.uncertain = this.#base.unread > 0;
+      this.#readInside = this.#base.unread > 0;
     }
   }
 }

@@ -1,0 +1,71 @@
+//! The web client in a real browser, on real nodes. Each test starts what its scenario needs, and
+//! gives it to a script of `gateway/web/e2e`, which drives Chromium as people would and says what
+//! is wrong. What the scripts share is there too.
+
+mod cluster;
+mod node;
+mod process;
+mod script;
+
+use cluster::Cluster;
+use node::Node;
+use script::Script;
+
+/// Gives one node to a script.
+fn on_one_node(scenario: &str) {
+    let Some(script) = Script::find(scenario) else { return };
+    let node = Node::start();
+    script.run(&node.stage());
+}
+
+/// Gives three nodes behind the balancer to a script.
+fn on_three_nodes(scenario: &str) {
+    let Some(script) = Script::find(scenario) else { return };
+    let cluster = Cluster::start();
+    script.run(&cluster.stage());
+}
+
+#[test]
+fn two_people_talk() {
+    on_one_node("two-people");
+}
+
+#[test]
+fn three_nodes_carry_the_talk_of_two_through_the_balancer() {
+    on_three_nodes("two-people");
+}
+
+#[test]
+fn who_joins_late_sees_everything() {
+    on_one_node("late-joiner");
+}
+
+#[test]
+fn three_nodes_show_everything_to_who_joins_late() {
+    on_three_nodes("late-joiner");
+}
+
+#[test]
+fn a_line_that_breaks_in_a_burst_leaves_no_gap_and_no_repeat() {
+    on_one_node("offline");
+}
+
+#[test]
+fn a_sign_in_that_runs_out_keeps_what_was_being_written() {
+    on_one_node("sign-in-expires");
+}
+
+#[test]
+fn two_tabs_of_one_person_agree() {
+    on_one_node("two-tabs");
+}
+
+#[test]
+fn what_waits_to_be_sent_outlives_the_page() {
+    on_one_node("reload-queued");
+}
+
+#[test]
+fn a_first_visit_costs_little() {
+    on_one_node("first-load");
+}
