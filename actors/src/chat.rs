@@ -22,7 +22,7 @@ use crate::ports::{Accounts, Directory, Frames, History, Members, Peers};
 use crate::presence::actor::Presence;
 use crate::remote::{Held, Remote, WorldInbox, follow_shards};
 use crate::room::actor::{RoomMsg, unavailable};
-use crate::room::fold::HistoryPage;
+use crate::room::fold::{Entries, HistoryPage};
 use crate::room::state::Post;
 use crate::session::waiter::{Reply, Waiter};
 use crate::session::{Caller, Change, Posted, SessionHandle, View};
@@ -70,6 +70,8 @@ pub struct RoomView {
     /// The other one of a direct conversation, the caller of one with themselves; `None` where the
     /// other has yet to become a member.
     pub with: Option<Sender>,
+    /// How many members it has, counted to a bound, where that was asked for.
+    pub members: Option<u32>,
 }
 
 /// A room to be made.
@@ -212,7 +214,7 @@ impl Chat {
         let meta = self.world.directory.create_room(new).await.map_err(directory_refusal)?;
         // Its opening makes the caller its owner; the answer waits until that is committed.
         self.tell_room(&meta, caller).await?;
-        self.view(caller, meta, Some(Role::Owner)).await
+        self.view(caller, meta).await
     }
 
     /// Renames a room or changes its topic or settings; for moderators.
@@ -251,7 +253,7 @@ impl Chat {
             .await
             .map_err(directory_refusal)?;
         self.tell_room(&meta, caller).await?;
-        self.view(caller, meta, Some(seen.role)).await
+        self.view(caller, meta).await
     }
 
     /// Has the room append the event of its metadata's version, if its log lacks it.
@@ -296,11 +298,11 @@ impl Chat {
                 Err(refusal) => return Err(refusal),
             }
         }
-        self.view(caller, meta, Some(Role::Member)).await
+        self.view(caller, meta).await
     }
 
-    /// The rooms that a caller may see, their own and public ones, ascending by id; whether
-    /// there are more. The lobby is among them.
+    /// The rooms of a caller, the lobby and direct conversations among them, ascending by id;
+    /// whether there are more.
     ///
     /// # Errors
     /// `bad_request` for a limit out of bounds, or `unavailable`.
@@ -311,30 +313,46 @@ impl Chat {
         limit: u16,
     ) -> Result<(Vec<RoomView>, bool), Refusal> {
         check_limit(limit)?;
-        // One more of each tells whether there are more.
+        // One more tells whether there are more.
         let own = self.world.members.rooms_of(caller.tenant, caller.user, after, limit + 1).await;
         let own = own.map_err(|error| unavailable(&error))?;
-        let mut rooms: Vec<(Arc<RoomMeta>, Option<Role>)> = Vec::with_capacity(usize::from(limit));
-        for membership in own {
-            let at = RoomRef { tenant: caller.tenant, room: membership.room };
-            if let Some(meta) = self.world.meta_of_member(at) {
-                rooms.push((meta, Some(membership.role)));
-            }
-        }
-        for meta in self.world.directory.public_rooms(caller.tenant, after, limit + 1) {
-            if rooms.iter().all(|(known, _)| known.id != meta.id) {
-                rooms.push((meta, None));
-            }
-        }
+        let at = |room| RoomRef { tenant: caller.tenant, room };
+        let known = own.iter().filter_map(|own| self.world.meta_of_member(at(own.room)));
+        let mut rooms: Vec<Arc<RoomMeta>> = known.collect();
         let lobby = RoomMeta::lobby(caller.tenant);
         if after.is_none_or(|after| after < lobby.id) {
-            let role = self.world.role_in(caller, &lobby).await?;
-            rooms.push((Arc::new(lobby), role));
+            rooms.push(Arc::new(lobby));
         }
-        rooms.sort_by_key(|(meta, _)| meta.id);
+        rooms.sort_by_key(|meta| meta.id);
         let more = rooms.len() > usize::from(limit);
         rooms.truncate(usize::from(limit));
         Ok((self.views(caller, rooms).await?, more))
+    }
+
+    /// Public rooms whose names begin with `prefix`, the caller's own or not, ascending by name, after
+    /// the given one, with how many members each has; whether there are more.
+    ///
+    /// # Errors
+    /// `bad_request` for a limit out of bounds, or `unavailable`.
+    pub async fn browse(
+        &self,
+        caller: &Caller,
+        prefix: &str,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Result<(Vec<RoomView>, bool), Refusal> {
+        check_limit(limit)?;
+        let directory = &self.world.directory;
+        let mut rooms = directory.public_rooms(caller.tenant, prefix, after, limit + 1);
+        let more = rooms.len() > usize::from(limit);
+        rooms.truncate(usize::from(limit));
+        let ids: Vec<RoomId> = rooms.iter().map(|meta| meta.id).collect();
+        let mut views = self.views(caller, rooms).await?;
+        let sizes = self.world.members.sizes(caller.tenant, &ids).await;
+        for (view, size) in views.iter_mut().zip(sizes.map_err(|error| unavailable(&error))?) {
+            view.members = Some(size);
+        }
+        Ok((views, more))
     }
 
     /// One room.
@@ -343,18 +361,30 @@ impl Chat {
     /// `not_found`, the same for a private room and a missing one.
     pub async fn room(&self, caller: &Caller, room: RoomId) -> Result<RoomView, Refusal> {
         let meta = self.world.meta(caller, RoomRef { tenant: caller.tenant, room }).await?;
-        let role = self.world.role_in(caller, &meta).await?;
-        self.view(caller, meta, role).await
+        self.world.role_in(caller, &meta).await?;
+        self.view(caller, meta).await
     }
 
-    async fn view(
-        &self,
-        caller: &Caller,
-        meta: Arc<RoomMeta>,
-        role: Option<Role>,
-    ) -> Result<RoomView, Refusal> {
-        let mut views = self.views(caller, vec![(meta, role)]).await?;
+    async fn view(&self, caller: &Caller, meta: Arc<RoomMeta>) -> Result<RoomView, Refusal> {
+        let mut views = self.views(caller, vec![meta]).await?;
         views.pop().ok_or_else(Refusal::internal)
+    }
+
+    /// A room's pinned messages, the newest pin first, for its members.
+    ///
+    /// # Errors
+    /// `not_found`, `forbidden`, or `unavailable`.
+    pub async fn pins(&self, caller: &Caller, room: RoomId) -> Result<HistoryPage, Refusal> {
+        let at = RoomRef { tenant: caller.tenant, room };
+        self.world.may_read(&Arc::new(caller.clone()), at).await?;
+        let page = self.world.history.pins(at).await.map_err(|error| unavailable(&error))?;
+        let mut page = HistoryPage::from(page);
+        if let Entries::Folded(entries) = &mut page.entries {
+            // Its pin may be too old to be among the notes.
+            entries.iter_mut().for_each(|entry| entry.pinned = true);
+        }
+        // From the newest on, as far as a page may be large.
+        Ok(page.cut_to(Range::After(Seq(0)), limits::PAGE_BYTES_MAX))
     }
 
     /// A room's members ascending by user id, for its members; whether

@@ -28,6 +28,14 @@ pub const UNREAD_MAX: u16 = 100;
 /// reactions or of the reader's own messages costs no more than this. It takes nine such events for
 /// each message of another before a count comes out too low.
 pub const UNREAD_EVENTS_MAX: u64 = 1_000;
+/// Members of a public room that are counted for who browses: above it clients show "1000+". Each
+/// costs an entry of an index, for each room of a page.
+pub const MEMBERS_COUNTED_MAX: u32 = 1_000;
+/// Pinned messages of a room that one call returns, the newest pins first.
+pub const PINS_MAX: usize = 100;
+/// The newest pin events of a room that are read for them. What was pinned before so many pins and
+/// unpins is not found any more.
+pub const PIN_EVENTS_MAX: u32 = 1_000;
 /// Events in one page of history.
 pub const PAGE_MAX: u16 = 200;
 /// A page of history by size: what is over it is left for the next page. A page of 200 ordinary
@@ -196,6 +204,7 @@ const _: () = assert!(FEED_RING_EVENTS_MAX <= RING_EVENTS_MAX);
 const _: () = assert!(ENC_BODY_BYTES_MAX <= FEED_RING_BYTES_MAX);
 const _: () = assert!(REPLAY_EVENTS_MAX <= RING_EVENTS_MAX as u64);
 const _: () = assert!(REPLAY_EVENTS_MAX <= PAGE_MAX as u64);
+const _: () = assert!(PINS_MAX <= PIN_EVENTS_MAX as usize);
 const _: () = assert!(UNREAD_MAX as u64 <= UNREAD_EVENTS_MAX);
 const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(ROOM_IN_FLIGHT_MAX <= LANE_QUEUE_MAX);

@@ -157,18 +157,27 @@ impl World {
                 limits::PAGE_MAX
             )));
         }
-        // Without a lease another node may own the room by now, and know of a member who was removed.
-        let has_lease = *self.directory.lease().borrow();
-        let r#gen = match has_lease {
-            true => self.look(caller, at, None).await?.r#gen,
-            false => self.may_read_stale(caller, at).await?,
-        };
+        let r#gen = self.may_read(caller, at).await?;
         let page = match view {
             View::Log => self.history.log(at, range, limit).await.map(HistoryPage::from),
             View::Folded => self.history.timeline(at, range, limit).await.map(HistoryPage::from),
         };
         page.map(|page| (r#gen, page.cut_to(range, limits::PAGE_BYTES_MAX)))
             .map_err(|error| unavailable(&error))
+    }
+
+    /// Whether the caller may read the room; the generation of its history.
+    pub(crate) async fn may_read(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        at: RoomRef,
+    ) -> Result<Gen, Refusal> {
+        // Without a lease another node may own the room by now, and know of a member who was removed.
+        let has_lease = *self.directory.lease().borrow();
+        match has_lease {
+            true => Ok(self.look(caller, at, None).await?.r#gen),
+            false => self.may_read_stale(caller, at).await,
+        }
     }
 
     /// A node that lost its cluster cannot ask the room's owner: the rows of members say who may

@@ -179,18 +179,21 @@ fn room_answer(stands: &Result<Subscribed, Refusal>) -> RoomAnswer<'_> {
 
 /// A page of history, on the socket and over HTTP.
 pub(crate) fn page(room: RoomId, r#gen: Gen, stale: bool, page: &HistoryPage) -> server::Page<'_> {
-    let messages = match &page.entries {
-        Entries::Log(events) => events.iter().map(|one| event(one).into()).collect(),
-        Entries::Folded(entries) => entries.iter().map(folded).collect(),
-    };
     server::Page {
         room: room.0,
         r#gen: r#gen.0,
-        messages,
+        messages: entries(page),
         more: page.more,
         as_of: page.as_of.0,
         first: page.first.0,
         stale,
+    }
+}
+
+pub(crate) fn entries(page: &HistoryPage) -> Vec<wire::Entry<'_>> {
+    match &page.entries {
+        Entries::Log(events) => events.iter().map(|one| event(one).into()).collect(),
+        Entries::Folded(entries) => entries.iter().map(folded).collect(),
     }
 }
 

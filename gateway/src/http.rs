@@ -95,6 +95,8 @@ pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
         .route("/api/users/{user}", get(users::get))
         .route("/api/direct", post(rooms::direct))
         .route("/api/rooms", post(rooms::create).get(rooms::list))
+        .route("/api/rooms/browse", get(rooms::browse))
+        .route("/api/rooms/{room}/pins", get(messages::pins))
         .route("/api/rooms/{room}", get(rooms::get).patch(rooms::change))
         .route("/api/rooms/{room}/join", post(rooms::join))
         .route("/api/rooms/{room}/leave", post(rooms::leave))

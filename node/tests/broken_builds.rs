@@ -90,6 +90,10 @@ impl History for EarlyAck {
         self.0.timeline(room, range, limit).await
     }
 
+    async fn pins(&self, room: RoomRef) -> Result<TimelinePage, HistoryError> {
+        self.0.pins(room).await
+    }
+
     async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {
         self.0.project_room(meta).await
     }

@@ -143,6 +143,10 @@ impl History for SqlHistory {
         self.timelines.read((room, range, limit), read).await
     }
 
+    async fn pins(&self, room: RoomRef) -> Result<TimelinePage, HistoryError> {
+        self.reads.pins(room).await
+    }
+
     async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {
         rooms::project(&self.reads.db, meta).await
     }

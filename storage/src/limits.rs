@@ -60,6 +60,8 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// The newest events among which a sender's last message is looked for before an index on all of
 /// the sender's events is read.
 pub const LAST_MESSAGE_RECENT: u64 = 2_000;
+/// Pinned messages that are looked up for a list of pins, those that were deleted since included.
+pub const PINS_LOOKED_AT: usize = 128;
 /// How long a health check may take.
 pub const HEALTH_WAIT: Duration = Duration::from_secs(2);
 /// How long SQLite waits for another process's lock.
@@ -96,4 +98,5 @@ pub const RESEAL_UNREADABLE_MAX: usize = 20;
 const _: () = assert!(LOCK_WAIT.as_millis() < STATEMENT_WAIT.as_millis());
 const _: () = assert!(CLOSE_WAIT.as_millis() < parlance_actors::limits::DRAIN.as_millis());
 const _: () = assert!(BACKOFF_MIN.as_millis() <= BACKOFF_MAX.as_millis());
+const _: () = assert!(parlance_actors::limits::PINS_MAX <= PINS_LOOKED_AT);
 const _: () = assert!(USERS_AT_ONCE_MAX.is_power_of_two());

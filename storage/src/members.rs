@@ -121,6 +121,10 @@ impl Members for SqlMembers {
         summaries::read(&self.db, tenant, user, rooms).await
     }
 
+    async fn sizes(&self, tenant: TenantId, rooms: &[RoomId]) -> Result<Vec<u32>, HistoryError> {
+        summaries::sizes(&self.db, tenant, rooms).await
+    }
+
     async fn mark_read(
         &self,
         room: RoomRef,

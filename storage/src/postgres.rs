@@ -61,7 +61,13 @@ impl PostgresDb {
         // stands behind the only address.
         let to_primary = to_primary.after_connect(move |connection, _| {
             let new = new.clone();
-            Box::pin(async move { new.admit(connection).await })
+            Box::pin(async move {
+                new.admit(connection).await?;
+                // What is read for a page of rooms is many cheap look-ups, for which compiling would
+                // take 30 times what they take.
+                sqlx::raw_sql("SET jit = off").execute(connection).await?;
+                Ok(())
+            })
         });
         let primary = to_primary.connect_lazy_with(servers.options().application_name(&name));
         servers.lead(primary.clone());

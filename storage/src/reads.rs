@@ -1,9 +1,12 @@
 //! Reads of rooms' logs, the same on both databases. Pages come from one snapshot each, in a
 //! transaction without named statements, so that a pooler may sit between.
 
+use std::collections::HashMap;
+
 use parlance_actors::limits as domain;
 use parlance_actors::ports::HistoryError;
 use parlance_actors::ports::history::{LogPage, Opened, Range, TimelinePage};
+use parlance_actors::room::fold;
 use parlance_actors::vocab::event::Kind;
 use parlance_actors::vocab::{
     Content, DeviceId, Epoch, Event, EventParts, Key, RoomRef, Sender, Seq, Timestamp, Turn, UserId,
@@ -21,6 +24,8 @@ const EVENTS: &str = "SELECT e.seq, e.sender, COALESCE(u.username, 'unknown'), e
       e.kind, e.target, e.thread, e.enc, e.sent_at, e.crypt_key, e.body
     FROM {t}.event e LEFT JOIN {t}.\"user\" u ON u.id = e.sender
     WHERE e.shard = $1 AND e.room = $2";
+/// Served by the partial index on pins.
+const PINS: &str = " AND e.kind = 5 ORDER BY e.seq DESC LIMIT $3";
 const TIMELINE: &str = " AND e.kind IN (1, 6, 7)";
 const EDGES: &str = "SELECT
       COALESCE((SELECT max(e.seq) FROM {t}.event e WHERE e.shard = $1 AND e.room = $2), 0),
@@ -175,6 +180,59 @@ impl Reads {
         };
         snapshot.commit().await.map_err(read_failed)?;
         Ok(TimelinePage { entries, notes, more, as_of, first })
+    }
+
+    /// Whether a pin event pins or unpins is in its body, which may be sealed: so they are read, and
+    /// decided on here.
+    pub(crate) async fn pins(&self, room: RoomRef) -> Result<TimelinePage, HistoryError> {
+        let mut snapshot = self.begin(room).await?;
+        let (as_of, first) = edges(&mut snapshot, room).await.map_err(read_failed)?;
+        let mut args = at(room);
+        args.push(Arg::Int(i64::from(domain::PIN_EVENTS_MAX)));
+        let rows = snapshot.rows(&format!("{EVENTS}{PINS}"), args).await.map_err(read_failed)?;
+        let pins: Result<Vec<Event>, _> = rows.iter().map(|row| self.read(room, row)).collect();
+        let mut pinned = fold::pinned(pins?.iter());
+        // Some of them may be deleted by now.
+        pinned.truncate(limits::PINS_LOOKED_AT);
+        let mut found = self.targeted(&mut snapshot, room, "e.seq", &pinned, "e.kind = 1").await?;
+        found.retain(|event| matches!(event.content, Content::Message { .. }));
+        let place: HashMap<Seq, usize> = pinned.iter().copied().zip(0..).collect();
+        found.sort_by_key(|event| place.get(&event.seq).copied());
+        found.truncate(domain::PINS_MAX);
+        let shown: Vec<Seq> = found.iter().map(|event| event.seq).collect();
+        let kinds = "e.kind IN (2, 3, 4, 5)";
+        let mut notes = self.targeted(&mut snapshot, room, "e.target", &shown, kinds).await?;
+        notes.reverse();
+        snapshot.commit().await.map_err(read_failed)?;
+        Ok(TimelinePage { entries: found, notes, more: false, as_of, first })
+    }
+
+    /// The newest events of some kinds in which a column is one of these seqs, the newest first. The
+    /// list is filled up to a power of two with a seq that no event has, so that there are few
+    /// statements.
+    async fn targeted(
+        &self,
+        snapshot: &mut Transaction,
+        room: RoomRef,
+        column_name: &str,
+        seqs: &[Seq],
+        kinds: &str,
+    ) -> Result<Vec<Event>, HistoryError> {
+        if seqs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut args = at(room);
+        args.push(Arg::Int(i64::from(domain::PAGE_NOTES_MAX)));
+        let length = seqs.len().next_power_of_two();
+        let padded = seqs.iter().chain(std::iter::repeat(&Seq(0))).take(length);
+        args.extend(padded.map(|seq| Arg::Int(column(*seq))));
+        let places: Vec<String> = (0..length).map(|place| format!("${}", place + 4)).collect();
+        let list = places.join(", ");
+        let sql = format!(
+            "{EVENTS} AND {kinds} AND {column_name} IN ({list}) ORDER BY e.seq DESC LIMIT $3"
+        );
+        let rows = snapshot.rows(&sql, args).await.map_err(read_failed)?;
+        rows.iter().map(|row| self.read(room, row)).collect()
     }
 
     /// The newest edits, deletes, reactions and pins on messages between two seqs. A page of the

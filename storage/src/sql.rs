@@ -107,6 +107,13 @@ impl Row {
         }
     }
 
+    pub(crate) fn maybe_small(&self, place: usize) -> Result<Option<i16>, sqlx::Error> {
+        match self {
+            Self::Postgres(row) => row.try_get(place),
+            Self::Sqlite(row) => row.try_get(place),
+        }
+    }
+
     pub(crate) fn whole(&self, place: usize) -> Result<i32, sqlx::Error> {
         match self {
             Self::Postgres(row) => row.try_get(place),

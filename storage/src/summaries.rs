@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use parlance_actors::limits;
 use parlance_actors::ports::HistoryError;
 use parlance_actors::ports::members::Summary;
-use parlance_actors::vocab::{RoomId, Seq, TenantId, Timestamp, UserId};
+use parlance_actors::vocab::{Role, RoomId, Seq, TenantId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::error::read_failed;
@@ -36,8 +36,13 @@ const MARKED: &str = "marked AS MATERIALIZED (
          LIMIT $3) n),
       (SELECT o.\"user\" FROM {t}.member o
        WHERE o.shard = m.shard AND o.room = m.room AND o.\"user\" <> $1
-       ORDER BY o.\"user\" LIMIT 1)
+       ORDER BY o.\"user\" LIMIT 1),
+      (SELECT o.role FROM {t}.member o
+       WHERE o.shard = m.shard AND o.room = m.room AND o.\"user\" = $1)
     FROM marked m";
+const SIZES: &str = "SELECT a.room, (SELECT count(*) FROM (
+      SELECT 1 FROM {t}.member m WHERE m.shard = a.shard AND m.room = a.room LIMIT $1) n)
+    FROM asked a";
 
 /// The rooms as a table, `asked`. Lists have lengths that are powers of two, filled up with a room
 /// that nobody has, so that there are few statements to prepare.
@@ -74,9 +79,28 @@ pub(crate) async fn read(
     Ok(rooms.iter().map(|room| found.get(room).copied().unwrap_or_default()).collect())
 }
 
+/// How many members each room has, counted to the bound, in the order of `rooms`.
+pub(crate) async fn sizes(
+    db: &Db,
+    tenant: TenantId,
+    rooms: &[RoomId],
+) -> Result<Vec<u32>, HistoryError> {
+    if rooms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut args = vec![Arg::Int(i64::from(limits::MEMBERS_COUNTED_MAX))];
+    let sql = format!("{} {SIZES}", asked(args.len() + 1, rooms, &mut args));
+    let rows = db.rows(tenant, For::Deciding, &sql, args).await.map_err(read_failed)?;
+    let size = |row: &Row| Ok((RoomId(row.id(0)?), u32::try_from(row.int(1)?).unwrap_or(u32::MAX)));
+    let found: Result<HashMap<RoomId, u32>, sqlx::Error> = rows.iter().map(size).collect();
+    let found = found.map_err(read_failed)?;
+    Ok(rooms.iter().map(|room| found.get(room).copied().unwrap_or_default()).collect())
+}
+
 fn summary(row: &Row) -> Result<(RoomId, Summary), sqlx::Error> {
     let seq = |value: i64| Seq(u64::try_from(value).unwrap_or_default());
     let summary = Summary {
+        role: row.maybe_small(6)?.and_then(Role::from_number),
         read: seq(row.int(1)?),
         head: seq(row.int(2)?),
         last_at: row.maybe_int(3)?.map(Timestamp),

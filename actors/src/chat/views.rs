@@ -14,18 +14,22 @@ impl Chat {
     pub(super) async fn views(
         &self,
         caller: &Caller,
-        rooms: Vec<(Arc<RoomMeta>, Option<Role>)>,
+        rooms: Vec<Arc<RoomMeta>>,
     ) -> Result<Vec<RoomView>, Refusal> {
-        let ids: Vec<RoomId> = rooms.iter().map(|(meta, _)| meta.id).collect();
+        let ids: Vec<RoomId> = rooms.iter().map(|meta| meta.id).collect();
         let summaries = self.world.members.summaries(caller.tenant, caller.user, &ids).await;
         let summaries = summaries.map_err(|error| unavailable(&error))?;
         let mut views = Vec::with_capacity(rooms.len());
-        for ((meta, role), mut summary) in rooms.into_iter().zip(summaries) {
+        for (meta, mut summary) in rooms.into_iter().zip(summaries) {
+            let role = match meta.kind {
+                RoomKind::Lobby => Some(if caller.admin { Role::Owner } else { Role::Member }),
+                _ => summary.role,
+            };
             if role.is_none() {
                 // Who is not in a room has nothing to read there.
                 summary.unread = 0;
             }
-            views.push(RoomView { meta, role, summary, with: None });
+            views.push(RoomView { meta, role, summary, with: None, members: None });
         }
         self.name_others(caller, &mut views).await?;
         Ok(views)

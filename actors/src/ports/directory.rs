@@ -100,10 +100,12 @@ pub trait Directory: Send + Sync + 'static {
     /// A room by its name, without regard to case.
     fn room_by_name(&self, tenant: TenantId, name: &RoomName) -> Option<Arc<RoomMeta>>;
 
-    /// Public rooms ascending by id, after the given one.
+    /// Public rooms whose names begin with `prefix`, without regard to case, ascending by the folded
+    /// name, after the given public room; none after any other.
     fn public_rooms(
         &self,
         tenant: TenantId,
+        prefix: &str,
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>>;

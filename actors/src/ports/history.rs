@@ -284,6 +284,12 @@ pub trait History: Send + Sync + 'static {
         limit: u16,
     ) -> Result<TimelinePage, HistoryError>;
 
+    /// The messages that are pinned and not deleted, the newest pin first, at most
+    /// [`PINS_MAX`](crate::limits::PINS_MAX), with the notes on them. A message is pinned if the
+    /// newest pin event on it says so, among the newest
+    /// [`PIN_EVENTS_MAX`](crate::limits::PIN_EVENTS_MAX) pin events of the room.
+    async fn pins(&self, room: RoomRef) -> Result<TimelinePage, HistoryError>;
+
     /// Stores what the directory knows of a room, for the day when the directory is lost. Changes
     /// nothing when the same or a later version is stored, or when the room has no entry in the
     /// directory (version 0). Not under a fence: a late owner's older version loses by its number.

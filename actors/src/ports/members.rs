@@ -36,6 +36,8 @@ pub struct Membership {
 /// a whole page, so that they are of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
+    /// The user's role; `None` when there is no row of theirs, as in the lobby.
+    pub role: Option<Role>,
     /// The last seq; 0 for an empty log.
     pub head: Seq,
     /// When the last event was sent; `None` for an empty log.
@@ -82,6 +84,11 @@ pub trait Members: Send + Sync + 'static {
         user: UserId,
         rooms: &[RoomId],
     ) -> Result<Vec<Summary>, HistoryError>;
+
+    /// How many members each of these rooms has, at most [`LIST_MAX`](crate::limits::LIST_MAX) rooms,
+    /// in their order; counted up to
+    /// [`MEMBERS_COUNTED_MAX`](crate::limits::MEMBERS_COUNTED_MAX).
+    async fn sizes(&self, tenant: TenantId, rooms: &[RoomId]) -> Result<Vec<u32>, HistoryError>;
 
     /// Moves the user's read mark of a room forward to `seq` (never back) and gives the user's
     /// new revision, or `None` when the mark was there already.

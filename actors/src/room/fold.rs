@@ -1,7 +1,7 @@
 //! Folding: a page of the timeline and the notes on it become messages in their latest state.
 //! Pure; the database hands over events and this says what a reader sees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ports::history::{LogPage, Range, TimelinePage};
@@ -126,6 +126,21 @@ pub fn fold(entries: Vec<Event>, notes: Vec<Event>) -> Vec<Folded> {
         }
     }
     folded
+}
+
+/// The messages that these pin events, the newest first, leave pinned, the newest pin first.
+pub fn pinned<'a>(pins: impl Iterator<Item = &'a Event>) -> Vec<Seq> {
+    let mut decided = HashSet::new();
+    let mut pinned = Vec::new();
+    for pin in pins {
+        if let Content::Pin { target, on } = pin.content
+            && decided.insert(target)
+            && on
+        {
+            pinned.push(target);
+        }
+    }
+    pinned
 }
 
 impl Folded {

@@ -253,16 +253,29 @@ impl Directory for MemoryDirectory {
     fn public_rooms(
         &self,
         tenant: TenantId,
+        prefix: &str,
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
+        let prefix = prefix.to_lowercase();
         let rooms = self.shared.rooms.lock();
-        let of_tenant = rooms.by_id.values().filter(|room| room.tenant == tenant);
-        of_tenant
-            .filter(|room| room.kind == RoomKind::Public && Some(room.id) > after)
-            .take(usize::from(limit))
-            .cloned()
-            .collect()
+        let public = rooms
+            .by_id
+            .values()
+            .filter(|room| room.tenant == tenant && room.kind == RoomKind::Public);
+        let folded = |room: &RoomMeta| room.name.as_ref().map(RoomName::folded).unwrap_or_default();
+        let mut named: Vec<(String, Arc<RoomMeta>)> =
+            public.map(|room| (folded(room), room.clone())).collect();
+        named.sort_by(|one, other| one.0.cmp(&other.0));
+        let from = match after {
+            None => 0,
+            Some(after) => named
+                .iter()
+                .position(|(_, room)| room.id == after)
+                .map_or(named.len(), |place| place + 1),
+        };
+        let wanted = named.into_iter().skip(from).filter(|(name, _)| name.starts_with(&prefix));
+        wanted.take(usize::from(limit)).map(|(_, room)| room).collect()
     }
 
     fn room_count(&self) -> usize {

@@ -23,7 +23,7 @@ pub async fn run<D: Directory>(make: impl AsyncFn() -> D) {
     each_change_grows_the_version_by_one(&make().await).await;
     a_change_that_changes_nothing_keeps_the_version(&make().await).await;
     a_rename_frees_the_old_name(&make().await).await;
-    public_rooms_page_by_id_without_the_private_ones(&make().await).await;
+    public_rooms_page_by_name_without_the_private_ones(&make().await).await;
     changes_are_told_after_they_can_be_read(&make().await).await;
     one_of_many_concurrent_makers_gets_the_name(Arc::new(make().await)).await;
     a_tenant_does_not_see_the_rooms_of_another(&make().await).await;
@@ -67,7 +67,7 @@ fn a_fresh_directory_owns_every_shard(directory: &impl Directory) {
     assert_eq!(tenants.len(), 1);
     assert_eq!((tenants[0].id, &*tenants[0].name), (TenantId::MAIN, "main"));
     assert_eq!(directory.room_count(), 0);
-    assert!(directory.public_rooms(TenantId::MAIN, None, 10).is_empty());
+    assert!(directory.public_rooms(TenantId::MAIN, "", None, 10).is_empty());
 }
 
 async fn a_made_room_is_found_at_once(directory: &impl Directory) {
@@ -190,31 +190,46 @@ async fn a_rename_frees_the_old_name(directory: &impl Directory) {
     assert_eq!(directory.room_by_name(TenantId::MAIN, &room_name("old")), Some(second));
 }
 
-async fn public_rooms_page_by_id_without_the_private_ones(directory: &impl Directory) {
+async fn public_rooms_page_by_name_without_the_private_ones(directory: &impl Directory) {
     let mut public = Vec::new();
     for n in 0..25 {
         let kind = if n % 5 == 0 { RoomKind::Private } else { RoomKind::Public };
         // Ids out of order: the order of pages must not be that of making.
         let id = RoomId(uuid::Uuid::from_u128((n * 7 % 25) << 64));
-        let new = NewRoom { kind, id, ..new_room(&format!("room {n}")) };
+        let name = if n % 3 == 0 { format!("Room {n}") } else { format!("room {n}") };
+        let new = NewRoom { kind, id, ..new_room(&name) };
         let made = directory.create_room(new).await.expect("made");
-        public.extend((kind == RoomKind::Public).then_some(made.id));
+        public.extend((kind == RoomKind::Public).then_some((n, made.id)));
     }
-    public.sort();
-    for limit in [1, 7, 20, 200] {
-        let mut seen = Vec::new();
+    // By folded name: "room 1", "room 11", …, "Room 2".
+    let name = |n: u128| if n % 3 == 0 { format!("Room {n}") } else { format!("room {n}") };
+    public.sort_by_key(|(n, _)| name(*n).to_lowercase());
+    let public: Vec<RoomId> = public.into_iter().map(|(_, id)| id).collect();
+    let seen = |prefix: &str, limit: u16| {
+        let mut seen: Vec<RoomId> = Vec::new();
         loop {
-            let page = directory.public_rooms(TenantId::MAIN, seen.last().copied(), limit);
+            let after = seen.last().copied();
+            let page = directory.public_rooms(TenantId::MAIN, prefix, after, limit);
             assert!(page.len() <= usize::from(limit));
             seen.extend(page.iter().map(|room| room.id));
             if page.is_empty() {
-                break;
+                return seen;
             }
         }
-        assert_eq!(seen, public, "pages of {limit}");
+    };
+    for limit in [1, 7, 20, 200] {
+        assert_eq!(seen("", limit), public, "pages of {limit}");
+        assert_eq!(seen("ROOM ", limit), public, "pages of {limit}");
     }
+    assert_eq!(seen("room 2", 2).len(), 5, "2, 21, 22, 23 and 24");
+    assert_eq!(seen("rooms", 2), []);
+    let renamed = directory.room_by_name(TenantId::MAIN, &room_name("room 21")).expect("made");
+    let change = RoomChange { name: Some(room_name("hall")), ..RoomChange::default() };
+    directory.change_room(renamed.at(), change, renamed.created_by).await.expect("renamed");
+    assert_eq!(seen("room 2", 2).len(), 4);
+    assert_eq!(seen("HA", 2), [renamed.id]);
     let unknown = Some(RoomId(uuid::Uuid::from_u128(u128::MAX)));
-    assert!(directory.public_rooms(TenantId::MAIN, unknown, 10).is_empty());
+    assert!(directory.public_rooms(TenantId::MAIN, "", unknown, 10).is_empty());
 }
 
 async fn changes_are_told_after_they_can_be_read(directory: &impl Directory) {
@@ -245,5 +260,5 @@ async fn a_tenant_does_not_see_the_rooms_of_another(directory: &impl Directory) 
     let other = TenantId(2);
     assert_eq!(directory.room(RoomRef { tenant: other, room: made.id }), None);
     assert_eq!(directory.room_by_name(other, &room_name("a")), None);
-    assert!(directory.public_rooms(other, None, 10).is_empty());
+    assert!(directory.public_rooms(other, "", None, 10).is_empty());
 }

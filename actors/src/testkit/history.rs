@@ -16,6 +16,7 @@ use crate::ports::history::{
     Append, AppendSink, DatabaseId, History, HistoryError, LogPage, NotTaken, NotTakenWhy, Opened,
     Outcome, Range, Settled, TimelinePage,
 };
+use crate::room::fold::pinned;
 use crate::vocab::event::Kind;
 use crate::vocab::{
     Content, Draft, Epoch, Event, Key, MemberChange, Role, RoomId, RoomMeta, RoomRef, Seq, ShardId,
@@ -632,6 +633,30 @@ impl History for MemoryHistory {
         let database = self.database.lock();
         let notes = notes.into_iter().map(|event| database.named(event)).collect();
         Ok(TimelinePage { entries, notes, more, as_of, first: Seq(1) })
+    }
+
+    async fn pins(&self, room: RoomRef) -> Result<TimelinePage, HistoryError> {
+        self.present()?;
+        let log = self.committed(room);
+        let pins = log.iter().rev().filter(|event| event.content.kind() == Kind::Pin);
+        let pinned = pinned(pins.take(limits::PIN_EVENTS_MAX as usize));
+        let message = |target: &Seq| {
+            let event = log.get(usize::try_from(target.0.checked_sub(1)?).ok()?)?;
+            matches!(event.content, Content::Message { .. }).then(|| event.clone())
+        };
+        let entries = pinned.iter().filter_map(message).take(limits::PINS_MAX);
+        let entries: Vec<Event> = entries.collect();
+        let is_note = |event: &&Event| {
+            let target = event.content.target();
+            let notes = !matches!(event.content.kind(), Kind::Message | Kind::Member | Kind::Room);
+            notes && entries.iter().any(|entry| Some(entry.seq) == target)
+        };
+        let notes: Vec<Event> = log.iter().filter(is_note).cloned().collect();
+        let database = self.database.lock();
+        let named = |events: Vec<Event>| events.into_iter().map(|e| database.named(e)).collect();
+        let as_of = log.last().map_or(Seq(0), |event| event.seq);
+        let (entries, notes) = (named(entries), named(notes));
+        Ok(TimelinePage { entries, notes, more: false, as_of, first: Seq(1) })
     }
 
     async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {

@@ -26,6 +26,7 @@ impl Database {
         };
         let unread = log.events.iter().filter(is_unread).take(usize::from(limits::UNREAD_MAX));
         Summary {
+            role: log.members.get(&user).map(|row| row.role),
             head,
             last_at: last.map(|event| event.sent_at),
             read,
@@ -99,6 +100,17 @@ impl Members for MemoryHistory {
             .iter()
             .map(|room| database.summary(RoomRef { tenant, room: *room }, user))
             .collect())
+    }
+
+    async fn sizes(&self, tenant: TenantId, rooms: &[RoomId]) -> Result<Vec<u32>, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        let size = |room: &RoomId| {
+            let log = database.rooms.get(&RoomRef { tenant, room: *room });
+            let members = log.map_or(0, |log| log.members.len());
+            u32::try_from(members).unwrap_or(u32::MAX).min(limits::MEMBERS_COUNTED_MAX)
+        };
+        Ok(rooms.iter().map(size).collect())
     }
 
     async fn mark_read(

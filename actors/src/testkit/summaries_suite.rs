@@ -19,6 +19,10 @@ pub(super) async fn all(store: &dyn Store) {
     a_count_has_a_bound_and_looks_at_the_newest_events(store).await;
     println!("a_page_of_summaries_keeps_its_order");
     a_page_of_summaries_keeps_its_order(store).await;
+    println!("rooms_have_their_sizes");
+    rooms_have_their_sizes(store).await;
+    println!("pins_are_the_messages_that_the_newest_pin_events_leave");
+    pins_are_the_messages_that_the_newest_pin_events_leave(store).await;
     println!("counts_are_those_of_a_plain_recount");
     for seed in 1..=6 {
         counts_are_those_of_a_plain_recount(store, seed).await;
@@ -60,6 +64,7 @@ async fn a_summary_tells_where_the_log_stands(store: &dyn Store) {
     room.settle(last).await;
     let seen = summary(store, ann, room.at).await;
     let expected = Summary {
+        role: Some(Role::Member),
         head: Seq(3),
         last_at: Some(Timestamp(77)),
         read: Seq(0),
@@ -77,6 +82,7 @@ async fn a_summary_tells_where_the_log_stands(store: &dyn Store) {
     let seen = summary(store, ann, lobby.at).await;
     assert_eq!(seen.head, before.head.next());
     assert_eq!((seen.unread, seen.other), (before.unread + 1, None));
+    assert_eq!(seen.role, None, "there are no rows of members");
 }
 
 async fn a_summary_counts_what_others_said_behind_the_mark(store: &dyn Store) {
@@ -151,6 +157,65 @@ async fn a_page_of_summaries_keeps_its_order(store: &dyn Store) {
         .collect::<Vec<_>>();
     assert_eq!(heads, expected);
     assert!(page.iter().all(|summary| u64::from(summary.unread) == summary.head.0));
+}
+
+async fn rooms_have_their_sizes(store: &dyn Store) {
+    let mut rooms = Vec::new();
+    for size in [3, 0, 1] {
+        let mut room = opened(store, new_room()).await;
+        for _ in 0..size {
+            room.post(joined(UserId::generate())).expect("taken");
+        }
+        room.outcomes().await;
+        rooms.push(room.at.room);
+    }
+    let most = limits::MEMBERS_COUNTED_MAX;
+    let mut crowd = opened(store, new_room()).await;
+    for _ in 0..most + 1 {
+        crowd.post(joined(UserId::generate())).expect("taken");
+    }
+    crowd.outcomes().await;
+    rooms.push(crowd.at.room);
+    let sizes = store.members().sizes(TenantId::MAIN, &rooms).await.expect("answered");
+    assert_eq!(sizes, [3, 0, 1, most]);
+    let none = store.members().sizes(TenantId::MAIN, &[]).await.expect("answered");
+    assert!(none.is_empty());
+}
+
+async fn pins_are_the_messages_that_the_newest_pin_events_leave(store: &dyn Store) {
+    let ann = somebody(store, "ann").await;
+    let mut room = opened(store, new_room()).await;
+    let pins = async |room: &TestRoom| {
+        let page = store.history().pins(room.at).await.expect("a page");
+        let seqs: Vec<u64> = page.entries.iter().map(|event| event.seq.0).collect();
+        (seqs, page.notes, page.as_of)
+    };
+    assert_eq!(pins(&room).await, (vec![], vec![], Seq(0)));
+    for number in 1..=110 {
+        room.post(draft(ann, message(&number.to_string()))).expect("taken");
+    }
+    // A room deletes only what it knows to be there.
+    room.outcomes().await;
+    let pin = |target, on| draft(ann, Content::Pin { target: Seq(target), on });
+    for (target, on) in [(1, true), (2, true), (3, true), (2, false), (1, true), (4, true)] {
+        room.post(pin(target, on)).expect("taken");
+    }
+    room.post(draft(ann, edit(3, "edited"))).expect("taken");
+    room.post(draft(ann, Content::Delete { target: Seq(4) })).expect("taken");
+    // A pin of nothing, and of something that is no message.
+    room.post(pin(9_999, true)).expect("taken");
+    room.post(pin(111, true)).expect("taken");
+    room.outcomes().await;
+    let (seqs, notes, as_of) = pins(&room).await;
+    assert_eq!((seqs, as_of), (vec![1, 3], Seq(120)), "the newest pin first");
+    let notes: Vec<u64> = notes.iter().map(|event| event.seq.0).collect();
+    assert_eq!(notes, [111, 113, 115, 117], "what is on them, ascending");
+    for target in 5..=110 {
+        room.post(pin(target, true)).expect("taken");
+    }
+    room.outcomes().await;
+    let (seqs, ..) = pins(&room).await;
+    assert_eq!(seqs, (11..=110).rev().collect::<Vec<u64>>());
 }
 
 /// The same numbers for the same seed (Numerical Recipes' generator).

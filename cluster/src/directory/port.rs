@@ -49,10 +49,12 @@ impl Directory for RaftDirectory {
     fn public_rooms(
         &self,
         tenant: TenantId,
+        prefix: &str,
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
-        self.view.state.read().public_rooms(tenant, after, limit)
+        let folded = prefix.to_lowercase();
+        self.view.state.read().public_rooms(tenant, &folded, after, limit)
     }
 
     fn room_count(&self) -> usize {

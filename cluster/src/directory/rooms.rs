@@ -1,7 +1,7 @@
 //! The rooms of the directory with every index over them. This struct alone changes them, so the
 //! indexes cannot drift apart. It decides nothing: names and keys are checked by the state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,13 +16,14 @@ pub(super) struct Listed {
     pub(super) folded: Arc<str>,
 }
 
-/// Rooms by id, and the indexes: names in each tenant, creators' keys, public rooms in order.
+/// Rooms by id, and the indexes: names in each tenant, creators' keys, public rooms by
+/// name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Rooms {
     by_id: BTreeMap<(TenantId, RoomId), Listed>,
     by_name: HashMap<TenantId, HashMap<Arc<str>, RoomId>>,
     by_key: HashMap<(TenantId, UserId, Key), RoomId>,
-    public: BTreeSet<(TenantId, RoomId)>,
+    public: HashMap<TenantId, BTreeMap<Arc<str>, RoomId>>,
 }
 
 impl Rooms {
@@ -43,24 +44,29 @@ impl Rooms {
         self.get(tenant, *self.by_key.get(&(tenant, by, key))?)
     }
 
-    /// Public rooms of a tenant ascending by id, after the given one.
+    /// Public rooms of a tenant whose folded names begin with `prefix`, ascending by them, after the
+    /// given public room.
     pub(super) fn public_after(
         &self,
         tenant: TenantId,
+        prefix: &str,
         after: Option<RoomId>,
         limit: usize,
     ) -> Vec<Arc<RoomMeta>> {
-        let first = RoomId(uuid::Uuid::nil());
-        let last = RoomId(uuid::Uuid::max());
+        let Some(public) = self.public.get(&tenant) else { return Vec::new() };
         let from = match after {
-            Some(after) => Bound::Excluded((tenant, after)),
-            None => Bound::Included((tenant, first)),
+            None => Bound::Included(prefix),
+            Some(after) => match self.get(tenant, after) {
+                Some(last) if last.meta.kind == RoomKind::Public && *last.folded >= *prefix => {
+                    Bound::Excluded(&*last.folded)
+                }
+                Some(last) if last.meta.kind == RoomKind::Public => Bound::Included(prefix),
+                _ => return Vec::new(),
+            },
         };
-        if after == Some(last) {
-            return Vec::new();
-        }
-        let range = self.public.range((from, Bound::Included((tenant, last))));
-        range.take(limit).filter_map(|at| Some(self.by_id.get(at)?.meta.clone())).collect()
+        let range = public.range::<str, _>((from, Bound::Unbounded));
+        let named = range.take_while(|(folded, _)| folded.starts_with(prefix));
+        named.take(limit).filter_map(|(_, id)| Some(self.get(tenant, *id)?.meta.clone())).collect()
     }
 
     /// Puts a room in, or puts it in place of its former self.
@@ -70,11 +76,14 @@ impl Rooms {
         if let Some(former) = self.by_id.get(&at) {
             let names = self.by_name.entry(meta.tenant).or_default();
             names.remove(&former.folded);
+            if let Some(public) = self.public.get_mut(&meta.tenant) {
+                public.remove(&former.folded);
+            }
         }
         self.by_name.entry(meta.tenant).or_default().insert(folded.clone(), meta.id);
         self.by_key.insert((meta.tenant, meta.created_by, meta.key), meta.id);
         if meta.kind == RoomKind::Public {
-            self.public.insert(at);
+            self.public.entry(meta.tenant).or_default().insert(folded.clone(), meta.id);
         }
         self.by_id.insert(at, listed);
     }

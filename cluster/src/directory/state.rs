@@ -176,10 +176,11 @@ impl State {
     pub(super) fn public_rooms(
         &self,
         tenant: TenantId,
+        prefix: &str,
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
-        self.rooms.public_after(tenant, after, usize::from(limit))
+        self.rooms.public_after(tenant, prefix, after, usize::from(limit))
     }
 
     pub(super) fn room_count(&self) -> usize {

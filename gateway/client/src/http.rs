@@ -109,7 +109,24 @@ impl Http {
         read::<bodies::Room<'_>>(&answer).map(bodies::Room::into_owned)
     }
 
-    /// A page of the rooms that the caller may see, and whether there are more.
+    /// A page of the public rooms whose names begin with `prefix`, and whether there are more.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn browse(
+        &self,
+        token: &str,
+        prefix: &str,
+        after: Option<Uuid>,
+    ) -> Result<(Vec<bodies::Room<'static>>, bool), ClientError> {
+        let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+        let path = format!("/api/rooms/browse?limit=200&prefix={}{after}", percent(prefix));
+        let answer = self.call("GET", &path, Some(token), None::<&()>).await?;
+        let page = read::<bodies::Rooms<'_>>(&answer)?;
+        Ok((page.rooms.into_iter().map(bodies::Room::into_owned).collect(), page.more))
+    }
+
+    /// A page of the caller's rooms, and whether there are more.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -294,6 +311,15 @@ pub(crate) fn refusal(status: http::StatusCode, body: &[u8]) -> ClientError {
 
 fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, ClientError> {
     serde_json::from_slice(body).map_err(|error| ClientError::Unreadable(error.to_string()))
+}
+
+/// A text in a query: everything but letters and digits as `%` and two hexadecimal digits.
+fn percent(text: &str) -> String {
+    let plain = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(plain).collect()
 }
 
 fn tokens(body: &[u8]) -> Result<Tokens, ClientError> {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Role, RoomKind, Text, Timestamp, User};
+use crate::{Entry, Role, RoomKind, Text, Timestamp, User};
 
 pub use crate::server::{Account, Page, Posted};
 
@@ -174,6 +174,9 @@ pub struct Room<'a> {
     /// The other one of a direct conversation, the caller in one with themselves.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub with: Option<User<'a>>,
+    /// How many members it has, counted up to 1,000; only where rooms are browsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u32>,
 }
 
 impl Room<'_> {
@@ -193,11 +196,12 @@ impl Room<'_> {
             unread: self.unread,
             last_at: self.last_at,
             with: self.with.map(User::into_owned),
+            members: self.members,
         }
     }
 }
 
-/// `GET /api/rooms`, ascending by id.
+/// `GET /api/rooms`, ascending by id, and `GET /api/rooms/browse`, ascending by name.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rooms<'a> {
@@ -205,6 +209,18 @@ pub struct Rooms<'a> {
     #[serde(borrow)]
     pub rooms: Vec<Room<'a>>,
     /// There are more: ask with `after` and the last id.
+    pub more: bool,
+}
+
+/// `GET /api/rooms/{id}/pins`, the newest pin first.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pins<'a> {
+    /// At most 100 pinned messages in their latest state.
+    #[serde(borrow)]
+    pub messages: Vec<Entry<'a>>,
+    /// There are more, which would make the answer too large.
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
     pub more: bool,
 }
 

@@ -471,6 +471,7 @@ fn http_bodies_have_their_text() {
         unread: 0,
         last_at: None,
         with: None,
+        members: None,
     };
     let golden = |rest: &str| format!(r#"{{"id":"{ROOM}",{rest}}}"#);
     body(
@@ -479,6 +480,15 @@ fn http_bodies_have_their_text() {
             r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"last_at":null"#,
         ),
     );
+    room.members = Some(7);
+    body(
+        &room,
+        &golden(
+            r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"last_at":null,"members":7"#,
+        ),
+    );
+    body(&http::Pins { messages: Vec::new(), more: false }, r#"{"messages":[]}"#);
+    room.members = None;
     room.kind = parlance_protocol::RoomKind::Direct;
     room.name = None;
     room.role = Some(Role::Member);

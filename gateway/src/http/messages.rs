@@ -12,7 +12,7 @@ use parlance_actors::ports::history::Range;
 use parlance_actors::session::{Change, View};
 use parlance_actors::vocab::{Refusal, RoomId, Seq};
 use parlance_protocol as wire;
-use parlance_protocol::http::SendMessage;
+use parlance_protocol::http::{Pins, SendMessage};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use super::shapes;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Asked, Ids, JsonText, NoBody, Signed, key};
-use crate::frames::page;
+use crate::frames::{entries, page};
 
 /// Messages of a page when the client does not say.
 const LIMIT: u16 = 50;
@@ -98,6 +98,16 @@ pub(super) async fn history(
     };
     let (r#gen, found) = app.chat.history(&bearer.caller, room, range, limit, view).await?;
     Ok(Json(page(room, r#gen, app.lease.is_lost(), &found)).into_response())
+}
+
+pub(super) async fn pins(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+    Ids(OfRoom { room }): Ids<OfRoom>,
+) -> Result<Response, ApiError> {
+    let found = app.chat.pins(&bearer.caller, room).await?;
+    let messages = entries(&found);
+    Ok(Json(Pins { messages, more: found.more }).into_response())
 }
 
 /// `PATCH /api/rooms/{room}/messages/{seq}`.

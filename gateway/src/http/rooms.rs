@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use parlance_actors::chat::CreateRoom;
-use parlance_actors::limits::{LIST_MAX, SLOW_MODE_SECONDS_MAX};
+use parlance_actors::limits::{LIST_MAX, ROOM_NAME_CHARS_MAX, SLOW_MODE_SECONDS_MAX};
 use parlance_actors::ports::directory::RoomChange;
 use parlance_actors::session::Change;
 use parlance_actors::vocab::{
@@ -82,6 +82,30 @@ pub(super) async fn list(
     Asked(page): Asked<Page<RoomId>>,
 ) -> Result<Response, ApiError> {
     let (views, more) = app.chat.rooms(&bearer.caller, page.after, page.limit()?).await?;
+    let rooms = views.iter().map(shapes::room).collect();
+    Ok(Json(Rooms { rooms, more }).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Browsing {
+    #[serde(default)]
+    prefix: String,
+    after: Option<RoomId>,
+    limit: Option<u16>,
+}
+
+pub(super) async fn browse(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+    Asked(Browsing { prefix, after, limit }): Asked<Browsing>,
+) -> Result<Response, ApiError> {
+    let limit = Page { after, limit }.limit()?;
+    if prefix.chars().count() > ROOM_NAME_CHARS_MAX {
+        let detail = format!("prefix: a name has at most {ROOM_NAME_CHARS_MAX} characters");
+        return Err(Refusal::bad_request(detail).into());
+    }
+    let (views, more) = app.chat.browse(&bearer.caller, &prefix, after, limit).await?;
     let rooms = views.iter().map(shapes::room).collect();
     Ok(Json(Rooms { rooms, more }).into_response())
 }

@@ -25,6 +25,7 @@ pub(super) fn room(view: &RoomView) -> wire::http::Room<'_> {
             .with
             .as_ref()
             .map(|with| wire::User { id: with.id.0, username: (&*with.username).into() }),
+        members: view.members,
     }
 }
 

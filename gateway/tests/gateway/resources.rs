@@ -301,3 +301,75 @@ async fn a_call_without_a_body_refuses_one_instead_of_ignoring_it() {
         assert!(text(&refused.json()["detail"]).contains("Idempotency-Key"));
     }
 }
+
+#[tokio::test]
+async fn public_rooms_are_browsed_by_name_and_the_list_has_only_ones_own() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    for (name, kind) in
+        [("Tea", "public"), ("tea two", "public"), ("teapot", "private"), ("Ale", "public")]
+    {
+        server.post("/api/rooms", &ann, json!({"name": name, "kind": kind})).await.expect(201);
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let rooms = list["rooms"].as_array().expect("rooms");
+        rooms.iter().map(|room| text(&room["name"])).collect()
+    };
+    let own = server.get("/api/rooms", &bob).await.expect(200);
+    assert_eq!(names(&own), ["lobby"]);
+    let all = server.get("/api/rooms/browse", &bob).await.expect(200);
+    assert_eq!((names(&all), &all["more"]), (vec_of(&["Ale", "Tea", "tea two"]), &json!(false)));
+    let tea = all["rooms"][1].clone();
+    assert_eq!((&tea["role"], &tea["members"]), (&Value::Null, &json!(1)));
+    let path = format!("/api/rooms/{}/join", text(&tea["id"]));
+    server.call("POST", &path, &bob, None).await.expect(200);
+    let found = server.get("/api/rooms/browse?prefix=tEA&limit=1", &bob).await.expect(200);
+    assert_eq!((names(&found), &found["more"]), (vec_of(&["Tea"]), &json!(true)));
+    let tea = found["rooms"][0].clone();
+    assert_eq!((&tea["role"], &tea["members"]), (&json!("member"), &json!(2)));
+    let next = format!("/api/rooms/browse?prefix=tEA&limit=1&after={}", text(&tea["id"]));
+    let found = server.get(&next, &bob).await.expect(200);
+    assert_eq!((names(&found), &found["more"]), (vec_of(&["tea two"]), &json!(false)));
+    assert_eq!(server.get("/api/rooms/browse?limit=0", &bob).await.status, 400);
+    assert_eq!(server.get("/api/rooms/browse?sort=x", &bob).await.status, 400);
+    assert_eq!(server.get("/api/rooms/browse", "").await.status, 401);
+}
+
+fn vec_of(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn pins_are_listed_newest_first_for_members() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let path = format!("/api/rooms/{}", server.room(&ann, "private").await);
+    let messages = format!("{path}/messages");
+    let mut seqs = Vec::new();
+    for body in ["one", "two", "three"] {
+        let sent = server.post(&messages, &ann, json!({"body": body})).await.expect(201);
+        seqs.push(sent["seq"].as_u64().expect("a seq"));
+    }
+    let pins = format!("{path}/pins");
+    assert_eq!(server.get(&pins, &ann).await.expect(200), json!({"messages": []}));
+    for seq in [seqs[0], seqs[2], seqs[1]] {
+        server.call("PUT", &format!("{messages}/{seq}/pin"), &ann, None).await.expect(200);
+    }
+    server.call("DELETE", &format!("{messages}/{}/pin", seqs[2]), &ann, None).await.expect(200);
+    let edit = json!({"body": "uno"});
+    let first = format!("{messages}/{}", seqs[0]);
+    server.call("PATCH", &first, &ann, Some(edit)).await.expect(200);
+    let seen = server.get(&pins, &ann).await.expect(200);
+    let bodies: Vec<String> = seen["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .inspect(|entry| assert_eq!(entry["pinned"], true, "{entry}"))
+        .map(|entry| text(&entry["body"]))
+        .collect();
+    assert_eq!(bodies, ["two", "uno"]);
+    server.call("DELETE", &first, &ann, None).await.expect(200);
+    let seen = server.get(&pins, &ann).await.expect(200);
+    assert_eq!(seen["messages"].as_array().map(Vec::len), Some(1), "{seen}");
+    assert_eq!(server.get(&pins, &bob).await.code(), (404, "not_found".into()));
+}

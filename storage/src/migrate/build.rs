@@ -75,6 +75,15 @@ const POSTGRES: &[Migration] = &[
         up: include_str!("../../migrations/postgres/0003_room.up.sql"),
         down: include_str!("../../migrations/postgres/0003_room.down.sql"),
     },
+    Migration {
+        version: 4,
+        name: "pin",
+        scope: Scope::Tenant,
+        release: 1,
+        works_from: 1,
+        up: include_str!("../../migrations/postgres/0004_pin.up.sql"),
+        down: include_str!("../../migrations/postgres/0004_pin.down.sql"),
+    },
 ];
 
 const SQLITE: &[Migration] = &[
@@ -105,6 +114,15 @@ const SQLITE: &[Migration] = &[
         up: include_str!("../../migrations/sqlite/0003_room.up.sql"),
         down: include_str!("../../migrations/sqlite/0003_room.down.sql"),
     },
+    Migration {
+        version: 4,
+        name: "pin",
+        scope: Scope::Tenant,
+        release: 1,
+        works_from: 1,
+        up: include_str!("../../migrations/sqlite/0004_pin.up.sql"),
+        down: include_str!("../../migrations/sqlite/0004_pin.down.sql"),
+    },
 ];
 
 /// The build of the upgrade's test.
@@ -113,7 +131,7 @@ mod next {
     use super::{Migration, Scope};
 
     pub(super) const POSTGRES: &[Migration] = &[Migration {
-        version: 4,
+        version: 5,
         name: "next",
         scope: Scope::Tenant,
         release: 2,
@@ -123,7 +141,7 @@ mod next {
     }];
 
     pub(super) const SQLITE: &[Migration] = &[Migration {
-        version: 4,
+        version: 5,
         name: "next",
         scope: Scope::Tenant,
         release: 2,

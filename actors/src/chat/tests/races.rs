@@ -48,6 +48,10 @@ impl Members for Hanging {
         std::future::pending().await
     }
 
+    async fn sizes(&self, _: TenantId, _: &[RoomId]) -> Result<Vec<u32>, HistoryError> {
+        std::future::pending().await
+    }
+
     async fn mark_read(&self, _: RoomRef, _: UserId, _: Seq) -> Result<Option<u64>, HistoryError> {
         std::future::pending().await
     }

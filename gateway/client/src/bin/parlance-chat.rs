@@ -105,24 +105,27 @@ async fn say(
     }
 }
 
-/// Finds the room with this name or makes it, and joins it.
+/// Finds the room with this name, among the user's own and the public ones, or makes it, and joins it.
 async fn enter(http: &Http, token: &str, name: &str) -> Result<Uuid, ClientError> {
-    let is_it = |room: &Room<'_>| {
+    let is_it = |room: &&Room<'_>| {
         room.name.as_ref().is_some_and(|n| n.to_lowercase() == name.to_lowercase())
     };
     let mut after = None;
     loop {
         let (rooms, more) = http.rooms(token, after).await?;
-        if let Some(room) = rooms.iter().find(|room| is_it(room)) {
-            if room.role.is_none() && room.kind == RoomKind::Public {
-                http.join(token, room.id).await?;
-            }
+        if let Some(room) = rooms.iter().find(is_it) {
             return Ok(room.id);
         }
         after = rooms.last().map(|room| room.id);
         if !more || after.is_none() {
             break;
         }
+    }
+    // Names ascend, so that the room with the whole name comes first of those that begin with it.
+    let (public, _) = http.browse(token, name, None).await?;
+    if let Some(room) = public.iter().find(is_it) {
+        http.join(token, room.id).await?;
+        return Ok(room.id);
     }
     Ok(http.create_room(token, Uuid::now_v7(), name, RoomKind::Public).await?.id)
 }

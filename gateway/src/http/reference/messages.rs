@@ -3,7 +3,7 @@
 use parlance_actors::limits::{EMOJI_BYTES_MAX, PAGE_MAX};
 use parlance_actors::vocab::Code;
 use parlance_protocol::View;
-use parlance_protocol::http::{Page, Posted, SendMessage};
+use parlance_protocol::http::{Page, Pins, Posted, SendMessage};
 use parlance_protocol::simple::SimpleMessage;
 use serde_json::{Value, json};
 use utoipa::ToSchema as _;
@@ -44,6 +44,11 @@ pub(super) fn describe(book: &mut Book) {
         .gives::<Posted>(201, "It is committed.", posted())
         .done();
     history(book);
+    of_room(book.get("/api/rooms/{room}/pins", "What is pinned in a room"))
+        .about("The newest pin first, at most 100, in their latest state.")
+        .gives::<Pins<'_>>(200, "The messages.", json!({"messages": [entry()]}))
+        .refuses(Code::Forbidden, "Join the room first.")
+        .done();
     of_message(
         book.patch("/api/rooms/{room}/messages/{seq}", "Replace the body of one's own message"),
     )
@@ -62,16 +67,20 @@ pub(super) fn describe(book: &mut Book) {
     lobby(book);
 }
 
+fn entry() -> Value {
+    json!({
+        "seq": 58, "kind": "message", "sender": ada(), "sent_at": "2026-06-21T00:00:00.000Z",
+        "key": "0b6f0a3e-3f6e-4f0e-9b52-0d8a4f1c2a11", "body": "hello",
+        "reactions": [{"emoji": "👍", "users": [ada()]}],
+    })
+}
+
 fn history(book: &mut Book) {
     let view = book.schema::<View>();
     let limit = json!({"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 50});
     let example = json!({
         "room": ROOM, "gen": 1, "more": false, "as_of": 58, "first": 1,
-        "messages": [{
-            "seq": 58, "kind": "message", "sender": ada(), "sent_at": "2026-06-21T00:00:00.000Z",
-            "key": "0b6f0a3e-3f6e-4f0e-9b52-0d8a4f1c2a11", "body": "hello",
-            "reactions": [{"emoji": "👍", "users": [ada()]}],
-        }],
+        "messages": [entry()],
     });
     of_room(book.get("/api/rooms/{room}/messages", "A page of history"))
         .about("The last entries, or those right before or right after a seq; always ascending.")

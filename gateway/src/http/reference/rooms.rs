@@ -1,6 +1,6 @@
 //! Rooms, their members and read marks.
 
-use parlance_actors::limits::LIST_MAX;
+use parlance_actors::limits::{LIST_MAX, ROOM_NAME_CHARS_MAX};
 use parlance_actors::vocab::Code;
 use parlance_protocol::http::{ChangeRoom, CreateRoom, Members, Posted, PutMember, Room, Rooms};
 use serde_json::{Value, json};
@@ -64,9 +64,17 @@ fn rooms(book: &mut Book) {
         .refuses(Code::NameTaken, "Another room has the name.")
         .refuses(Code::Conflict, "The key was used for something else.")
         .done();
-    paged(book.get("/api/rooms", "The rooms that the caller sees").signed())
+    paged(book.get("/api/rooms", "The caller's rooms and the lobby").signed())
         .about("Ascending by id, in pages: ask again with `after` while there is `more`.")
         .gives::<Rooms<'_>>(200, "A page.", json!({"rooms": [room()], "more": false}))
+        .done();
+    let prefix = json!({"type": "string", "maxLength": ROOM_NAME_CHARS_MAX, "example": "eng"});
+    let mut shown = room();
+    shown["members"] = json!(3);
+    paged(book.get("/api/rooms/browse", "Public rooms, joined or not").signed())
+        .about("Ascending by name, in pages: ask again with `after` and the last id while there is `more`.")
+        .query("prefix", "Only names that begin so; upper and lower case are the same.", prefix)
+        .gives::<Rooms<'_>>(200, "A page.", json!({"rooms": [shown], "more": false}))
         .done();
     of_room(book.get("/api/rooms/{room}", "One room"))
         .gives::<Room<'_>>(200, "The room.", room())
