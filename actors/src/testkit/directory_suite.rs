@@ -196,13 +196,14 @@ async fn public_rooms_page_by_name_without_the_private_ones(directory: &impl Dir
         let kind = if n % 5 == 0 { RoomKind::Private } else { RoomKind::Public };
         // Ids out of order: the order of pages must not be that of making.
         let id = RoomId(uuid::Uuid::from_u128((n * 7 % 25) << 64));
-        let name = if n % 3 == 0 { format!("Room {n}") } else { format!("room {n}") };
+        let name = if n.is_multiple_of(3) { format!("Room {n}") } else { format!("room {n}") };
         let new = NewRoom { kind, id, ..new_room(&name) };
         let made = directory.create_room(new).await.expect("made");
         public.extend((kind == RoomKind::Public).then_some((n, made.id)));
     }
     // By folded name: "room 1", "room 11", …, "Room 2".
-    let name = |n: u128| if n % 3 == 0 { format!("Room {n}") } else { format!("room {n}") };
+    let name =
+        |n: u128| if n.is_multiple_of(3) { format!("Room {n}") } else { format!("room {n}") };
     public.sort_by_key(|(n, _)| name(*n).to_lowercase());
     let public: Vec<RoomId> = public.into_iter().map(|(_, id)| id).collect();
     let seen = |prefix: &str, limit: u16| {

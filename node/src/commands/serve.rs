@@ -72,12 +72,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     ended
 }
 
-/// Threads of the main runtime. With as many as there are cores, they mostly woke one another: on two
-/// cores a delivery at a low rate cost a sixth more.
+/// Threads of the main runtime: one a core, so that a room or a client that keeps one busy does not hold up
+/// the others, unless the operator says otherwise.
 fn threads(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     match config.threads {
-        0 => cores.saturating_sub(1).max(1),
+        0 => cores,
         asked => asked as usize,
     }
 }

@@ -165,6 +165,15 @@ mod tests {
             if key.path == "database.read_url" {
                 values.push(set("database.url", value));
             }
+            if key.path.starts_with("http.redirect_") {
+                for (path, text) in [
+                    ("http.redirect_listen", "[::1]:0"),
+                    ("http.tls_cert", "tls.crt"),
+                    ("http.tls_key", "tls.key"),
+                ] {
+                    values.insert(0, set(path, text));
+                }
+            }
             if key.path.starts_with("cluster.") {
                 let secret = "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=";
                 for (path, text) in [
