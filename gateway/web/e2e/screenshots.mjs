@@ -1,9 +1,10 @@
-// The pictures of the README, made only when asked: SCREENSHOTS=1, into gateway/web/screenshots.
+// The pictures of the README, into gateway/web/screenshots when asked (SCREENSHOTS=1), else into e2e/out.
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { scenario } from './stage/index.mjs';
 
-const folder = fileURLToPath(new URL('../screenshots/', import.meta.url));
+const place = process.env.SCREENSHOTS ? '../screenshots/' : './out/screenshots/';
+const folder = fileURLToPath(new URL(place, import.meta.url));
 
 const TALK = [
   ['grace', 'Morning! The night run of the **cutter** is through: 4,812 parts, no faults.'],

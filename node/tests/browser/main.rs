@@ -95,12 +95,10 @@ fn three_nodes_obey_the_operators_page() {
     on_three_nodes("operator");
 }
 
-/// Makes the pictures of the README, and only when asked:
+/// Makes the pictures of the README; into the tree only when asked:
 /// `SCREENSHOTS=1 cargo nextest run -p parlance-node --test browser --run-ignored only`.
 #[test]
-#[ignore = "writes into the tree: SCREENSHOTS=1"]
-fn pictures_are_made_when_asked() {
-    if std::env::var_os("SCREENSHOTS").is_some() {
-        on_one_node("screenshots");
-    }
+#[ignore = "a part of make soak"]
+fn the_readmes_pictures_can_be_made() {
+    on_one_node("screenshots");
 }
