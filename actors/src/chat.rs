@@ -17,7 +17,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::ports::directory::{NewRoom, RoomChange};
 use crate::ports::history::Range;
-use crate::ports::members::{Member, Summary};
+use crate::ports::members::{Member, Membership, Summary};
 use crate::ports::{Accounts, Directory, Frames, History, Members, Peers};
 use crate::presence::actor::Presence;
 use crate::remote::{Held, Remote, WorldInbox, follow_shards};
@@ -313,12 +313,7 @@ impl Chat {
         limit: u16,
     ) -> Result<(Vec<RoomView>, bool), Refusal> {
         check_limit(limit)?;
-        // One more tells whether there are more.
-        let own = self.world.members.rooms_of(caller.tenant, caller.user, after, limit + 1).await;
-        let own = own.map_err(|error| unavailable(&error))?;
-        let at = |room| RoomRef { tenant: caller.tenant, room };
-        let known = own.iter().filter_map(|own| self.world.meta_of_member(at(own.room)));
-        let mut rooms: Vec<Arc<RoomMeta>> = known.collect();
+        let mut rooms = self.own_rooms(caller, after, limit).await?;
         let lobby = RoomMeta::lobby(caller.tenant);
         if after.is_none_or(|after| after < lobby.id) {
             rooms.push(Arc::new(lobby));
@@ -327,6 +322,37 @@ impl Chat {
         let more = rooms.len() > usize::from(limit);
         rooms.truncate(usize::from(limit));
         Ok((self.views(caller, rooms).await?, more))
+    }
+
+    /// More than `limit` of the caller's own rooms, if there are as many. A room that this node does not
+    /// know yet is asked for once; one that no node knows, as after the directory was lost, is left out,
+    /// and those behind it are not.
+    async fn own_rooms(
+        &self,
+        caller: &Caller,
+        after: Option<RoomId>,
+        limit: u16,
+    ) -> Result<Vec<Arc<RoomMeta>>, Refusal> {
+        let meta = |own: &Membership| {
+            self.world.meta_of_member(RoomRef { tenant: caller.tenant, room: own.room })
+        };
+        let (mut rooms, mut from, mut asked) = (Vec::new(), after, false);
+        loop {
+            // One more tells whether there are more.
+            let own = self.world.members.rooms_of(caller.tenant, caller.user, from, limit + 1);
+            let own = own.await.map_err(|error| unavailable(&error))?;
+            if !asked && own.iter().any(|own| meta(own).is_none()) {
+                asked = true;
+                let passed = self.world.barrier.pass(&*self.world.directory).await;
+                passed.map_err(directory_refusal)?;
+            }
+            rooms.extend(own.iter().filter_map(meta));
+            from = own.last().map(|own| own.room).or(from);
+            let limit = usize::from(limit);
+            if own.len() <= limit || rooms.len() > limit {
+                return Ok(rooms);
+            }
+        }
     }
 
     /// Public rooms whose names begin with `prefix`, the caller's own or not, ascending by name, after
@@ -342,6 +368,18 @@ impl Chat {
         limit: u16,
     ) -> Result<(Vec<RoomView>, bool), Refusal> {
         check_limit(limit)?;
+        if let Some(after) = after {
+            // A node that is behind would take a room that it does not know for the end of the list.
+            let at = RoomRef { tenant: caller.tenant, room: after };
+            let is_public = match self.world.meta(caller, at).await {
+                Ok(meta) => meta.kind == RoomKind::Public,
+                Err(refusal) if refusal.code == Code::NotFound => false,
+                Err(refusal) => return Err(refusal),
+            };
+            if !is_public {
+                return Err(Refusal::bad_request("after names no public room"));
+            }
+        }
         let directory = &self.world.directory;
         let mut rooms = directory.public_rooms(caller.tenant, prefix, after, limit + 1);
         let more = rooms.len() > usize::from(limit);
@@ -367,7 +405,7 @@ impl Chat {
 
     async fn view(&self, caller: &Caller, meta: Arc<RoomMeta>) -> Result<RoomView, Refusal> {
         let mut views = self.views(caller, vec![meta]).await?;
-        views.pop().ok_or_else(Refusal::internal)
+        views.pop().ok_or_else(Refusal::no_such_room)
     }
 
     /// A room's pinned messages, the newest pin first, for its members.

@@ -86,8 +86,9 @@ pub const OUTBOX_FRAME_OVERHEAD_BYTES: usize = 64;
 /// Requests that wait in a room's mailbox. One more is refused with `busy`: ractor's mailboxes
 /// are unbounded, so this is the bound. At 10,000 requests a second it is under half a second.
 pub const ROOM_MAILBOX_MAX: u32 = 4_096;
-/// Changes of one room that wait for their commit. One more is refused with `busy`.
-pub const ROOM_IN_FLIGHT_MAX: usize = 4_096;
+/// Changes of one room that wait for their commit. One more is refused with `busy`. Two batches keep a
+/// lane busy, and a quarter of its queue leaves the others theirs.
+pub const ROOM_IN_FLIGHT_MAX: usize = LANE_QUEUE_MAX / 4;
 /// Waiters on one change in flight (repeats of its key). One more is refused with `busy`.
 pub const KEY_WAITERS_MAX: usize = 16;
 /// Requests of one user that wait while the room reads what it needs to decide them.
@@ -207,7 +208,7 @@ const _: () = assert!(REPLAY_EVENTS_MAX <= PAGE_MAX as u64);
 const _: () = assert!(PINS_MAX <= PIN_EVENTS_MAX as usize);
 const _: () = assert!(UNREAD_MAX as u64 <= UNREAD_EVENTS_MAX);
 const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);
-const _: () = assert!(ROOM_IN_FLIGHT_MAX <= LANE_QUEUE_MAX);
+const _: () = assert!(2 * LANE_BATCH_EVENTS_MAX <= ROOM_IN_FLIGHT_MAX);
 const _: () = assert!(SEND_BURST >= SESSION_IN_FLIGHT_MAX);
 const _: () = assert!(PEER_ANSWER_WAIT.as_millis() > COMMIT_WAIT.as_millis());
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());

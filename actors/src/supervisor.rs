@@ -295,8 +295,10 @@ impl Sessions {
 
     /// Tells a session, if the session is still here.
     pub(crate) fn tell(&self, session: SessionId, message: SessionMsg) {
-        if let Some(live) = self.by_id.get(&session) {
-            let _ = live.mailbox.tell(message);
+        // The guard is given back first: a session that ends leaves these books.
+        let mailbox = self.by_id.get(&session).map(|live| live.mailbox.clone());
+        if let Some(mailbox) = mailbox {
+            let _ = mailbox.tell(message);
         }
     }
 
@@ -306,8 +308,9 @@ impl Sessions {
 
     /// Has every session tell a presence shard again what it knew of them.
     fn announce_presence(&self, shard: u8) {
-        for live in &self.by_id {
-            let _ = live.mailbox.tell(SessionMsg::AnnouncePresence(shard));
+        let all: Vec<_> = self.by_id.iter().map(|live| live.mailbox.clone()).collect();
+        for mailbox in all {
+            let _ = mailbox.tell(SessionMsg::AnnouncePresence(shard));
         }
     }
 

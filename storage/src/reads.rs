@@ -193,18 +193,21 @@ impl Reads {
         let pins: Result<Vec<Event>, _> = rows.iter().map(|row| self.read(room, row)).collect();
         let mut pinned = fold::pinned(pins?.iter());
         // Some of them may be deleted by now.
+        let cut =
+            pinned.len() > limits::PINS_LOOKED_AT || rows.len() >= domain::PIN_EVENTS_MAX as usize;
         pinned.truncate(limits::PINS_LOOKED_AT);
         let mut found = self.targeted(&mut snapshot, room, "e.seq", &pinned, "e.kind = 1").await?;
         found.retain(|event| matches!(event.content, Content::Message { .. }));
         let place: HashMap<Seq, usize> = pinned.iter().copied().zip(0..).collect();
         found.sort_by_key(|event| place.get(&event.seq).copied());
+        let more = cut || found.len() > domain::PINS_MAX;
         found.truncate(domain::PINS_MAX);
         let shown: Vec<Seq> = found.iter().map(|event| event.seq).collect();
         let kinds = "e.kind IN (2, 3, 4, 5)";
         let mut notes = self.targeted(&mut snapshot, room, "e.target", &shown, kinds).await?;
         notes.reverse();
         snapshot.commit().await.map_err(read_failed)?;
-        Ok(TimelinePage { entries: found, notes, more: false, as_of, first })
+        Ok(TimelinePage { entries: found, notes, more, as_of, first })
     }
 
     /// The newest events of some kinds in which a column is one of these seqs, the newest first. The

@@ -63,6 +63,8 @@ impl Chat {
         for oldest in too_many {
             oldest.replace("you have too many sessions; this was the oldest");
         }
+        // The end of all sessions may have gone by between the first look and the entry.
+        self.refuse_when_draining()?;
         // In the mailbox before anything that the client can ask.
         let _ = mailbox.tell(SessionMsg::Welcome { id: hello });
         Ok(OpenSession { session, outbox })

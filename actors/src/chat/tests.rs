@@ -85,12 +85,16 @@ struct Node {
 
 impl Node {
     async fn start() -> Self {
+        Self::with(Arc::new(MemoryDirectory::new(NodeId(1)))).await
+    }
+
+    async fn with(directory: Arc<MemoryDirectory>) -> Self {
         let history = MemoryHistory::new();
         let parts = Parts {
             history: history.clone(),
             members: history.clone(),
             accounts: Arc::new(MemoryAccounts::default()),
-            directory: Arc::new(MemoryDirectory::new(NodeId(1))),
+            directory,
             frames: Arc::new(Json),
             peers: Arc::new(crate::ports::peers::Alone::new(NodeId(1))),
         };

@@ -26,6 +26,10 @@ impl Chat {
                 _ => summary.role,
             };
             if role.is_none() {
+                if meta.kind != RoomKind::Public {
+                    // They were removed since it was found to be theirs.
+                    continue;
+                }
                 // Who is not in a room has nothing to read there.
                 summary.unread = 0;
             }

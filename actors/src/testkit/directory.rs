@@ -96,6 +96,11 @@ impl MemoryDirectory {
         self.lease.send_replace(true);
     }
 
+    /// A room is lost, as when the directory was and the room's projection had yet to be stored.
+    pub fn forget(&self, tenant: TenantId, room: RoomId) {
+        self.shared.rooms.lock().by_id.remove(&(tenant, room));
+    }
+
     /// This node sees no more changes of shards but those that it is [shown](Self::show).
     pub fn lag(&self) {
         let now = self.shared.shards.lock().clone();

@@ -644,8 +644,9 @@ impl History for MemoryHistory {
             let event = log.get(usize::try_from(target.0.checked_sub(1)?).ok()?)?;
             matches!(event.content, Content::Message { .. }).then(|| event.clone())
         };
-        let entries = pinned.iter().filter_map(message).take(limits::PINS_MAX);
-        let entries: Vec<Event> = entries.collect();
+        let mut entries: Vec<Event> = pinned.iter().filter_map(message).collect();
+        let more = entries.len() > limits::PINS_MAX;
+        entries.truncate(limits::PINS_MAX);
         let is_note = |event: &&Event| {
             let target = event.content.target();
             let notes = !matches!(event.content.kind(), Kind::Message | Kind::Member | Kind::Room);
@@ -656,7 +657,7 @@ impl History for MemoryHistory {
         let named = |events: Vec<Event>| events.into_iter().map(|e| database.named(e)).collect();
         let as_of = log.last().map_or(Seq(0), |event| event.seq);
         let (entries, notes) = (named(entries), named(notes));
-        Ok(TimelinePage { entries, notes, more: false, as_of, first: Seq(1) })
+        Ok(TimelinePage { entries, notes, more, as_of, first: Seq(1) })
     }
 
     async fn project_room(&self, meta: &RoomMeta) -> Result<(), HistoryError> {

@@ -216,6 +216,7 @@ async fn pins_are_the_messages_that_the_newest_pin_events_leave(store: &dyn Stor
     room.outcomes().await;
     let (seqs, ..) = pins(&room).await;
     assert_eq!(seqs, (11..=110).rev().collect::<Vec<u64>>());
+    assert!(store.history().pins(room.at).await.expect("a page").more, "ten are not shown");
 }
 
 /// The same numbers for the same seed (Numerical Recipes' generator).

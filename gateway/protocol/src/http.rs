@@ -219,7 +219,7 @@ pub struct Pins<'a> {
     /// At most 100 pinned messages in their latest state.
     #[serde(borrow)]
     pub messages: Vec<Entry<'a>>,
-    /// There are more, which would make the answer too large.
+    /// There are more than are shown.
     #[serde(default, skip_serializing_if = "crate::event::is_false")]
     pub more: bool,
 }

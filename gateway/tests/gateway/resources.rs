@@ -332,6 +332,14 @@ async fn public_rooms_are_browsed_by_name_and_the_list_has_only_ones_own() {
     assert_eq!((names(&found), &found["more"]), (vec_of(&["tea two"]), &json!(false)));
     assert_eq!(server.get("/api/rooms/browse?limit=0", &bob).await.status, 400);
     assert_eq!(server.get("/api/rooms/browse?sort=x", &bob).await.status, 400);
+    // Neither a room that nobody knows nor a private one is a place in the list.
+    let teapot = server.get("/api/rooms", &ann).await.expect(200);
+    let teapot = teapot["rooms"].as_array().expect("rooms").iter().find(|r| r["name"] == "teapot");
+    let teapot = text(&teapot.expect("her own")["id"]);
+    for after in [teapot, uuid::Uuid::now_v7().to_string()] {
+        let refused = server.get(&format!("/api/rooms/browse?after={after}"), &bob).await;
+        assert_eq!(refused.code(), (400, "bad_request".into()));
+    }
     assert_eq!(server.get("/api/rooms/browse", "").await.status, 401);
 }
 

@@ -66,6 +66,34 @@ async fn a_private_room_and_a_missing_one_look_the_same() {
     assert!(node.chat.rooms(&eve, None, 50).await.expect("listed").0.len() == 1, "the lobby");
 }
 
+/// The list ended at a room that the directory had lost: those behind it were never shown.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_no_node_knows_does_not_end_the_list() {
+    let directory = Arc::new(MemoryDirectory::new(NodeId(1)));
+    let node = Node::with(directory.clone()).await;
+    let ann = node.user("ann").await;
+    let mut rooms = vec![RoomId::lobby(TenantId::MAIN)];
+    for name in ["one", "two", "three"] {
+        rooms.push(node.room(&ann, name, RoomKind::Private).await);
+    }
+    directory.forget(TenantId::MAIN, rooms.remove(1));
+    rooms.sort();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let (page, more) = node.chat.rooms(&ann, after, 1).await.expect("listed");
+        listed.extend(page.iter().map(|view| view.meta.id));
+        after = listed.last().copied();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(listed, rooms);
+    // Whether there is such a room is not known while the directory is away.
+    directory.cut();
+    let refused = node.chat.rooms(&ann, None, 50).await.expect_err("a room is missing");
+    assert_eq!(refused.code, Code::Unavailable);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_direct_conversation_is_the_same_from_both_sides() {
     let node = Node::start().await;
