@@ -65,6 +65,9 @@ pub(super) async fn refresh(
         return Ok(tokens(&app.auth.refresh(&refresh_token).await?));
     }
     let refreshed = match cookies::read(&head.headers, Token::Refresh, client.secure) {
+        // A form on a page from elsewhere comes without cookies, and what its answer takes away is
+        // gone all the same: only a page of ours may have them cleared.
+        None if may_use_cookies(&app, &head).is_err() => return Err(no_refresh().into()),
         None => Err(no_refresh()),
         Some(token) => {
             may_use_cookies(&app, &head)?;
