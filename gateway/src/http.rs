@@ -20,12 +20,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use parlance_actors::vocab::{Code, Refusal};
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
@@ -163,7 +164,7 @@ pub(crate) async fn answer(
         Err(refusal) => ApiError(refusal).into_response(),
         Ok(Some(answer)) => answer,
         Ok(None) => {
-            let mut request = request.map(axum::body::Body::new);
+            let mut request = request.map(Body::new);
             request.extensions_mut().insert(client);
             request.extensions_mut().insert(peer);
             match router.oneshot(request).instrument(span.clone()).await {
@@ -177,6 +178,9 @@ pub(crate) async fn answer(
     }
     stamp(response.headers_mut(), &id, client);
     cors::stamp(response.headers_mut(), origin.as_ref(), &app.config.allowed_origins);
+    if method == Method::HEAD {
+        response = without_body(response);
+    }
     let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     span.in_scope(|| {
@@ -235,6 +239,16 @@ fn wrong_method(method: &Method, response: &Response) -> Response {
         error.extensions_mut().insert(route.clone());
     }
     error
+}
+
+/// The answer to HEAD. The router's have no body; those that are made outside it would keep theirs
+/// over HTTP/2.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(bytes @ 1..) = body.size_hint().exact() {
+        parts.headers.entry(header::CONTENT_LENGTH).or_insert(bytes.into());
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 fn stamp(headers: &mut HeaderMap, id: &HeaderValue, client: Client) {
