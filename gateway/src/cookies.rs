@@ -14,26 +14,28 @@ use crate::auth::Pair;
 pub(crate) enum Token {
     /// Opens everything for a short time.
     Access,
-    /// Gives the next two; only sent where that is asked for.
+    /// Gives the next two.
     Refresh,
 }
 
 impl Token {
-    /// Browsers take a name with a prefix only over TLS (RFC 6265bis, section 4.1.3), so nobody on
-    /// the network, and with `__Host-` no neighbour under the same domain, can put one there.
+    /// Browsers take a name with this prefix only over TLS, from the host itself and for all its
+    /// paths (RFC 6265bis, section 4.1.3), so neither somebody on the network nor a neighbour under
+    /// the same domain can put one there.
     const fn name(self, secure: bool) -> &'static str {
         match (self, secure) {
             (Self::Access, true) => "__Host-parlance-access",
             (Self::Access, false) => "parlance-access",
-            (Self::Refresh, true) => "__Secure-parlance-refresh",
+            (Self::Refresh, true) => "__Host-parlance-refresh",
             (Self::Refresh, false) => "parlance-refresh",
         }
     }
 
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Access => "/",
-            Self::Refresh => "/api/auth",
+    /// Without the prefix the refresh token is only sent where it is asked for.
+    const fn path(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Self::Access, _) | (Self::Refresh, true) => "/",
+            (Self::Refresh, false) => "/api/auth",
         }
     }
 }
@@ -73,7 +75,7 @@ pub(crate) fn clear(headers: &mut HeaderMap, secure: bool) {
 fn put(headers: &mut HeaderMap, token: Token, value: &str, lasts: Duration, secure: bool) {
     let lasts = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
     let cookie = Cookie::build((token.name(secure), value))
-        .path(token.path())
+        .path(token.path(secure))
         .http_only(true)
         .same_site(SameSite::Strict)
         .secure(secure)

@@ -127,8 +127,8 @@ async fn only_a_trusted_proxy_says_that_it_was_tls() {
         "HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=1800"
     );
     assert_eq!(
-        jar.attributes("__Secure-parlance-refresh"),
-        "HttpOnly; SameSite=Strict; Secure; Path=/api/auth; Max-Age=2592000"
+        jar.attributes("__Host-parlance-refresh"),
+        "HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=2592000"
     );
     let cookie = ("cookie", &*jar.line());
     assert_eq!(send(&server, "GET", "/api/me", None, &[cookie, forwarded]).await.status, 200);
@@ -376,6 +376,16 @@ async fn a_refresh_by_cookie_needs_the_clients_header_and_page() {
 }
 
 #[tokio::test]
+async fn a_page_from_elsewhere_signs_nobody_out_by_a_refresh_without_a_cookie() {
+    let server = Server::start().await;
+    for from in [&[][..], &[EVIL], &[CODE, EVIL], &[("sec-fetch-site", "cross-site")]] {
+        let reply = send(&server, "POST", "/api/auth/refresh", None, from).await;
+        assert_eq!(reply.code(), (401, "unauthenticated".into()));
+        assert!(!reply.headers.contains_key("set-cookie"), "{from:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refresh_that_is_refused_clears_the_cookies() {
     let server = Server::start().await;
     server.register("ann").await;
@@ -392,6 +402,7 @@ async fn a_refresh_that_is_refused_clears_the_cookies() {
     assert_eq!(me(&server, &third).await, 401);
     let none = send(&server, "POST", "/api/auth/refresh", None, &[CODE]).await;
     assert_eq!(none.code(), (401, "unauthenticated".into()));
+    assert!(Jar::of(&none).is_cleared(), "{none:?}");
     let long = format!("parlance-refresh={}", "x".repeat(4_000));
     let reply = send(&server, "POST", "/api/auth/refresh", None, &[("cookie", &long), CODE]).await;
     assert_eq!(reply.code(), (401, "unauthenticated".into()));
