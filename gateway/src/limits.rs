@@ -56,9 +56,15 @@ pub const OPENING_MAX: Duration = Duration::from_millis(10);
 pub const TLS_FILES_POLL: Duration = Duration::from_secs(2);
 /// A PROXY header, whole: addresses take 52 bytes, and balancers add some hundred of their own.
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 * 1024;
-/// Requests that one connection of HTTP/2 may have open. Browsers open few; what each may make the
-/// server hold is up to a page of history, as long as [`Deadlines::write`](crate::config::Deadlines).
+/// Requests that one connection of HTTP/2 may have open. Browsers open few.
 pub const STREAMS_MAX: u32 = 64;
+/// How many of them are answered at once: the others wait for those to be read, holding a head each.
+/// An answer may be a page of history, some megabytes, and would be held for as long as its client
+/// likes to read it. Not for trusted proxies, where one client's answers must not hold up the others'.
+pub const ANSWERS_HELD_MAX: usize = 8;
+/// Answers are handed to a connection of HTTP/2 in pieces of this size: those that have left are how it
+/// is seen that a client reads. One frame, as clients take it unless they say otherwise.
+pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;
 /// What a client of HTTP/2 may send of one body before it is read: all of it.
 pub const STREAM_WINDOW_BYTES: u32 = HTTP_BODY_BYTES_MAX as u32;
 /// And of all bodies of a connection together.
@@ -75,7 +81,8 @@ pub const LIGHT_FRAMES_BURST: u32 = 2_000;
 pub const LIGHT_FRAMES_PER_SECOND: u32 = 500;
 /// A DATA frame with less than this is one of them.
 pub const LIGHT_DATA_BYTES: usize = 1024;
-/// What a client of HTTP/2 takes within [`Deadlines::write`](crate::config::Deadlines) at the least.
+/// What a client of HTTP/2 takes within [`Deadlines::write`](crate::config::Deadlines) at the least, of
+/// all that it has not read yet. If nothing at all leaves within that time, it is over at once.
 pub const SLOWEST_READER_BYTES: u64 = 64 * 1024;
 /// Pause after an accept that failed for want of a resource, so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

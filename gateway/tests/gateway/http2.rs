@@ -7,7 +7,9 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use parlance_gateway::limits::{HEADER_BYTES_MAX, LIGHT_FRAMES_BURST, STREAMS_MAX};
+use parlance_gateway::limits::{
+    ANSWERS_HELD_MAX, HEADER_BYTES_MAX, LIGHT_FRAMES_BURST, STREAMS_MAX,
+};
 use rustls::RootCertStore;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,6 +27,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -308,6 +311,76 @@ async fn an_answer_that_nobody_reads_ends_the_connection() {
         };
         within(pinging).await;
     }
+}
+
+#[tokio::test]
+async fn so_many_answers_are_held_and_the_next_one_comes_when_one_was_read() {
+    let (server, roots) = tls_server(config()).await;
+    let mut raw = Raw::with_settings(&server, &roots, &[0, 4, 0, 0, 0, 0]).await;
+    let held = u32::try_from(ANSWERS_HELD_MAX).expect("few");
+    for number in 0..=held {
+        let ask = frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, GET_HEALTH);
+        raw.say(&ask).await;
+    }
+    let mut begun = Vec::new();
+    while begun.len() < ANSWERS_HELD_MAX {
+        let (kind, _, stream, _) = raw.hear().await.expect("it goes on");
+        if kind == HEADERS {
+            begun.push(stream);
+        }
+    }
+    raw.say(&frame(PING, 0, 0, b"12345678")).await;
+    loop {
+        let (kind, flags, ..) = raw.hear().await.expect("it goes on");
+        assert_ne!(kind, HEADERS, "{begun:?} are held");
+        if (kind, flags) == (PING, 1) {
+            break;
+        }
+    }
+    raw.say(&frame(WINDOW_UPDATE, 0, begun[0], &1_000_u32.to_be_bytes())).await;
+    loop {
+        let (kind, _, stream, _) = raw.hear().await.expect("it goes on");
+        if kind == HEADERS {
+            assert!(!begun.contains(&stream));
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_behind_a_trusted_proxy_ends_nobody_elses_requests() {
+    let mut config = config();
+    config.deadlines.write = Duration::from_millis(100);
+    config.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+    let (server, roots) = tls_server(config).await;
+    let mut raw = Raw::with_settings(&server, &roots, &[0, 4, 0, 0, 0, 0]).await;
+    raw.say(&frame(HEADERS, END_HEADERS | END_STREAM, 1, GET_HEALTH)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    raw.say(&frame(HEADERS, END_HEADERS | END_STREAM, 3, GET_HEALTH)).await;
+    raw.say(&frame(WINDOW_UPDATE, 0, 3, &1_000_u32.to_be_bytes())).await;
+    loop {
+        let (kind, _, stream, _) = raw.hear().await.expect("it goes on");
+        if kind == DATA && stream == 3 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_to_head_have_no_body_wherever_they_are_made() {
+    let mut config = config();
+    config.rates.http_per_second = 1;
+    config.rates.http_burst = 2;
+    let (server, roots) = tls_server(config).await;
+    let sender = client(&server, &roots).await;
+    let mut statuses = Vec::new();
+    for path in ["/api/me", "/api/direct"].into_iter().chain(["/api/me"; 20]) {
+        let (status, body) = ask(&sender, request("HEAD", path, "", None)).await;
+        assert!(body.is_empty(), "{path}: {status}: {body:?}");
+        statuses.push(status);
+    }
+    assert_eq!(statuses[..2], [401, 405]);
+    assert!(statuses.contains(&429), "{statuses:?}");
 }
 
 /// One kind of flood, which must end the connection while others go on.
