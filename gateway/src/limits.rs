@@ -81,6 +81,9 @@ pub const LIGHT_FRAMES_BURST: u32 = 2_000;
 pub const LIGHT_FRAMES_PER_SECOND: u32 = 500;
 /// A DATA frame with less than this is one of them.
 pub const LIGHT_DATA_BYTES: usize = 1024;
+/// For so many bytes that are written to a client it may send another light frame, within the burst: who
+/// reads says so by WINDOW_UPDATE, Go's client twice for every 4 KiB.
+pub const WRITTEN_BYTES_PER_LIGHT_FRAME: u32 = 2 * 1024;
 /// What a client of HTTP/2 takes within [`Deadlines::write`](crate::config::Deadlines) at the least, of
 /// all that it has not read yet. If nothing at all leaves within that time, it is over at once.
 pub const SLOWEST_READER_BYTES: u64 = 64 * 1024;

@@ -1,6 +1,6 @@
 //! A stream of HTTP/2 that is read along with hyper, for what it does not bound: how long a block of
-//! headers may take to arrive, and how many frames that carry little may come. It looks at the
-//! frames' heads (RFC 9113, section 4.1) and changes nothing.
+//! headers may take to arrive, and how many frames that carry little may come, which is more for a
+//! client that reads much. It looks at the frames' heads (RFC 9113, section 4.1) and changes nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::limits::{LIGHT_DATA_BYTES, LIGHT_FRAMES_BURST, LIGHT_FRAMES_PER_SECOND};
+use crate::limits::{
+    LIGHT_DATA_BYTES, LIGHT_FRAMES_BURST, LIGHT_FRAMES_PER_SECOND, WRITTEN_BYTES_PER_LIGHT_FRAME,
+};
 
 /// What a client says first (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -55,6 +57,12 @@ impl Light {
         self.tokens -= 1.0;
         Ok(())
     }
+
+    /// The client was written to, and will say that it has read.
+    fn earn(&mut self, written: usize) {
+        let earned = written as f64 / f64::from(WRITTEN_BYTES_PER_LIGHT_FRAME);
+        self.tokens = (self.tokens + earned).min(f64::from(LIGHT_FRAMES_BURST));
+    }
 }
 
 impl Along {
@@ -95,6 +103,12 @@ impl Along {
         Ok(())
     }
 
+    fn written(&mut self, bytes: usize) {
+        if let Some(light) = &mut self.light {
+            light.earn(bytes);
+        }
+    }
+
     fn frame(&mut self, now: Instant) -> Result<(), Flood> {
         let [high, middle, low, kind, flags, ..] = self.head;
         self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
@@ -122,6 +136,13 @@ pub(super) struct Frames<I> {
 impl<I> Frames<I> {
     pub(super) fn new(io: I, is_proxy: bool, limit: Duration) -> Self {
         Self { io, along: Along::new(is_proxy, Instant::now()), limit, waiting: None }
+    }
+
+    fn wrote(&mut self, done: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = done {
+            self.along.written(bytes);
+        }
+        done
     }
 
     /// What is wrong with what came so far.
@@ -164,7 +185,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Frames<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let done = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.wrote(done)
     }
 
     fn poll_write_vectored(
@@ -172,7 +194,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Frames<I> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+        let done = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.wrote(done)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -195,6 +218,7 @@ mod tests {
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const PING: u8 = 6;
+    const WINDOW_UPDATE: u8 = 8;
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let length = u32::try_from(payload).expect("short").to_be_bytes();
@@ -251,6 +275,31 @@ mod tests {
             along.read(&ping, later).expect("a second's");
         }
         assert_eq!(along.read(&frame(DATA, 0, 1), later), Err(Flood));
+    }
+
+    #[tokio::test]
+    async fn who_is_written_to_may_send_more_light_frames_and_never_more_than_the_burst() {
+        let (mut along, now) = along(false);
+        let update = frame(WINDOW_UPDATE, 0, 4);
+        for _ in 0..3 * LIGHT_FRAMES_BURST {
+            along.written(4096);
+            along.read(&update, now).expect("for the connection");
+            along.read(&update, now).expect("for the stream");
+        }
+        along.written(usize::MAX / 2);
+        for _ in 0..LIGHT_FRAMES_BURST {
+            along.read(&update, now).expect("within the burst");
+        }
+        assert_eq!(along.read(&update, now), Err(Flood));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_counted() {
+        let (server, _client) = tokio::io::duplex(8 * 1024);
+        let mut frames = Frames::new(server, false, Duration::from_secs(5));
+        frames.along.light.as_mut().expect("counted").tokens = 0.0;
+        frames.write_all(&[0; 4096]).await.expect("room");
+        assert!(frames.along.light.as_ref().expect("counted").tokens >= 2.0);
     }
 
     #[tokio::test]

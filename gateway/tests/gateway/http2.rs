@@ -33,6 +33,8 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `GET https://localhost/api/health` in HPACK: indexed names and values, two literals.
 const GET_HEALTH: &[u8] = b"\x82\x87\x04\x0b/api/health\x01\x09localhost";
+/// The same for the API's description, which is long.
+const GET_OPENAPI: &[u8] = b"\x82\x87\x04\x11/api/openapi.json\x01\x09localhost";
 /// `POST https://localhost/api/auth/login`.
 const POST_LOGIN: &[u8] = b"\x83\x87\x04\x0f/api/auth/login\x01\x09localhost";
 
@@ -363,6 +365,34 @@ async fn who_does_not_read_behind_a_trusted_proxy_ends_nobody_elses_requests() {
         if kind == DATA && stream == 3 {
             break;
         }
+    }
+}
+
+/// Reads a long answer as Go's client does: two updates of windows for every 4 KiB.
+#[tokio::test]
+async fn a_client_that_says_often_that_it_has_read_is_no_flood() {
+    let (server, roots) = tls_server(config()).await;
+    let mut raw = Raw::connect(&server, &roots).await;
+    let (mut stream, mut updates) = (1, 0);
+    while updates < 2 * LIGHT_FRAMES_BURST {
+        raw.say(&frame(HEADERS, END_HEADERS | END_STREAM, stream, GET_OPENAPI)).await;
+        loop {
+            let (kind, flags, _, payload) = raw.hear().await.expect("it goes on");
+            if kind != DATA {
+                continue;
+            }
+            for part in payload.chunks(4096) {
+                let read = u32::try_from(part.len()).expect("short").to_be_bytes();
+                let both =
+                    [frame(WINDOW_UPDATE, 0, 0, &read), frame(WINDOW_UPDATE, 0, stream, &read)];
+                raw.say(&both.concat()).await;
+                updates += 2;
+            }
+            if flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        stream += 2;
     }
 }
 
