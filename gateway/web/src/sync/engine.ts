@@ -26,6 +26,8 @@ export interface EngineListener {
   heard(room: Room, event: Event): void;
   /** Something that nobody waits for was refused. */
   refused(refusal: Refusal): void;
+  /** The server takes this page for another account; nothing is sent any more. */
+  stranger(): void;
 }
 
 export class Engine {
@@ -52,8 +54,9 @@ export class Engine {
     this.#http = http;
     this.account = account;
     this.#listener = listener;
-    this.connection = new Connection(env, http, {
+    this.connection = new Connection(env, http, account.id, {
       welcome: (frame) => this.#welcome(frame),
+      stranger: () => listener.stranger(),
       frame: (frame) => this.#frame(frame),
       down: () => this.#down(),
       changed: () => listener.changed('connection'),
