@@ -96,18 +96,33 @@ export class Session implements SessionStore {
   }
 
   async #in(account: WireAccount): Promise<void> {
+    const turn = ++this.#turn;
     const before = this.#host.engine;
-    this.user = { id: account.id, username: account.username, admin: account.admin ?? false };
-    this.expired = false;
-    this.phase = 'signed-in';
     if (before?.account.id === account.id) {
+      this.#enter(account);
       before.connection.retryNow();
       before.list.refresh();
       return;
     }
-    if (before !== null) await this.#host.end(false);
+    if (before !== null) {
+      // No page of the former user is drawn while there is no engine.
+      this.phase = 'unknown';
+      this.user = null;
+      this.expired = false;
+      await this.#host.end(false);
+      if (turn !== this.#turn) return;
+    }
     this.onBegin(account.id);
     this.#host.begin(account);
+    this.#enter(account);
+  }
+
+  #enter(account: WireAccount): void {
+    this.#cancelTimer();
+    this.wait = null;
+    this.user = { id: account.id, username: account.username, admin: account.admin ?? false };
+    this.expired = false;
+    this.phase = 'signed-in';
   }
 
   async #out(forget: boolean): Promise<void> {
