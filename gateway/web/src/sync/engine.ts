@@ -64,12 +64,17 @@ export class Engine {
     this.#requests = new Requests(env.clock, this.connection);
     this.list = new RoomList(env, http, {
       changed: () => this.#roomsChanged(),
+      came: (room) => this.#changed(room),
       removed: (room) => this.#removed(room),
     });
     this.#follow = new Follow(env.clock, this.connection, this.list.rooms, {
       event: (room, event) => this.#event(room, event),
       restarted: (room) => this.#restarted(room),
       refused: (room) => this.#changed(room),
+      recovered: (room) => {
+        this.#load(room);
+        this.#changed(room);
+      },
     });
     this.history = new History(this.#requests, this.#follow, {
       shown: (room, entries) => this.#shown(room, entries),
@@ -291,8 +296,10 @@ export class Engine {
   }
 
   #load(room: Room): void {
-    if (room.timeline === null || room.timeline.loaded) return;
+    const { timeline } = room;
+    if (timeline === null || timeline.loaded) return;
     this.history.latest(room).catch((error: unknown) => {
+      if (room.timeline !== timeline) return;
       room.error = asRefusal(error).message;
       this.#changed(room);
     });

@@ -319,6 +319,20 @@ it('sends nothing as another account', async () => {
   world.end();
 });
 
+it('loads a conversation that was let go of while it was loading', async () => {
+  const world = new World(2);
+  await world.clock.run(500);
+  const [tab] = world.tabs;
+  const [wanted] = world.rooms;
+  if (tab === undefined || wanted === undefined) throw new Error('an empty world');
+  const room = await tab.engine.open(wanted.id);
+  room.timeline = null;
+  await tab.engine.open(wanted.id);
+  await world.clock.run(2_000);
+  expect(tab.engine.room(wanted.id)?.timeline?.loaded).toBe(true);
+  world.end();
+});
+
 const [from = 0, to = 60] = (process.env['SEEDS'] ?? '').split('-').filter((text) => text !== '').map(Number);
 
 for (let seed = from; seed < to; seed += 1) {
