@@ -10,6 +10,8 @@ export class RoomMembers {
   loading = $state(false);
   loaded = $state(false);
   fault = $state<string | null>(null);
+  /** The last read did not fail: who is not in the list up to its end is not in the room. */
+  #sure = $state(false);
   #room: string;
   #again = false;
 
@@ -19,13 +21,18 @@ export class RoomMembers {
 
   /** Reads the first members unless that was done. */
   load(): void {
-    if (!this.loaded && !this.loading) void this.#read([]);
+    if ((!this.loaded || this.fault !== null) && !this.loading) void this.#read([]);
+  }
+
+  /** Whether the list tells if this user is in the room; it ascends by their ids. */
+  tells(user: string): boolean {
+    return this.#sure && (!this.more || user <= (this.items.at(-1)?.user.id ?? ''));
   }
 
   /** The members changed. */
   refresh(): void {
     if (this.loading) this.#again = true;
-    else if (this.loaded) void this.#read([]);
+    else if (this.loaded || this.fault !== null) void this.#read([]);
   }
 
   loadMore(): void {
@@ -46,9 +53,10 @@ export class RoomMembers {
       this.items = items;
       this.more = more;
       this.loaded = true;
+      this.#sure = true;
     } catch (error) {
       this.fault = (error as Error).message;
-      this.loaded = true;
+      this.#sure = false;
     }
     this.loading = false;
     if (this.#again) {
