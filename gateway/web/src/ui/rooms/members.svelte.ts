@@ -1,5 +1,5 @@
 // The members of a room as the page knows them, shared by the panel and by completion.
-import { rooms, type Member } from '../../state/index.svelte.ts';
+import { rooms, session, type Member } from '../../state/index.svelte.ts';
 
 /** As many as are read without being asked for more. */
 const FIRST_MAX = 400;
@@ -67,9 +67,16 @@ export class RoomMembers {
 }
 
 const known = new Map<string, RoomMembers>();
+/** Who may know them. */
+let knownBy: string | null = null;
 
-/** The same object for the same room. */
+/** The same object for the same room, as long as the same user is signed in. */
 export function membersOf(room: string): RoomMembers {
+  const user = session.user?.id ?? null;
+  if (user !== knownBy) {
+    known.clear();
+    knownBy = user;
+  }
   let members = known.get(room);
   if (members === undefined) {
     members = new RoomMembers(room);
