@@ -20,6 +20,8 @@ export class Host {
   readonly heard = new Set<Heard>();
   /** Told of what was refused and nobody waits for. */
   onRefused: (refusal: Refusal) => void = () => {};
+  /** Told when the server takes this page for another account than the engine's. */
+  onStranger: () => void = () => {};
   #engine: Engine | null = null;
 
   constructor(env: Env, credential: Credential) {
@@ -46,6 +48,7 @@ export class Host {
         for (const hear of this.heard) hear(room, event);
       },
       refused: (refusal) => this.onRefused(refusal),
+      stranger: () => this.onStranger(),
     });
     this.#engine.start();
     this.#tell();

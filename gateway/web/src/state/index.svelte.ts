@@ -70,7 +70,10 @@ export function onMessage(hear: (room: RoomItem, item: Item) => void): () => voi
 /** Begins: finds out who is signed in, then connects. */
 export function start(): void {
   host.onRefused = (refusal) => theNotices.say(refusal.message);
-  theSession.onBegin = (user) => theRooms.begin(user);
+  theSession.onBegin = (user) => {
+    theRooms.begin(user);
+    thePresence.begin();
+  };
   theSession.onForget = (user) => host.forget(user);
   theSession.start();
   const wake = (): void => {

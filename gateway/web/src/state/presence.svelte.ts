@@ -25,6 +25,11 @@ export class Presence implements PresenceStore {
     return this.#chosen;
   }
 
+  /** Another user, or another sign-in: what was chosen before is over. */
+  begin(): void {
+    this.#chosen = 'online';
+  }
+
   setMine(status: 'online' | 'away'): void {
     this.#chosen = status;
     this.#say();

@@ -19,11 +19,14 @@ export class Session implements SessionStore {
   readonly #backOff: BackOff;
   #channel: Channel | null = null;
   #cancelTimer = (): void => {};
+  /** Grows with each word about who is signed in, so that an older one that comes late is not heard. */
+  #turn = 0;
 
   constructor(host: Host) {
     this.#host = host;
     this.#backOff = new BackOff(host.env.random);
     host.http.onOver = () => this.#over();
+    host.onStranger = () => void this.#find();
   }
 
   /** Finds out who is signed in. */
@@ -31,7 +34,8 @@ export class Session implements SessionStore {
     this.#channel = this.#host.env.openChannel('parlance/session');
     this.#channel.onmessage = ({ data }) => {
       if (data === 'out') void this.#out(false);
-      if (data === 'in' && (this.phase !== 'signed-in' || this.expired)) void this.#find();
+      // It may be another account, also while one is signed in here.
+      if (data === 'in') void this.#find();
     };
     void this.#find();
   }
@@ -72,10 +76,14 @@ export class Session implements SessionStore {
   async #find(): Promise<void> {
     this.#cancelTimer();
     this.wait = null;
+    const turn = ++this.#turn;
     try {
-      await this.#in(await this.#host.http.call<WireAccount>('GET', '/api/me'));
+      const account = await this.#host.http.call<WireAccount>('GET', '/api/me');
+      if (turn !== this.#turn) return;
       this.#backOff.reset();
+      await this.#in(account);
     } catch (error) {
+      if (turn !== this.#turn) return;
       const refusal = asRefusal(error);
       if (refusal.code === 'unauthenticated') {
         if (this.phase === 'unknown') this.phase = 'signed-out';
@@ -88,21 +96,37 @@ export class Session implements SessionStore {
   }
 
   async #in(account: WireAccount): Promise<void> {
+    const turn = ++this.#turn;
     const before = this.#host.engine;
-    this.user = { id: account.id, username: account.username, admin: account.admin ?? false };
-    this.expired = false;
-    this.phase = 'signed-in';
     if (before?.account.id === account.id) {
+      this.#enter(account);
       before.connection.retryNow();
       before.list.refresh();
       return;
     }
-    if (before !== null) await this.#host.end(false);
+    if (before !== null) {
+      // No page of the former user is drawn while there is no engine.
+      this.phase = 'unknown';
+      this.user = null;
+      this.expired = false;
+      await this.#host.end(false);
+      if (turn !== this.#turn) return;
+    }
     this.onBegin(account.id);
     this.#host.begin(account);
+    this.#enter(account);
+  }
+
+  #enter(account: WireAccount): void {
+    this.#cancelTimer();
+    this.wait = null;
+    this.user = { id: account.id, username: account.username, admin: account.admin ?? false };
+    this.expired = false;
+    this.phase = 'signed-in';
   }
 
   async #out(forget: boolean): Promise<void> {
+    this.#turn += 1;
     if (this.phase === 'signed-out') return;
     const { user } = this;
     this.phase = 'signed-out';

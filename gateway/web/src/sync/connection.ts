@@ -17,6 +17,8 @@ export type Answered = (answer: Ok | ErrorFrame | null) => void;
 export interface Listener {
   /** A session began. */
   welcome(frame: Welcome): void;
+  /** The server takes this page for another account: the browser's sign-in is no longer the one of this connection. */
+  stranger(): void;
   /** Everything that is not an answer. */
   frame(frame: ServerFrame): void;
   /** The socket is gone; all requests had their `null`. */
@@ -35,6 +37,8 @@ interface Request {
 export class Connection {
   readonly #env: Env;
   readonly #http: Http;
+  /** Whose connection it is. */
+  readonly #user: string;
   readonly #listener: Listener;
   readonly #backOff: BackOff;
   readonly #requests = new Map<number, Request>();
@@ -61,9 +65,10 @@ export class Connection {
   /** Grows with every try, so that what an earlier one still says is not heard. */
   #try = 0;
 
-  constructor(env: Env, http: Http, listener: Listener) {
+  constructor(env: Env, http: Http, user: string, listener: Listener) {
     this.#env = env;
     this.#http = http;
+    this.#user = user;
     this.#listener = listener;
     this.#backOff = new BackOff(env.random);
   }
@@ -199,6 +204,13 @@ export class Connection {
 
   #welcome(frame: Welcome, now: number): void {
     if (this.#state === 'online') return;
+    if (frame.user.id !== this.#user) {
+      // Nothing that one account wrote goes out in the name of another.
+      this.#end();
+      this.#session = undefined;
+      this.#become('over', 'Another account is signed in.');
+      return this.#listener.stranger();
+    }
     this.#cancelTimer();
     this.#session = frame.session;
     this.#renewed = false;

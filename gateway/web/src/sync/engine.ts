@@ -26,6 +26,8 @@ export interface EngineListener {
   heard(room: Room, event: Event): void;
   /** Something that nobody waits for was refused. */
   refused(refusal: Refusal): void;
+  /** The server takes this page for another account; nothing is sent any more. */
+  stranger(): void;
 }
 
 export class Engine {
@@ -52,8 +54,9 @@ export class Engine {
     this.#http = http;
     this.account = account;
     this.#listener = listener;
-    this.connection = new Connection(env, http, {
+    this.connection = new Connection(env, http, account.id, {
       welcome: (frame) => this.#welcome(frame),
+      stranger: () => listener.stranger(),
       frame: (frame) => this.#frame(frame),
       down: () => this.#down(),
       changed: () => listener.changed('connection'),
@@ -61,12 +64,17 @@ export class Engine {
     this.#requests = new Requests(env.clock, this.connection);
     this.list = new RoomList(env, http, {
       changed: () => this.#roomsChanged(),
+      came: (room) => this.#changed(room),
       removed: (room) => this.#removed(room),
     });
     this.#follow = new Follow(env.clock, this.connection, this.list.rooms, {
       event: (room, event) => this.#event(room, event),
       restarted: (room) => this.#restarted(room),
       refused: (room) => this.#changed(room),
+      recovered: (room) => {
+        this.#load(room);
+        this.#changed(room);
+      },
     });
     this.history = new History(this.#requests, this.#follow, {
       shown: (room, entries) => this.#shown(room, entries),
@@ -288,8 +296,10 @@ export class Engine {
   }
 
   #load(room: Room): void {
-    if (room.timeline === null || room.timeline.loaded) return;
+    const { timeline } = room;
+    if (timeline === null || timeline.loaded) return;
     this.history.latest(room).catch((error: unknown) => {
+      if (room.timeline !== timeline) return;
       room.error = asRefusal(error).message;
       this.#changed(room);
     });

@@ -19,6 +19,8 @@ export interface FollowListener {
   restarted(room: Room): void;
   /** A room cannot be followed. */
   refused(room: Room, code: string): void;
+  /** A room that could not be followed is followed. */
+  recovered(room: Room): void;
 }
 
 export class Follow {
@@ -138,6 +140,7 @@ export class Follow {
   #subscribed(room: Room, answer: RoomAnswer | undefined): void {
     if (answer === undefined) return this.#refused(room, 'internal', 'The server did not answer for this room.');
     if ('error' in answer) return this.#refused(room, answer.error, answer.detail ?? answer.error, answer.retry_after_ms);
+    const recovered = room.error !== null;
     room.error = null;
     const before = room.feed.cursor;
     if (!room.feed.subscribed(answer.gen, answer.head)) {
@@ -150,6 +153,7 @@ export class Follow {
       room.timeline?.begin(answer.head);
       this.#listener.restarted(room);
     }
+    if (recovered) this.#listener.recovered(room);
   }
 
   #refused(room: Room, code: string, detail: string, retryAfter: number = RETRY_WAIT): void {

@@ -24,7 +24,7 @@ export class History {
   readonly #requests: Requests;
   readonly #follow: Follow;
   readonly #listener: HistoryListener;
-  readonly #loading = new Map<string, Promise<void>>();
+  readonly #loading = new Map<string, { timeline: Timeline; done: Promise<void> }>();
   readonly #peeked = new Map<string, Shown>();
 
   constructor(requests: Requests, follow: Follow, listener: HistoryListener) {
@@ -106,20 +106,21 @@ export class History {
     await this.#page(room, timeline, { before: timeline.lo }, SHOWN_PAGE, (page) => timeline.older(page));
   }
 
-  /** One of its kind at a time for a room; who comes later waits for the same. */
+  /** One of its kind at a time for a timeline; who comes later waits for the same. */
   #once(what: string, room: Room, work: (timeline: Timeline) => Promise<void>): Promise<void> {
     const { timeline } = room;
     if (timeline === null) return Promise.resolve();
     const name = `${what}/${room.id}`;
     const before = this.#loading.get(name);
-    if (before !== undefined) return before;
-    const loading = work(timeline).finally(() => {
-      this.#loading.delete(name);
+    // One for a timeline that was let go of brings nothing to this one.
+    if (before?.timeline === timeline) return before.done;
+    const done = work(timeline).finally(() => {
+      if (this.#loading.get(name)?.done === done) this.#loading.delete(name);
       this.#listener.shown(room, []);
     });
-    this.#loading.set(name, loading);
+    this.#loading.set(name, { timeline, done });
     this.#listener.shown(room, []);
-    return loading;
+    return done;
   }
 
   /** Asks until `take` took a page. */

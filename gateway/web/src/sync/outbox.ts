@@ -9,8 +9,9 @@
 // and no two windows send the same key. Where leases stand in for locks, a page that was frozen for
 // long may not know that it lost its changes; then a key can be sent twice, and the server takes it once.
 //
-// Order: within a window and room, the order in which they were made. A change that is not on disk yet,
-// or was refused for now, holds up those behind it. One that failed for good does not.
+// Order: within a window and room, the order in which they were made; messages among themselves, and what
+// is done to messages. A change that is not on disk yet, or was refused for now, holds up those behind it.
+// One that failed for good does not.
 import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
 import type { Channel, Env } from './env.ts';
@@ -261,7 +262,7 @@ export class Outbox {
       this.#changes.remove(stored.key);
       if (!mine) this.#awaitEnd(stored.owner);
     } else if (!this.#changes.has(stored.key)) {
-      this.#changes.add({ key: stored.key, room: stored.room, order: stored.order, ready });
+      this.#changes.add({ key: stored.key, room: laneOf(stored), order: stored.order, ready });
     }
     if (tell) this.#channel.postMessage({ type: 'put', stored } satisfies Message);
     this.#listener.changed(stored.room);
@@ -368,6 +369,11 @@ export class Outbox {
     this.#pending.set(one.stored.key, { ...one, status, note });
     this.#listener.changed(one.stored.room);
   }
+}
+
+/** What goes in order and rests together. A room's slow mode holds up its messages, not what is done to others. */
+function laneOf({ room, change }: Stored): string {
+  return change.type === 'send' ? room : `${room}/notes`;
 }
 
 function lockOf(window: string): string {

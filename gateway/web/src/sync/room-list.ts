@@ -15,6 +15,8 @@ import { isPassing, type Me, type Room as Wire } from './wire.ts';
 export interface RoomListListener {
   /** Rooms came, went or changed; new ones are to be followed. */
   changed(): void;
+  /** A room that was not known, or could not be followed, may be opened from now on. */
+  came(room: Room): void;
   /** A room is not the user's any more. */
   removed(room: Room): void;
 }
@@ -96,6 +98,7 @@ export class RoomList {
     if (room.error !== null) {
       room.error = null;
       room.asked = false;
+      this.#listener.came(room);
     }
     this.#listener.changed();
   }
@@ -190,6 +193,7 @@ export class RoomList {
     if (room === undefined) {
       room = new Room(meta);
       this.rooms.set(meta.id, room);
+      this.#listener.came(room);
     }
     if (!room.described(meta)) this.summarise(room);
     else this.#summaries.delete(room.id);

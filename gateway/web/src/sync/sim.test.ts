@@ -28,6 +28,8 @@ class Tab {
   /** The last event that was heard of each room, in its generation. */
   readonly heard = new Map<string, { gen: number; seq: number }>();
   readonly faults: string[] = [];
+  /** How often the server took the window for another account. */
+  strangers = 0;
 
   constructor(browser: FakeBrowser, server: FakeServer, account: Account) {
     this.window = browser.open();
@@ -38,6 +40,7 @@ class Tab {
       changed: () => {},
       heard: (room, event) => this.#hear(room, event.seq),
       refused: () => {},
+      stranger: () => (this.strangers += 1),
     });
     this.engine.start();
   }
@@ -289,6 +292,46 @@ async function run(seed: number): Promise<void> {
   world.check(losesHistory);
   world.end();
 }
+
+it('sends nothing as another account', async () => {
+  const world = new World(1);
+  await world.clock.run(500);
+  const [tab] = world.tabs;
+  const [room] = world.rooms;
+  if (tab === undefined || room === undefined) throw new Error('an empty world');
+  // The browser's sign-in is another one when the socket comes again.
+  world.server.signIn(tab.window, world.bob);
+  for (const socket of world.server.sockets) if (socket.window === tab.window) socket.bye(4002, 'unavailable');
+  await world.clock.run(100);
+  expect(tab.engine.connection.state).not.toBe('online');
+  tab.send(room.id, 'of ann');
+  await world.clock.run(60_000);
+  expect(tab.strangers).toBe(1);
+  expect(tab.engine.connection.state).toBe('over');
+  expect(tab.engine.outbox.unsent).toBe(1);
+  expect(room.log.filter((event) => event.body === 'of ann')).toEqual([]);
+  // It is still there for the one who wrote it.
+  world.server.signIn(tab.window, world.ann);
+  tab.engine.connection.retryNow();
+  await world.clock.run(5_000);
+  expect(tab.engine.outbox.unsent).toBe(0);
+  expect(room.log.filter((event) => event.body === 'of ann').map((event) => event.sender.id)).toEqual([world.ann.id]);
+  world.end();
+});
+
+it('loads a conversation that was let go of while it was loading', async () => {
+  const world = new World(2);
+  await world.clock.run(500);
+  const [tab] = world.tabs;
+  const [wanted] = world.rooms;
+  if (tab === undefined || wanted === undefined) throw new Error('an empty world');
+  const room = await tab.engine.open(wanted.id);
+  room.timeline = null;
+  await tab.engine.open(wanted.id);
+  await world.clock.run(2_000);
+  expect(tab.engine.room(wanted.id)?.timeline?.loaded).toBe(true);
+  world.end();
+});
 
 const [from = 0, to = 60] = (process.env['SEEDS'] ?? '').split('-').filter((text) => text !== '').map(Number);
 

@@ -47,6 +47,31 @@ describe('the tally', () => {
     expect(tally.uncertain).toBe(true);
   });
 
+  it('keeps the mentions that it heard when the server does not count them', () => {
+    const tally = new Tally();
+    tally.summary({ head: 5, read: 5, unread: 0, mentions: null });
+    tally.apply(message(6, 'hi @me'), me);
+    tally.apply(message(7), me);
+    tally.apply(message(8, '@me again'), me);
+    tally.summary({ head: 8, read: 5, unread: 3, mentions: null });
+    expect([tally.unread, tally.mentions]).toEqual([3, 2]);
+    tally.summary({ head: 9, read: 6, unread: 3, mentions: null });
+    expect([tally.unread, tally.mentions]).toEqual([3, 1]);
+    tally.apply({ ...message(10), kind: 'delete', target: 8 }, me);
+    tally.summary({ head: 10, read: 6, unread: 2, mentions: null });
+    expect([tally.unread, tally.mentions]).toEqual([2, 0]);
+  });
+
+  it('keeps the mentions that were counted from the messages', () => {
+    const tally = new Tally();
+    tally.summary({ head: 5, read: 1, unread: 4, mentions: 2 });
+    tally.apply(message(6, '@me'), me);
+    tally.summary({ head: 6, read: 1, unread: 5, mentions: null });
+    expect(tally.mentions).toBe(3);
+    tally.readTo(6);
+    expect(tally.mentions).toBe(0);
+  });
+
   it('does not go back to an older summary', () => {
     const tally = new Tally();
     tally.summary({ head: 9, read: 0, unread: 6, mentions: 0 });

@@ -8,12 +8,15 @@ export interface Summary {
   head: number;
   read: number;
   unread: number;
-  mentions: number;
+  /** null: the server does not count them. */
+  mentions: number | null;
 }
 
 export class Tally {
-  #base: Summary = { head: 0, read: 0, unread: 0, mentions: 0 };
+  #base: Summary & { mentions: number } = { head: 0, read: 0, unread: 0, mentions: 0 };
   #live: { seq: number; mention: boolean }[] = [];
+  /** Messages after the read mark that were heard and mention the user, for a server that does not count them. */
+  #mentions: number[] = [];
   /** The last deletes: a summary can be older than they are. */
   #deletes: { seq: number; target: number }[] = [];
   #read = 0;
@@ -53,7 +56,7 @@ export class Tally {
       this.readTo(summary.read);
       return;
     }
-    this.#base = { ...summary };
+    this.#base = { ...summary, mentions: summary.mentions ?? this.#known(summary) };
     this.#read = Math.max(this.#read, summary.read);
     this.#live = this.#live.filter((one) => one.seq > summary.head);
     this.#deletes = this.#deletes.filter((one) => one.seq > summary.head);
@@ -65,6 +68,7 @@ export class Tally {
   reset(): void {
     this.#base = { head: 0, read: 0, unread: 0, mentions: 0 };
     this.#live = [];
+    this.#mentions = [];
     this.#deletes = [];
     this.#read = 0;
     this.#readInside = false;
@@ -75,6 +79,7 @@ export class Tally {
     if (event.kind === 'delete') {
       const target = event.target ?? 0;
       this.#live = this.#live.filter((one) => one.seq !== target);
+      this.#mentions = this.#mentions.filter((seq) => seq !== target);
       this.#deletes.push({ seq: event.seq, target });
       if (this.#deletes.length > UNREAD_KEPT) this.#deletes.shift();
       return;
@@ -83,6 +88,7 @@ export class Tally {
     if (event.seq <= this.#read || event.seq <= this.#base.head) return;
     const mention = event.enc !== true && mentionsUser(event.body ?? '', me.username);
     this.#live.push({ seq: event.seq, mention });
+    if (mention) this.#mentions = [...this.#mentions, event.seq].slice(-UNREAD_KEPT);
     if (this.#live.length > 2 * UNREAD_KEPT) this.#live = this.#live.slice(-UNREAD_KEPT);
   }
 
@@ -94,7 +100,18 @@ export class Tally {
     return true;
   }
 
+  /** How many mentions a summary without them stands for, as far as that is known here. */
+  #known(summary: Summary): number {
+    const read = Math.max(this.#read, summary.read);
+    const heard = this.#mentions.filter((seq) => seq > read && seq <= summary.head).length;
+    // What was known before holds as long as nothing of it was read or deleted.
+    const holds = read <= this.#base.read && !this.uncertain;
+    const live = this.#live.filter((one) => one.mention && one.seq <= summary.head).length;
+    return Math.min(summary.unread, Math.max(heard, holds ? this.#base.mentions + live : 0));
+  }
+
   #settle(): void {
+    this.#mentions = this.#mentions.filter((seq) => seq > this.#read);
     this.#live = this.#live.filter((one) => one.seq > this.#read);
     if (this.#read >= this.#base.head) {
       this.#base = { ...this.#base, unread: 0, mentions: 0 };

@@ -1,5 +1,5 @@
 // The members of a room as the page knows them, shared by the panel and by completion.
-import { rooms, type Member } from '../../state/index.svelte.ts';
+import { rooms, session, type Member } from '../../state/index.svelte.ts';
 
 /** As many as are read without being asked for more. */
 const FIRST_MAX = 400;
@@ -10,6 +10,8 @@ export class RoomMembers {
   loading = $state(false);
   loaded = $state(false);
   fault = $state<string | null>(null);
+  /** The last read did not fail: who is not in the list up to its end is not in the room. */
+  #sure = $state(false);
   #room: string;
   #again = false;
 
@@ -19,13 +21,18 @@ export class RoomMembers {
 
   /** Reads the first members unless that was done. */
   load(): void {
-    if (!this.loaded && !this.loading) void this.#read([]);
+    if ((!this.loaded || this.fault !== null) && !this.loading) void this.#read([]);
+  }
+
+  /** Whether the list tells if this user is in the room; it ascends by their ids. */
+  tells(user: string): boolean {
+    return this.#sure && (!this.more || user <= (this.items.at(-1)?.user.id ?? ''));
   }
 
   /** The members changed. */
   refresh(): void {
     if (this.loading) this.#again = true;
-    else if (this.loaded) void this.#read([]);
+    else if (this.loaded || this.fault !== null) void this.#read([]);
   }
 
   loadMore(): void {
@@ -46,9 +53,10 @@ export class RoomMembers {
       this.items = items;
       this.more = more;
       this.loaded = true;
+      this.#sure = true;
     } catch (error) {
       this.fault = (error as Error).message;
-      this.loaded = true;
+      this.#sure = false;
     }
     this.loading = false;
     if (this.#again) {
@@ -59,9 +67,16 @@ export class RoomMembers {
 }
 
 const known = new Map<string, RoomMembers>();
+/** Who may know them. */
+let knownBy: string | null = null;
 
-/** The same object for the same room. */
+/** The same object for the same room, as long as the same user is signed in. */
 export function membersOf(room: string): RoomMembers {
+  const user = session.user?.id ?? null;
+  if (user !== knownBy) {
+    known.clear();
+    knownBy = user;
+  }
   let members = known.get(room);
   if (members === undefined) {
     members = new RoomMembers(room);
