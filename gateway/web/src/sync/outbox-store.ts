@@ -26,7 +26,7 @@ export class OutboxStore {
 
   async load(user: string): Promise<Stored[]> {
     const asked = await this.#database.run(CHANGES, 'readonly', (store) => store.getAll());
-    return (asked.result as Stored[]).filter((one) => one.user === user).sort((a, b) => a.order - b.order);
+    return (asked.result as Stored[]).filter((one) => one.user === user).sort(byOrder);
   }
 
   async put(change: Stored): Promise<void> {
@@ -37,9 +37,9 @@ export class OutboxStore {
     await this.#database.run(CHANGES, 'readwrite', (store) => store.delete(key));
   }
 
-  /** Gives what `from` owns to `to`. */
+  /** Gives what `from` owns to `to`; in the order in which it was made. */
   async adopt(user: string, from: string, to: string): Promise<Stored[]> {
-    return await this.#database.run(CHANGES, 'readwrite', (store) => {
+    const adopted = await this.#database.run(CHANGES, 'readwrite', (store) => {
       const adopted: Stored[] = [];
       const asked = store.getAll();
       asked.onsuccess = () => {
@@ -52,6 +52,7 @@ export class OutboxStore {
       };
       return adopted;
     });
+    return adopted.sort(byOrder);
   }
 
   /** Takes one failed change over to send it again; null: it is gone, or somebody did so already. */
@@ -82,4 +83,9 @@ export class OutboxStore {
   close(): Promise<void> {
     return this.#database.close();
   }
+}
+
+/** The order in which they were made. The disk has them by key, which is none. */
+function byOrder(a: Stored, b: Stored): number {
+  return a.order - b.order;
 }

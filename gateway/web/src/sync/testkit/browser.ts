@@ -45,7 +45,9 @@ export class FakeBrowser {
 
   uuid(): string {
     this.#uuids += 1;
-    return `${this.#name}-0000-4000-8000-${String(this.#uuids).padStart(12, '0')}`;
+    // Unique, and like real ones in no order.
+    const scrambled = Math.imul(this.#uuids, 0x9e3779b1) >>> 0;
+    return `${this.#name}-0000-4000-8000-${scrambled.toString(16).padStart(12, '0')}`;
   }
 
   give(name: string, held: Held): void {
