@@ -79,7 +79,7 @@ await scenario('screenshots', async (stage) => {
     await root.page.getByRole('grid', { name: 'Map of shards by owner' }).waitFor();
     const busiest = root.page.getByRole('region', { name: 'Busiest rooms' });
     await busiest.getByText('a direct conversation').waitFor();
-    if (name !== 'cluster') await busiest.scrollIntoViewIfNeeded();
+    if (name !== 'cluster') await busiest.first().scrollIntoViewIfNeeded();
     await root.page.screenshot({ path: `${folder}${name}.png` });
     await root.page.context().close();
   }
