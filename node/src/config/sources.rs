@@ -293,6 +293,7 @@ fn read_text(kind: Kind, text: &str) -> Value {
         | Kind::File
         | Kind::Host
         | Kind::Secret
-        | Kind::DatabaseUrl => Value::from(text),
+        | Kind::DatabaseUrl
+        | Kind::CollectorUrl => Value::from(text),
     }
 }

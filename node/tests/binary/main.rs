@@ -3,7 +3,10 @@
 mod api;
 mod cert;
 mod cluster;
+#[path = "../town/collector.rs"]
+mod collector;
 mod commands;
 mod config;
 mod serve;
 mod support;
+mod traces;
