@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
@@ -147,14 +147,21 @@ impl Open {
             () = self.stop.cancelled() => return,
             shaken = handshake => shaken,
         };
-        let stream = match shaken {
+        let mut stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
             }
             Err(_) => return tracing::debug!(peer = %self.peer, "TLS handshake took too long"),
         };
-        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+        let protocol = stream.get_ref().1.alpn_protocol();
+        if protocol == Some(tls::CHALLENGE) {
+            // The handshake was all that it is for.
+            tracing::debug!(peer = %self.peer, "a challenge was answered");
+            let _ = stream.shutdown().await;
+            return;
+        }
+        let is_h2 = protocol == Some(tls::H2);
         let serving = Serving {
             header: deadlines.header,
             write: deadlines.write,
