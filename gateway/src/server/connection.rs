@@ -38,6 +38,8 @@ pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub(super) struct Open {
     pub(super) admitted: Admitted,
     pub(super) peer: IpAddr,
+    /// A trusted balancer says that it has ended TLS.
+    pub(super) secure: bool,
     pub(super) behind: Behind,
     pub(super) app: Arc<App>,
     pub(super) stop: CancellationToken,
@@ -91,7 +93,8 @@ impl Open {
         match open.behind.clone() {
             Behind::Server { tls: Some(tls), router } => open.tls(tls, stream, router).await,
             Behind::Server { tls: None, router } => {
-                let (answers, ends) = open.answers(router, false);
+                let secure = open.secure;
+                let (answers, ends) = open.answers(router, secure);
                 ends.http1(stream, service_fn(move |request| answers.clone().serve(request)), true)
                     .await;
             }
@@ -110,7 +113,10 @@ impl Open {
         };
         match read {
             Ok(Ok(None)) => return Some(self),
-            Ok(Ok(Some(client))) => self.peer = client,
+            Ok(Ok(Some(client))) => {
+                self.peer = client.address;
+                self.secure = client.secure;
+            }
             Ok(Err(error @ preamble::NoHeader::Ended(_))) => {
                 tracing::debug!(%proxy, %error, "a connection is closed");
                 return None;
@@ -129,7 +135,7 @@ impl Open {
         if self.app.proxies.trusts(self.peer) {
             return Some(self);
         }
-        let Self { admitted, peer, behind, app, stop, opening, tasks } = self;
+        let Self { admitted, peer, secure, behind, app, stop, opening, tasks } = self;
         let Some(admitted) = admitted.for_client(peer) else {
             metrics::counter!("parlance_connections_refused_total").increment(1);
             if behind.is_plain() {
@@ -137,7 +143,7 @@ impl Open {
             }
             return None;
         };
-        Some(Self { admitted, peer, behind, app, stop, opening, tasks })
+        Some(Self { admitted, peer, secure, behind, app, stop, opening, tasks })
     }
 
     async fn tls(self, tls: TlsAcceptor, stream: Stall<TcpStream>, router: Router) {
