@@ -128,10 +128,7 @@ simple_chat = 1
 fn a_collectors_url_that_cannot_be_used_is_refused_with_what_is_allowed() {
     let dir = folder();
     for (url, why) in [
-        (
-            "collector:4318",
-            "must be http://HOST:PORT or http://HOST:PORT/PATH, and is \"collector:4318\"",
-        ),
+        ("collector:4318", "must be http://HOST:PORT or http://HOST:PORT/PATH, and is"),
         ("https://collector", "a collector beside the node, which may send them on over TLS"),
         ("http://ann:hunter2@collector", "OTEL_EXPORTER_OTLP_HEADERS"),
         ("grpc://ann:hunter2@collector", "must be http://HOST:PORT"),
