@@ -17,7 +17,7 @@ use crate::limits;
 use crate::outbox::Outbox;
 use crate::ports::directory::{NewRoom, RoomChange};
 use crate::ports::history::Range;
-use crate::ports::members::{Member, Membership, Summary};
+use crate::ports::members::{Member, Membership, Mention, Mentions, Summary};
 use crate::ports::{Accounts, Directory, Frames, History, Members, Peers};
 use crate::presence::actor::Presence;
 use crate::remote::{Held, Remote, WorldInbox, follow_shards};
@@ -423,6 +423,22 @@ impl Chat {
         }
         // From the newest on, as far as a page may be large.
         Ok(page.cut_to(Range::After(Seq(0)), limits::PAGE_BYTES_MAX))
+    }
+
+    /// Where the caller was mentioned, the newest first, behind the given one; see
+    /// [`Members::mentions`].
+    ///
+    /// # Errors
+    /// `bad_request` for a limit out of bounds, or `unavailable`.
+    pub async fn mentions(
+        &self,
+        caller: &Caller,
+        before: Option<Mention>,
+        limit: u16,
+    ) -> Result<Mentions, Refusal> {
+        check_limit(limit)?;
+        let page = self.world.members.mentions(caller.tenant, caller.user, before, limit).await;
+        page.map_err(|error| unavailable(&error))
     }
 
     /// A room's members ascending by user id, for its members; whether
