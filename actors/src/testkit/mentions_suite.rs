@@ -352,9 +352,9 @@ async fn mentions_are_those_of_a_plain_recount(store: &dyn Store, seed: u64) {
 /// Whether it is a message that is there and whose last edit, or else itself, calls them.
 fn mentions_now(event: &Event, log: &[Event], who: &Person) -> bool {
     let Content::Message { body, .. } = &event.content else { return false };
-    let edits = log.iter().filter_map(|note| match &note.content {
+    let last_edit = log.iter().rev().find_map(|note| match &note.content {
         Content::Edit { target, body, .. } if *target == event.seq => Some(body),
         _ => None,
     });
-    edits.last().unwrap_or(body).contains(&who.at)
+    last_edit.unwrap_or(body).contains(&who.at)
 }
