@@ -93,7 +93,7 @@ pub(crate) async fn start(
     } else {
         Arc::new(Alone { directory: directory.clone(), meter: meter.clone() })
     };
-    member.measure_with(Arc::new(move || meter.measure()));
+    member.measure_with(Arc::new(move || meter.measure()), load::busiest(&chat));
     let gateway = Gateway::bind(
         gateway_config(config, data_dir.path()),
         parlance_gateway::Parts {
