@@ -5,29 +5,27 @@
 //! know, it takes a new connection, raises every fence again and looks.
 
 mod batch;
+mod handle;
 mod recover;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use parking_lot::Mutex;
 use parlance_actors::limits as domain;
-use parlance_actors::ports::history::{
-    Append, DatabaseId, HistoryError, NotTaken, NotTakenWhy, Outcome,
-};
+use parlance_actors::ports::history::{Append, DatabaseId, HistoryError, Outcome};
 use parlance_actors::vocab::{Epoch, Pos, RoomRef, ShardId, TenantId, Turn};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::crypt::Crypt;
 use crate::limits;
 use batch::Work;
+use handle::State;
 
 pub(crate) use batch::column;
+pub(crate) use handle::LaneHandle;
 pub(crate) use writer::{
     Batch, Claim, EventRow, Lookup, Placed, Raised, WriteError, Writer, Written,
 };
@@ -42,141 +40,6 @@ enum Request {
 pub(crate) struct Hold {
     pub(crate) database: DatabaseId,
     pub(crate) turn: Turn,
-}
-
-/// What a lane and its handle share.
-#[derive(Debug, Default)]
-struct State {
-    /// The database has been away for longer than [`limits::AWAY_GRACE`].
-    away: AtomicBool,
-    /// Another connection reached another database than the lane's.
-    doubted: AtomicBool,
-    closing: CancellationToken,
-    /// When closing gives up on a database that is away.
-    deadline: OnceLock<Instant>,
-}
-
-impl State {
-    /// Returns when closing has waited long enough.
-    async fn given_up(&self) {
-        self.closing.cancelled().await;
-        let deadline = self.deadline.get().copied().unwrap_or_else(Instant::now);
-        tokio::time::sleep_until(deadline.into()).await;
-    }
-
-    fn has_given_up(&self) -> bool {
-        self.deadline.get().is_some_and(|deadline| *deadline <= Instant::now())
-    }
-}
-
-/// The way to a lane.
-#[derive(Debug)]
-pub(crate) struct LaneHandle {
-    queue: mpsc::Sender<Request>,
-    state: Arc<State>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl LaneHandle {
-    /// Starts a lane. It connects by itself, and again whenever it must.
-    pub(crate) fn start<W: Writer>(number: usize, writer: W, crypt: Crypt) -> Self {
-        let (queue, requests) = mpsc::channel(domain::LANE_QUEUE_MAX);
-        let state = Arc::<State>::default();
-        let lane = Lane {
-            label: number.to_string(),
-            writer,
-            requests,
-            carried: None,
-            owned: HashMap::new(),
-            database: None,
-            forgotten: false,
-            state: state.clone(),
-            crypt,
-        };
-        let task = Mutex::new(Some(tokio::spawn(lane.run())));
-        Self { queue, state, task }
-    }
-
-    pub(crate) fn append(&self, append: Append) -> Result<(), NotTaken> {
-        let not_taken = |append, why| NotTaken { append, why };
-        let append = Box::new(append);
-        if self.state.closing.is_cancelled() {
-            return Err(not_taken(append, NotTakenWhy::Closing));
-        }
-        if self.is_away() {
-            return Err(not_taken(append, NotTakenWhy::Away));
-        }
-        self.queue.try_send(Request::Append(append)).map_err(|refused| {
-            let (request, why) = match refused {
-                mpsc::error::TrySendError::Full(request) => (request, NotTakenWhy::Full),
-                mpsc::error::TrySendError::Closed(request) => (request, NotTakenWhy::Closing),
-            };
-            match request {
-                Request::Append(append) => not_taken(append, why),
-                Request::Open { .. } => unreachable!("an append was sent"),
-            }
-        })
-    }
-
-    /// Waits until everything queued before is settled, and the shard's fence is at `epoch`;
-    /// tells what the lane holds.
-    pub(crate) async fn open(&self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
-        let unavailable = |why: &str| HistoryError::Unavailable(why.to_owned());
-        if self.state.closing.is_cancelled() {
-            return Err(unavailable("the lane is closing"));
-        }
-        if self.is_away() {
-            return Err(unavailable("the database is away; the lane is connecting again"));
-        }
-        let asked = async {
-            let (reply, answer) = oneshot::channel();
-            let request = Request::Open { room, epoch, reply };
-            self.queue.send(request).await.map_err(|_| unavailable("the lane is closing"))?;
-            answer.await.map_err(|_| unavailable("the lane is closing"))?
-        };
-        match tokio::time::timeout(limits::OPEN_WAIT, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(unavailable("the lane did not come round to it in time")),
-        }
-    }
-
-    pub(crate) fn is_away(&self) -> bool {
-        self.state.away.load(Ordering::Acquire)
-    }
-
-    /// Makes the lane connect again before its next request.
-    pub(crate) fn doubt(&self) {
-        self.state.doubted.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn begin_close(&self) {
-        self.state.deadline.get_or_init(|| Instant::now() + limits::CLOSE_WAIT);
-        self.state.closing.cancel();
-    }
-
-    /// Returns when the lane has settled everything and ended.
-    pub(crate) async fn ended(&self) {
-        let task = self.task.lock().take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a lane panicked");
-        }
-    }
-
-    /// Ends the lane as `kill -9` would: nobody hears of what was queued.
-    pub(crate) fn kill(&self) {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for LaneHandle {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 /// A shard under a fence that this lane raised.
@@ -205,6 +68,26 @@ struct Lane<W> {
 }
 
 impl<W: Writer> Lane<W> {
+    fn new(
+        number: usize,
+        writer: W,
+        requests: mpsc::Receiver<Request>,
+        state: Arc<State>,
+        crypt: Crypt,
+    ) -> Self {
+        Self {
+            label: number.to_string(),
+            writer,
+            requests,
+            carried: None,
+            owned: HashMap::new(),
+            database: None,
+            forgotten: false,
+            state,
+            crypt,
+        }
+    }
+
     async fn run(mut self) {
         self.reconnect("starting").await;
         while let Some(first) = self.next().await {
