@@ -6,23 +6,25 @@
 
 mod batch;
 mod handle;
+mod raise;
 mod recover;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parlance_actors::limits as domain;
-use parlance_actors::ports::history::{Append, DatabaseId, HistoryError, Outcome};
-use parlance_actors::vocab::{Epoch, Pos, RoomRef, ShardId, TenantId, Turn};
-use tokio::sync::{mpsc, oneshot};
+use parlance_actors::ports::history::{Append, DatabaseId, Outcome};
+use parlance_actors::vocab::{Epoch, Pos, ShardId, TenantId, Turn};
+use tokio::sync::mpsc;
 
 use crate::crypt::Crypt;
 use crate::limits;
 use batch::Work;
 use handle::State;
+use raise::{Opening, Place, Raising};
 
 pub(crate) use batch::column;
 pub(crate) use handle::LaneHandle;
@@ -32,7 +34,7 @@ pub(crate) use writer::{
 
 enum Request {
     Append(Box<Append>),
-    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<Hold, HistoryError>> },
+    Open(Opening),
 }
 
 /// What a lane believes to hold when it opens a room. Reads compare it with what is stored.
@@ -58,7 +60,10 @@ struct Lane<W> {
     requests: mpsc::Receiver<Request>,
     /// Taken from the queue, and not fit for the batch before.
     carried: Option<Request>,
-    owned: HashMap<(TenantId, ShardId), Owned>,
+    owned: HashMap<Place, Owned>,
+    raising: Raising,
+    /// How long an insert may hold a fence that is to be raised.
+    lock_wait: Duration,
     /// The database in which the fences of `owned` were raised; `None` before the first connect.
     database: Option<DatabaseId>,
     /// The database does not know a fence any more that was raised in it.
@@ -74,6 +79,7 @@ impl<W: Writer> Lane<W> {
         requests: mpsc::Receiver<Request>,
         state: Arc<State>,
         crypt: Crypt,
+        lock_wait: Duration,
     ) -> Self {
         Self {
             label: number.to_string(),
@@ -81,6 +87,8 @@ impl<W: Writer> Lane<W> {
             requests,
             carried: None,
             owned: HashMap::new(),
+            raising: Raising::default(),
+            lock_wait,
             database: None,
             forgotten: false,
             state,
@@ -90,33 +98,38 @@ impl<W: Writer> Lane<W> {
 
     async fn run(mut self) {
         self.reconnect("starting").await;
-        while let Some(first) = self.next().await {
-            let (appends, opens) = self.gather(first);
+        loop {
+            let (appends, opens) = match self.next().await {
+                Next::Request(first) => self.gather(first),
+                Next::Raise => (Vec::new(), Vec::new()),
+                Next::End => return,
+            };
             if self.state.doubted.swap(false, Ordering::AcqRel) {
                 self.reconnect("another connection reached another database").await;
             }
             if !appends.is_empty() {
                 self.commit(appends).await;
             }
-            for (room, epoch, reply) in opens {
-                let answer = self.open(room, epoch).await;
-                // The asker may have gone; then nobody needs the answer.
-                let _ = reply.send(answer);
+            opens.into_iter().for_each(|opening| self.ask(opening));
+            if self.raising.is_due() {
+                self.raise().await;
             }
         }
     }
 
-    /// The next request; `None` when closing and everything is settled.
-    async fn next(&mut self) -> Option<Request> {
+    /// What to do next; the end when closing and everything is settled.
+    async fn next(&mut self) -> Next {
         if let Some(carried) = self.carried.take() {
-            return Some(carried);
+            return Next::Request(carried);
         }
+        let raise_at = self.raising.next();
         tokio::select! {
             biased;
-            request = self.requests.recv() => return request,
+            request = self.requests.recv() => return request.map_or(Next::End, Next::Request),
+            () = until(raise_at) => return Next::Raise,
             () = self.state.closing.cancelled() => self.requests.close(),
         }
-        self.requests.recv().await
+        self.requests.recv().await.map_or(Next::End, Next::Request)
     }
 
     /// What is there, up to the bounds of a batch and of one tenant.
@@ -126,7 +139,7 @@ impl<W: Writer> Lane<W> {
         let mut request = Some(first);
         while let Some(next) = request {
             match next {
-                Request::Open { room, epoch, reply } => opens.push((room, epoch, reply)),
+                Request::Open(opening) => opens.push(opening),
                 Request::Append(append) => {
                     let other =
                         appends.first().is_some_and(|a| a.room.tenant != append.room.tenant);
@@ -248,57 +261,55 @@ impl<W: Writer> Lane<W> {
 
     /// One claim for each shard of these places.
     async fn claims(&mut self, work: &Work, places: &[usize]) -> Written<Vec<Claim>> {
+        let mut shards: Vec<ShardId> =
+            places.iter().map(|place| work.append(*place).room.shard()).collect();
+        shards.sort();
+        shards.dedup();
+        self.find_streams(work.tenant, &shards).await?;
         let fences = self.writer.fences_of(work.tenant);
-        let mut claims = BTreeMap::new();
-        for place in places {
-            let shard = work.append(*place).room.shard();
-            if claims.contains_key(&shard.0) {
-                continue;
-            }
-            let owned = self.owned.get_mut(&(fences, shard)).expect("only owned places are left");
-            let pos = match owned.pos.get(&work.tenant) {
-                Some(pos) => *pos,
-                None => {
-                    let pos = within(self.writer.last_pos(work.tenant, shard)).await?;
-                    owned.pos.insert(work.tenant, pos);
-                    pos
-                }
-            };
-            claims.insert(shard.0, Claim { shard, epoch: owned.epoch, turn: owned.turn, pos });
-        }
-        Ok(claims.into_values().collect())
+        let claim = |shard: ShardId| {
+            let owned = self.owned.get(&(fences, shard)).expect("only owned places are left");
+            let pos = owned.pos.get(&work.tenant).copied().expect("just found");
+            Claim { shard, epoch: owned.epoch, turn: owned.turn, pos }
+        };
+        Ok(shards.into_iter().map(claim).collect())
     }
 
-    /// Makes sure that the shard's fence is ours at this epoch.
-    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
-        let fences = self.writer.fences_of(room.tenant);
-        let place = (fences, room.shard());
-        loop {
-            match self.owned.get(&place) {
-                Some(owned) if owned.epoch == epoch => {
-                    let database = self.database.expect("fences are raised after connecting");
-                    return Ok(Hold { database, turn: owned.turn });
-                }
-                Some(owned) if owned.epoch > epoch => return Err(HistoryError::Fenced),
-                _ => {}
-            }
-            if self.state.has_given_up() {
-                return Err(HistoryError::Unavailable("the lane is closing".to_owned()));
-            }
-            match self.writer.raise(fences, room.shard(), epoch).await {
-                Ok(Raised::To(turn)) => {
-                    let owned = Owned { epoch, turn, pos: HashMap::new() };
-                    self.owned.insert(place, owned);
-                }
-                Ok(Raised::Fenced) => return Err(HistoryError::Fenced),
-                Err(WriteError::Lost(why)) => self.reconnect(&why).await,
-                Err(error) => return Err(HistoryError::Unavailable(error.why().to_owned())),
+    /// Learns where the streams of these shards end, in one statement for those that are not known.
+    async fn find_streams(&mut self, tenant: TenantId, shards: &[ShardId]) -> Written<()> {
+        let fences = self.writer.fences_of(tenant);
+        let is_known = |shard: &ShardId| {
+            self.owned.get(&(fences, *shard)).is_some_and(|owned| owned.pos.contains_key(&tenant))
+        };
+        let unknown: Vec<ShardId> =
+            shards.iter().copied().filter(|shard| !is_known(shard)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let found = within(self.writer.last_pos(tenant, &unknown)).await?;
+        for (shard, pos) in unknown.into_iter().zip(found) {
+            if let Some(owned) = self.owned.get_mut(&(fences, shard)) {
+                owned.pos.insert(tenant, pos);
             }
         }
+        Ok(())
     }
 }
 
-type Opening = (RoomRef, Epoch, oneshot::Sender<Result<Hold, HistoryError>>);
+/// What a lane does next.
+enum Next {
+    Request(Request),
+    /// It is time to try fences again that were held.
+    Raise,
+    End,
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// A batch with a bad row is halved until the row is alone; only it fails.
 fn take_apart(

@@ -163,7 +163,8 @@ impl Storage {
             let db = SqliteDb::open(&config).await?;
             check_keys(&config, &Db::Sqlite(db.clone())).await?;
             let writer = SqliteWriter::new(db.clone());
-            (Db::Sqlite(db), vec![LaneHandle::start(0, writer, config.crypt.clone())])
+            let lane = LaneHandle::start(0, writer, config.crypt.clone(), config.lock_wait);
+            (Db::Sqlite(db), vec![lane])
         };
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
@@ -309,7 +310,7 @@ fn postgres_lanes(
     let start = |number| {
         let how = LaneConnection::new(config, db.servers.clone(), number, nonce);
         let writer = PostgresWriter::new(how, db.schemas.clone(), config.sabotage);
-        LaneHandle::start(number, writer, config.crypt.clone())
+        LaneHandle::start(number, writer, config.crypt.clone(), config.lock_wait)
     };
     Ok((0..count).map(start).collect())
 }

@@ -3,6 +3,7 @@
 mod auditing;
 mod conformance;
 mod failovers;
+mod fences;
 mod migrations;
 mod opening;
 mod outages;

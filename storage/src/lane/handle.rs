@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use parlance_actors::limits as domain;
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::raise::Opening;
 use super::writer::Writer;
 use super::{Hold, Lane, Request};
 use crate::crypt::Crypt;
@@ -52,10 +53,17 @@ pub(crate) struct LaneHandle {
 
 impl LaneHandle {
     /// Starts a lane. It connects by itself, and again whenever it must.
-    pub(crate) fn start<W: Writer>(number: usize, writer: W, crypt: Crypt) -> Self {
+    /// `lock_wait` is how long an insert may hold a fence that is to be raised; then the lane that
+    /// holds it is ended.
+    pub(crate) fn start<W: Writer>(
+        number: usize,
+        writer: W,
+        crypt: Crypt,
+        lock_wait: Duration,
+    ) -> Self {
         let (queue, requests) = mpsc::channel(domain::LANE_QUEUE_MAX);
         let state = Arc::<State>::default();
-        let lane = Lane::new(number, writer, requests, state.clone(), crypt);
+        let lane = Lane::new(number, writer, requests, state.clone(), crypt, lock_wait);
         let task = Mutex::new(Some(tokio::spawn(lane.run())));
         Self { queue, state, task }
     }
@@ -76,7 +84,7 @@ impl LaneHandle {
             };
             match request {
                 Request::Append(append) => not_taken(append, why),
-                Request::Open { .. } => unreachable!("an append was sent"),
+                Request::Open(_) => unreachable!("an append was sent"),
             }
         })
     }
@@ -93,7 +101,7 @@ impl LaneHandle {
         }
         let asked = async {
             let (reply, answer) = oneshot::channel();
-            let request = Request::Open { room, epoch, reply };
+            let request = Request::Open(Opening { room, epoch, reply });
             self.queue.send(request).await.map_err(|_| unavailable("the lane is closing"))?;
             answer.await.map_err(|_| unavailable("the lane is closing"))?
         };
