@@ -12,6 +12,7 @@ mod history;
 pub mod keyring;
 mod lane;
 pub mod limits;
+mod lists;
 mod members;
 mod migrate;
 mod postgres;
@@ -46,6 +47,7 @@ pub use sabotage::Sabotage;
 
 use history::SqlHistory;
 use lane::LaneHandle;
+use lists::Lists;
 use members::SqlMembers;
 use postgres::{LaneConnection, PostgresDb, PostgresWriter};
 use reads::Reads;
@@ -168,7 +170,8 @@ impl Storage {
         };
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
-        let members = Arc::new(SqlMembers { db: db.clone() });
+        let lists = Lists::over(config.read_connections);
+        let members = Arc::new(SqlMembers { db: db.clone(), lists });
         Ok(Self { db, history, members, tenants: config.tenants })
     }
 

@@ -10,6 +10,12 @@ pub const LANES_POSTGRES: usize = 1;
 pub const LANES_MAX: usize = 256;
 /// Connections for reads. A read takes about a millisecond, so this is thousands a second.
 pub const READ_CONNECTIONS: u32 = 8;
+/// One in so many of the connections to the primary is for lists (of rooms, of members) at most: a page of
+/// rooms may take 50 ms, and what messages need, about a millisecond each, is to find a connection.
+pub const LISTS_SHARE: u32 = 2;
+/// How long a list waits for its turn before its client is told to come again. Short enough that who asked
+/// still waits, and some hundred lists long.
+pub const LIST_WAIT: Duration = Duration::from_secs(2);
 /// How long a read waits for a connection before it is refused as unavailable.
 pub const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.

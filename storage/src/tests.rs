@@ -4,6 +4,7 @@ mod auditing;
 mod conformance;
 mod failovers;
 mod fences;
+mod lists;
 mod migrations;
 mod opening;
 mod outages;
