@@ -13,6 +13,7 @@ use ractor::{Actor, ActorRef};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::busiest::Marks;
 use crate::hub::Hub;
 use crate::limits;
 use crate::outbox::Outbox;
@@ -151,6 +152,7 @@ impl Chat {
             held: Held::new(),
             fenced: counters(),
             committed: counters(),
+            marks: Marks::default(),
         });
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, world.clone())
             .await

@@ -16,6 +16,7 @@ use metrics::Counter;
 use parking_lot::Mutex;
 
 use self::followers::{Followers, Following};
+use crate::busiest::Tally;
 use crate::limits;
 use crate::outbox::Outbox;
 use crate::ports::Frames;
@@ -54,6 +55,7 @@ struct Feed {
     state: Mutex<FeedState>,
     /// Sessions between asking the room and joining; the feed stays while there are any.
     joining: AtomicUsize,
+    deliveries: Tally,
 }
 
 struct FeedState {
@@ -123,6 +125,7 @@ impl Hub {
         else {
             return;
         };
+        feed.deliveries.add(shown as u64);
         self.deliveries.increment(shown as u64);
         if emptied {
             self.forget_if_unused(room);
@@ -229,6 +232,21 @@ impl Hub {
         })
     }
 
+    /// Marks what every feed has delivered.
+    pub(crate) fn mark(&self) {
+        self.feeds.iter().for_each(|feed| feed.deliveries.mark());
+    }
+
+    /// The rooms of which something was delivered since the older mark, and how often.
+    pub(crate) fn each_tally(&self, mut each: impl FnMut(RoomRef, u64)) {
+        for feed in &self.feeds {
+            let deliveries = feed.deliveries.since_mark();
+            if deliveries > 0 {
+                each(*feed.key(), deliveries);
+            }
+        }
+    }
+
     fn forget_if_unused(&self, room: RoomRef) {
         // The feed is asked first without holding its part of the table: a fan-out to very many
         // may be going on, and rooms beside it must not wait for that.
@@ -277,7 +295,11 @@ impl Feed {
             ring_bytes: 0,
             followers: Followers::default(),
         };
-        Self { state: Mutex::new(state), joining: AtomicUsize::new(0) }
+        Self {
+            state: Mutex::new(state),
+            joining: AtomicUsize::new(0),
+            deliveries: Tally::default(),
+        }
     }
 }
 

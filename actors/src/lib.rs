@@ -3,6 +3,7 @@
 //! This crate imports none of the others. It knows no database, no socket format and no network;
 //! `storage`, `cluster` and `gateway` implement its [`ports`], and [`chat::Chat`] is its door.
 
+mod busiest;
 pub mod chat;
 pub mod hub;
 pub mod limits;

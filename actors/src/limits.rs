@@ -196,6 +196,15 @@ pub const PRESENCE_FRAME_BYTES_MAX: usize = 96 * 1024;
 /// For how long a refresh token can be shown again whose successor was never shown. An answer that was
 /// lost is asked for again at once or when the network is back, and a thief has as little time.
 pub const REFRESH_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// Rooms that a node names when it is asked for its busiest, and that the cluster's list has. More than
+/// fit on a screen say nothing more.
+pub const BUSIEST_ROOMS_MAX: usize = 20;
+/// Rates of rooms are taken over at least this long: a shorter time says more of chance.
+pub const BUSIEST_OVER_MIN: Duration = Duration::from_secs(1);
+/// Rates of rooms reach back by one to two of these while somebody looks again and again.
+pub const BUSIEST_MARK: Duration = Duration::from_secs(5);
+/// Who looks for the first time in so long begins anew, and waits for [`BUSIEST_OVER_MIN`].
+pub const BUSIEST_ANEW: Duration = Duration::from_secs(20);
 /// All of a drain: in-flight changes are answered or refused within it.
 pub const DRAIN: Duration = Duration::from_secs(4);
 
@@ -213,6 +222,8 @@ const _: () = assert!(LANE_BATCH_EVENTS_MAX <= LANE_QUEUE_MAX);
 const _: () = assert!(2 * LANE_BATCH_EVENTS_MAX <= ROOM_IN_FLIGHT_MAX);
 const _: () = assert!(SEND_BURST >= SESSION_IN_FLIGHT_MAX);
 const _: () = assert!(PEER_ANSWER_WAIT.as_millis() > COMMIT_WAIT.as_millis());
+const _: () = assert!(BUSIEST_OVER_MIN.as_millis() < BUSIEST_MARK.as_millis());
+const _: () = assert!(BUSIEST_MARK.as_millis() < BUSIEST_ANEW.as_millis());
 const _: () = assert!(SESSION_IDLE.as_millis() > 2 * HEARTBEAT.as_millis());
 const _: () = assert!(PRESENCE_BATCH_MAX * (21 + 20 + 20) + 64 <= PRESENCE_FRAME_BYTES_MAX);
 const _: () = assert!(PRESENCE_WORDS_BATCH_MAX * 80 <= PRESENCE_FRAME_BYTES_MAX);

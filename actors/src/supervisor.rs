@@ -12,6 +12,7 @@ use dashmap::mapref::entry::Entry;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
+use crate::busiest::Tally;
 use crate::limits;
 use crate::room::actor::{RoomActor, RoomArgs, RoomMsg, refuse};
 use crate::session::actor::SessionMsg;
@@ -25,10 +26,13 @@ use crate::world::World;
 /// How often idle rooms are looked for.
 const SWEEP: Duration = Duration::from_secs(20);
 
-/// How much waits in one room's mailbox. Counted before each cast, because ractor's mailboxes
-/// have no bound.
+/// What a room has to do: how much waits in its mailbox, counted before each cast because ractor's
+/// mailboxes have no bound, and how much it has committed.
 #[derive(Debug, Default)]
-pub(crate) struct Load(AtomicU32);
+pub(crate) struct Load {
+    waiting: AtomicU32,
+    pub(crate) committed: Tally,
+}
 
 /// A room that went to sleep takes nothing more.
 const CLOSED: u32 = u32::MAX;
@@ -41,7 +45,7 @@ pub(crate) enum NotEntered {
 
 impl Load {
     pub(crate) fn enter(&self) -> Result<(), NotEntered> {
-        let entered = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |load| {
+        let entered = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |load| {
             (load < limits::ROOM_MAILBOX_MAX).then_some(load + 1)
         });
         match entered {
@@ -52,12 +56,12 @@ impl Load {
     }
 
     pub(crate) fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Closes an empty mailbox for good.
     pub(crate) fn close(&self) -> bool {
-        self.0.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.waiting.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -208,6 +212,21 @@ impl Rooms {
         for alive in &self.alive {
             if !may_stay(alive.key().shard(), alive.epoch) {
                 let _ = alive.actor.cast(RoomMsg::Depart);
+            }
+        }
+    }
+
+    /// Marks what every room has committed.
+    pub(crate) fn mark(&self) {
+        self.alive.iter().for_each(|alive| alive.load.committed.mark());
+    }
+
+    /// The rooms that committed something since the older mark, and how much.
+    pub(crate) fn each_tally(&self, mut each: impl FnMut(RoomRef, u64)) {
+        for alive in &self.alive {
+            let events = alive.load.committed.since_mark();
+            if events > 0 {
+                each(*alive.key(), events);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::busiest::Marks;
 use crate::hub::Hub;
 use crate::limits;
 use crate::ports::history::Range;
@@ -18,7 +19,7 @@ use crate::session::waiter::{Reply, Waiter};
 use crate::session::{Caller, Cursor, View};
 use crate::supervisor::{Rooms, Sessions};
 use crate::vocab::{
-    Event, Gen, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomRef, Seq, SessionId, UserId,
+    Event, Gen, Refusal, Role, RoomKind, RoomMeta, RoomRef, Seq, SessionId, UserId,
 };
 
 /// Something that all devices of a user are told.
@@ -49,6 +50,8 @@ pub(crate) struct World {
     pub(crate) fenced: Vec<AtomicU64>,
     /// Events that were committed here, by shard.
     pub(crate) committed: Vec<AtomicU64>,
+    /// For who asks for the busiest rooms.
+    pub(crate) marks: Marks,
 }
 
 impl World {
@@ -88,15 +91,7 @@ impl World {
 
     /// The metadata of a room that is known to have members.
     pub(crate) fn meta_of_member(&self, at: RoomRef) -> Option<Arc<RoomMeta>> {
-        if let Some(meta) = self.directory.room(at) {
-            return Some(meta);
-        }
-        if at.room == RoomId::lobby(at.tenant) {
-            return Some(Arc::new(RoomMeta::lobby(at.tenant)));
-        }
-        // Ids made by hashing are direct conversations, which are not in the directory.
-        let is_hashed = at.room.0.get_version_num() == 8;
-        is_hashed.then(|| Arc::new(RoomMeta::direct(at.tenant, at.room)))
+        self.directory.room(at).or_else(|| RoomMeta::without_entry(at).map(Arc::new))
     }
 
     /// A room's metadata for `caller`; missing means that no node knows it. A direct conversation

@@ -31,8 +31,8 @@ use self::operations::Operations;
 use self::places::advertised;
 use self::wiring::Wiring;
 use crate::directory::{
-    DirectoryAnswers, DirectoryOptions, LoadReport, Member, OpenError, RaftDirectory, Start,
-    next_incarnation,
+    BusiestHere, DirectoryAnswers, DirectoryOptions, LoadReport, Member, OpenError, RaftDirectory,
+    Start, next_incarnation,
 };
 use crate::gossip::{Gossip, GossipOptions, Identity, Received, Said, View};
 use crate::link::{self, ControlLinks, Hello, LinkOptions, Names};
@@ -255,10 +255,11 @@ impl ClusterNode {
         self.together.as_ref().map(|together| together.view.clone())
     }
 
-    /// Says how this node measures what it does. Only the first call counts; until then it does
-    /// nothing as far as others know.
-    pub fn measure_with(&self, loads: Loads) {
+    /// Says how this node measures what it does, and how it names its busiest rooms. Only the first
+    /// call counts; until then it does nothing as far as others know.
+    pub fn measure_with(&self, loads: Loads, busiest: BusiestHere) {
         let _ = self.loads.set(loads);
+        self.directory.name_busiest_with(busiest);
     }
 
     /// Waits until this node can go on no more although nobody ended it, and says why; see

@@ -8,6 +8,7 @@
 //! (`log.redb`), its mark (`log.mark`) and the newest snapshot.
 
 mod answers;
+mod busiest;
 mod campaign;
 mod command;
 mod config;
@@ -44,7 +45,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use openraft::errors::Fatal;
 use openraft::{Raft, ReadPolicy};
@@ -57,6 +58,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::answers::DirectoryAnswers;
+pub use self::busiest::BusiestHere;
 pub use self::command::Cause;
 pub use self::config::{DirectoryOptions, RaftTiming, Start};
 pub use self::error::OpenError;
@@ -164,6 +166,7 @@ impl RaftDirectory {
             alive: watch::Sender::new(None),
             seen: Mutex::default(),
             incoming: Mutex::default(),
+            busiest: OnceLock::new(),
         });
         let (cancel, tasks) = (CancellationToken::new(), JoinSet::new());
         let held = Mutex::new(Some(Held { cancel, tasks, thread, lock }));
@@ -214,6 +217,11 @@ impl RaftDirectory {
     /// Says what this node does; its lease carries it to the leader.
     pub fn set_load(&self, load: LoadReport) {
         *self.core.load.lock() = load;
+    }
+
+    /// Says how this node names its busiest rooms. Only the first call counts; until then it is silent.
+    pub fn name_busiest_with(&self, busiest: BusiestHere) {
+        let _ = self.core.busiest.set(busiest);
     }
 
     /// Says whom gossip need not doubt, and which of them it does see alive. It never takes a lease

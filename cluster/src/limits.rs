@@ -47,6 +47,9 @@ pub(crate) const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 pub(crate) const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// How long the receiver of a piece may take; the last one is installed within it.
 pub(crate) const PIECE_WAIT: Duration = Duration::from_secs(30);
+/// How long another node may take to name its busiest rooms: it may have to look for a second, and who
+/// asks waits for the slowest.
+pub(crate) const BUSIEST_WAIT: Duration = Duration::from_millis(2_500);
 /// How long one attempt to have the leader do something takes before another one begins.
 pub(crate) const FORWARD_WAIT: Duration = Duration::from_secs(2);
 /// The pause between two such attempts, so that an election is not hurried by them.

@@ -16,8 +16,8 @@ use crate::web::Web;
 pub struct GatewayConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Certificate and key; without them plain HTTP is spoken.
-    pub tls: Option<TlsFiles>,
+    /// Where the certificate comes from; without one plain HTTP is spoken.
+    pub tls: Option<Tls>,
     /// Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Networks whose connections begin with a header of the PROXY protocol, version 2.
@@ -51,6 +51,32 @@ pub struct GatewayConfig {
     pub disk_free_min: u64,
     /// The web client that is served.
     pub web: Web,
+}
+
+/// Where the certificate of the front door comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// Files, which are read again when they change.
+    Files(TlsFiles),
+    /// Orders at an ACME server (RFC 8555).
+    Acme(Acme),
+}
+
+/// Certificates that are ordered at an ACME server, and renewed when a third of their time is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The names that the certificate is for, in lower case. At port 443 each must lead to `listen`.
+    pub domains: Vec<String>,
+    /// E-mail addresses that the server may write to.
+    pub contact: Vec<String>,
+    /// The URL of the server's directory, `https://…`.
+    pub directory: String,
+    /// Somebody agreed to the server's terms of service.
+    pub terms_agreed: bool,
+    /// Authorities that the server itself may be signed by, beside those of the web: PEM.
+    pub authorities: Option<PathBuf>,
+    /// Where the account's key and the certificate are kept. Made with mode 700.
+    pub folder: PathBuf,
 }
 
 /// The files of a TLS identity, in PEM.
@@ -262,6 +288,17 @@ impl GatewayConfig {
             self.redirect.is_none() || self.tls.is_some(),
             "redirect is set, but there is no TLS to send anybody to",
         );
+        if let Some(Tls::Acme(acme)) = &self.tls {
+            need(!acme.domains.is_empty(), "acme.domains is empty; name at least one host");
+            need(
+                acme.directory.starts_with("https://"),
+                "acme.directory must be a URL with https://",
+            );
+            need(
+                acme.terms_agreed,
+                "acme.terms_agreed is false; an order needs the agreement to the terms of service",
+            );
+        }
         let rates = self.rates;
         need(
             rates.http_per_second == 0 || rates.http_burst > 0,
@@ -324,6 +361,18 @@ mod tests {
         config.allowed_origins = vec!["example.org".into()];
         let problems = config.problems().join("\n");
         for name in ["deadlines.body", "passwords.at_once", "example.org", "redirect"] {
+            assert!(problems.contains(name), "{problems}");
+        }
+        config.tls = Some(Tls::Acme(Acme {
+            domains: Vec::new(),
+            contact: Vec::new(),
+            directory: "http://acme.example".to_owned(),
+            terms_agreed: false,
+            authorities: None,
+            folder: PathBuf::new(),
+        }));
+        let problems = config.problems().join("\n");
+        for name in ["acme.domains", "acme.directory", "acme.terms_agreed"] {
             assert!(problems.contains(name), "{problems}");
         }
     }

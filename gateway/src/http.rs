@@ -115,6 +115,7 @@ pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
         )
         .route("/api/rooms/{room}/messages/{seq}/pin", put(messages::pin).delete(messages::unpin))
         .route("/api/cluster", get(cluster::report))
+        .route("/api/cluster/rooms", get(cluster::rooms))
         .route("/api/cluster/shards/{shard}/move", post(cluster::move_shard))
         .route("/api/cluster/shards/{shard}/pin", post(cluster::pin_shard))
         .route("/api/cluster/nodes/{node}/drain", post(cluster::drain))

@@ -58,6 +58,24 @@ pub const OPENINGS_MAX: usize = 32;
 pub const OPENING_MAX: Duration = Duration::from_millis(10);
 /// How often the files of the TLS identity are looked at.
 pub const TLS_FILES_POLL: Duration = Duration::from_secs(2);
+/// How often it is said that TLS connections are refused for want of a certificate: anybody can ask for one.
+pub const NO_CERTIFICATE_LOG_PAUSE: Duration = Duration::from_secs(60);
+/// The pause after an order at an ACME server that failed, and by how much it grows with each one in a row: five
+/// tries in the first hour. Let's Encrypt refuses a name after five failed validations an hour.
+pub const ACME_RETRY_MIN: Duration = Duration::from_secs(60);
+/// See [`ACME_RETRY_MIN`].
+pub const ACME_RETRY_FACTOR: u32 = 3;
+/// The longest pause between two tries: a certificate is renewed weeks before it runs out.
+pub const ACME_RETRY_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// A whole order, with half a minute for each name's proof at worst, and a quarter of an hour for a server that is
+/// slow to sign. The library has no deadline of its own.
+pub const ACME_ORDER_MAX: Duration = Duration::from_secs(30 * 60);
+/// How often the clock is asked whether a certificate is due.
+pub const ACME_LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// What is logged of an ACME server's error. Problem documents are a few lines.
+pub const ACME_ERROR_CHARS_MAX: usize = 1_000;
+/// The file of a certificate with its key: far above the longest chain.
+pub const ACME_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// A PROXY header, whole: addresses take 52 bytes, and balancers add some hundred of their own.
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 * 1024;
 /// Requests that one connection of HTTP/2 may have open. Browsers open few.

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Buckets, Connections, Upgrades};
 use crate::app::{App, Parts};
 use crate::auth::{Auth, KeyError};
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Tls};
 use crate::frames::JsonFrames;
 use crate::http::router;
 use crate::lease::{self, Lease};
@@ -39,7 +39,10 @@ use crate::proxies::Proxies;
 use crate::socket::{Turnstile, Writers};
 use door::{Behind, Door, listen};
 use redirect::Redirect;
-use tls::Identity;
+use tls::Source;
+
+/// Where TLS-ALPN-01 is tried, whatever is listened on (RFC 8737, section 3).
+const ACME_PORT: u16 = 443;
 
 /// Why the gateway did not start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +67,7 @@ pub struct Gateway {
     address: SocketAddr,
     /// The plain address beside it, if there is one.
     redirect: Option<(TcpListener, SocketAddr, Redirect)>,
-    tls: Option<(Arc<Identity>, TlsAcceptor)>,
+    tls: Option<(Source, TlsAcceptor)>,
     router: Router,
     paths: Vec<&'static str>,
     app: Arc<App>,
@@ -86,10 +89,10 @@ impl Gateway {
         if !problems.is_empty() {
             return Err(GatewayError::Config(problems));
         }
-        let open = |files| {
-            let identity = Identity::open(files)?;
-            let acceptor = identity.acceptor()?;
-            Ok((identity, acceptor))
+        let open = |from| {
+            let source = Source::open(from)?;
+            let acceptor = source.acceptor()?;
+            Ok((source, acceptor))
         };
         let tls = config.tls.as_ref().map(open).transpose().map_err(GatewayError::Tls)?;
         let Parts { chat, accounts, directory, cluster, history, secret, metrics } = parts;
@@ -174,8 +177,13 @@ impl Gateway {
         for _ in 0..Handle::current().metrics().num_workers() {
             writers.spawn(app.writers.clone().run(written.clone()));
         }
-        let (identity, tls) = tls.unzip();
-        let watched = identity.map(|identity| tokio::spawn(identity.watch(stop.clone())));
+        if let Some(Tls::Acme(_)) = &app.config.tls
+            && address.port() != ACME_PORT
+        {
+            tracing::info!(%address, "an ACME server proves names at port 443, which must lead here");
+        }
+        let (source, tls) = tls.unzip();
+        let kept = source.map(|source| tokio::spawn(source.keep(stop.clone())));
         let openings = Arc::new(Semaphore::new(OPENINGS_MAX));
         let door = |behind| Door {
             behind,
@@ -219,10 +227,10 @@ impl Gateway {
         if let Err(error) = moving.await {
             tracing::error!(%error, "the watch of the lease ended badly");
         }
-        if let Some(watched) = watched
-            && let Err(error) = watched.await
+        if let Some(kept) = kept
+            && let Err(error) = kept.await
         {
-            tracing::error!(%error, "the watch of the certificate's files ended badly");
+            tracing::error!(%error, "the upkeep of the certificate ended badly");
         }
         // It may be waiting for the database, which is no reason to stay.
         match tokio::time::timeout(LINGER, &mut keys).await {

@@ -16,7 +16,7 @@ use parlance_actors::ports::accounts::LockoutRule;
 use parlance_actors::ports::{Cluster, History};
 use parlance_cluster::cluster::ClusterNode;
 use parlance_cluster::directory::OpenError;
-use parlance_gateway::config::{Lifetimes, PasswordCost, Rates, RedirectFrom, TlsFiles};
+use parlance_gateway::config::{Acme, Lifetimes, PasswordCost, Rates, RedirectFrom, Tls, TlsFiles};
 use parlance_gateway::{ClusterSecret, Gateway, GatewayConfig, GatewayError, JsonFrames};
 use parlance_storage::{Crypt, Storage, StorageConfig, StorageError};
 use tokio::runtime::Handle;
@@ -93,7 +93,7 @@ pub(crate) async fn start(
     } else {
         Arc::new(Alone { directory: directory.clone(), meter: meter.clone() })
     };
-    member.measure_with(Arc::new(move || meter.measure()));
+    member.measure_with(Arc::new(move || meter.measure()), load::busiest(&chat));
     let gateway = Gateway::bind(
         gateway_config(config, data_dir.path()),
         parlance_gateway::Parts {
@@ -202,10 +202,9 @@ pub(crate) fn password_cost(config: &Config) -> PasswordCost {
 fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
     let (http, auth) = (&config.http, &config.auth);
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-    let tls = http.tls_cert.clone().zip(http.tls_key.clone());
     GatewayConfig {
         listen: http.listen,
-        tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+        tls: tls(config, data_dir),
         trusted_proxies: networks(&http.trusted_proxies),
         proxy_protocol_from: networks(&http.proxy_protocol_from),
         redirect: http
@@ -239,6 +238,23 @@ fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
         disk_free_min: u64::from(http.disk_free_min_mib) * MIB,
         ..GatewayConfig::default()
     }
+}
+
+/// Where the certificate comes from. The check of the configuration let only one of the two through.
+fn tls(config: &Config, data_dir: &Path) -> Option<Tls> {
+    let (http, acme) = (&config.http, &config.acme);
+    if let Some((certificate, key)) = http.tls_cert.clone().zip(http.tls_key.clone()) {
+        return Some(Tls::Files(TlsFiles { certificate, key }));
+    }
+    let domains = acme.domains.as_ref()?.iter().map(|name| name.to_ascii_lowercase());
+    Some(Tls::Acme(Acme {
+        domains: domains.collect(),
+        contact: acme.contact.clone(),
+        directory: acme.directory.clone(),
+        terms_agreed: acme.terms_agreed,
+        authorities: acme.ca.clone(),
+        folder: data_dir.join("acme"),
+    }))
 }
 
 /// An address is a network of itself. The check of the configuration let nothing else through.

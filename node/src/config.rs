@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) threads: u32,
     pub(crate) http: Http,
+    pub(crate) acme: Acme,
     pub(crate) auth: Auth,
     pub(crate) database: Database,
     #[serde(default)]
@@ -37,6 +38,13 @@ pub(crate) struct Config {
     pub(crate) cluster: Cluster,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
+}
+
+impl Config {
+    /// Whether the front door speaks HTTPS.
+    pub(crate) const fn is_https(&self) -> bool {
+        self.http.tls_cert.is_some() || self.acme.domains.is_some()
+    }
 }
 
 /// The front door.
@@ -62,6 +70,19 @@ pub(crate) struct Http {
     pub(crate) upgrades_per_second: u32,
     pub(crate) upgrades_burst: u32,
     pub(crate) disk_free_min_mib: u32,
+}
+
+/// A certificate that the node orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Acme {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) domains: Option<Vec<String>>,
+    pub(crate) terms_agreed: bool,
+    pub(crate) contact: Vec<String>,
+    pub(crate) directory: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// Signing in.
@@ -199,6 +220,13 @@ impl Default for Config {
                 upgrades_per_second: 1_000,
                 upgrades_burst: 1_000,
                 disk_free_min_mib: 256,
+            },
+            acme: Acme {
+                domains: None,
+                terms_agreed: false,
+                contact: Vec::new(),
+                directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+                ca: None,
             },
             auth: Auth {
                 cluster_secret: None,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parlance_actors::ports::cluster::Cluster;
 use parlance_actors::ports::directory::DirectoryError;
+use parlance_actors::vocab::TenantId;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -138,12 +139,13 @@ async fn answer(text: &[u8], cluster: &dyn Cluster) -> Answer {
         Ok(ask) => ask,
         Err(error) => return Answer::Error(format!("that is no question: {error}")),
     };
-    if !matches!(ask, Ask::Report) {
+    if !matches!(ask, Ask::Report | Ask::Rooms) {
         tracing::info!(?ask, "an operator asks");
     }
     let doing = async {
         match ask {
             Ask::Report => return Ok(serde_json::to_value(cluster.report())),
+            Ask::Rooms => return Ok(serde_json::to_value(cluster.busiest(TenantId::MAIN).await)),
             Ask::Move { shard, to } => cluster.move_shard(shard, to).await,
             Ask::Pin { shard, to } => cluster.pin_shard(shard, to).await,
             Ask::Drain { node, on } => cluster.drain_node(node, on).await,

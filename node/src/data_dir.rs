@@ -145,6 +145,7 @@ impl DataDir {
              cluster.id      the cluster whose database this node has used\n\
              cluster secret  {secret}\n\
              node.toml       the configuration, if you put one here: `parlance config example`\n\
+             acme/           the account and the certificate of acme.domains, if that is set\n\
              control.sock    for `parlance cluster`, while the node runs\n\
              lock files      held by the node while it runs\n\
              \n\

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::{Activity, Chat, OpenSession};
+use crate::busiest::busiest;
 use crate::limits;
 use crate::outbox::{CloseCode, Outbox};
+use crate::ports::cluster::RoomLoad;
 use crate::ports::frames::Dialect;
 use crate::session::actor::{Session, SessionMsg};
 use crate::session::link::SessionLink;
@@ -79,6 +81,12 @@ impl Chat {
             sessions: self.sessions() as u64,
             committed: committed.map(|count| count.load(Ordering::Relaxed)).collect(),
         }
+    }
+
+    /// The rooms that did the most on this node in the last seconds, the busiest first; at most
+    /// [`BUSIEST_ROOMS_MAX`](crate::limits::BUSIEST_ROOMS_MAX). Who asks first after a while waits for a second.
+    pub async fn busiest(&self) -> Vec<RoomLoad> {
+        busiest(&self.world).await
     }
 
     /// Asks every session to go to another node, spread out over a few seconds, because this one

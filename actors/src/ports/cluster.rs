@@ -1,11 +1,16 @@
 //! What operators see of the cluster and may do to it. The HTTP API and the command line show and
 //! call this; the domain itself does not need it.
 
-use async_trait::async_trait;
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use super::directory::DirectoryError;
-use crate::vocab::{Epoch, Gen, NodeId, ShardId, Timestamp};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::directory::{Directory, DirectoryError};
+use crate::limits::BUSIEST_ROOMS_MAX;
+use crate::vocab::{
+    Epoch, Gen, NodeId, RoomId, RoomKind, RoomMeta, RoomRef, ShardId, TenantId, Timestamp,
+};
 
 /// The cluster as one node sees it. Serialised as it is in `GET /api/cluster`.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -167,11 +172,117 @@ pub struct MoveReport {
     pub cause: &'static str,
 }
 
+/// What a room does on one node. Its owner counts what it commits, and each node what it delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RoomLoad {
+    /// The room.
+    pub room: RoomRef,
+    /// Events that it committed a second.
+    pub events_per_second: f64,
+    /// Frames of its events that were put into sessions' outboxes a second.
+    pub deliveries_per_second: f64,
+    /// Sessions there that follow it.
+    pub sessions: u64,
+}
+
+impl RoomLoad {
+    /// What it is compared with others by.
+    #[must_use]
+    pub fn work(&self) -> f64 {
+        self.events_per_second + self.deliveries_per_second
+    }
+}
+
+/// The busiest rooms of the cluster. Serialised as it is in `GET /api/cluster/rooms`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct BusiestRooms {
+    /// By events and deliveries a second, the busiest first; 20 at most.
+    pub rooms: Vec<RoomReport>,
+    /// Nodes that did not answer in time: what their rooms and sessions do is missing above.
+    pub silent: Vec<NodeId>,
+}
+
+/// A room of the cluster, with rates over the last five to ten seconds and counts of all nodes that name it among
+/// their busiest.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RoomReport {
+    /// The room.
+    #[cfg_attr(feature = "schema", schema(value_type = uuid::Uuid))]
+    pub room: RoomId,
+    /// What it is: `public`, `private`, `direct` or `lobby`; `None` where the directory does not
+    /// know it any more.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub kind: Option<RoomKind>,
+    /// Its name. A direct conversation has none.
+    pub name: Option<String>,
+    /// Its shard.
+    pub shard: ShardId,
+    /// Who serves it; `None` while nobody does.
+    pub owner: Option<NodeId>,
+    /// Events that it committed a second.
+    pub events_per_second: f64,
+    /// Frames of its events that went to sessions a second, on all nodes.
+    pub deliveries_per_second: f64,
+    /// Sessions that follow it, on all nodes.
+    pub sessions: u64,
+}
+
+impl BusiestRooms {
+    /// Adds up what the nodes said; who said nothing is silent.
+    #[must_use]
+    pub fn of(
+        said: Vec<(NodeId, Option<Vec<RoomLoad>>)>,
+        tenant: TenantId,
+        directory: &dyn Directory,
+    ) -> Self {
+        let silent = said.iter().filter(|(_, loads)| loads.is_none()).map(|(node, _)| *node);
+        let silent = silent.collect();
+        let mut sums: BTreeMap<RoomRef, RoomLoad> = BTreeMap::new();
+        let loads = said.into_iter().filter_map(|(_, loads)| loads).flatten();
+        for load in loads.filter(|load| load.room.tenant == tenant) {
+            let none = RoomLoad {
+                room: load.room,
+                events_per_second: 0.0,
+                deliveries_per_second: 0.0,
+                sessions: 0,
+            };
+            let sum = sums.entry(load.room).or_insert(none);
+            sum.events_per_second += load.events_per_second;
+            sum.deliveries_per_second += load.deliveries_per_second;
+            sum.sessions = sum.sessions.saturating_add(load.sessions);
+        }
+        let mut sums: Vec<RoomLoad> = sums.into_values().collect();
+        sums.sort_by(|a, b| b.work().total_cmp(&a.work()));
+        sums.truncate(BUSIEST_ROOMS_MAX);
+        let report = |load: RoomLoad| {
+            let meta = directory.room(load.room);
+            let meta = meta.or_else(|| RoomMeta::without_entry(load.room).map(Into::into));
+            RoomReport {
+                room: load.room.room,
+                kind: meta.as_ref().map(|meta| meta.kind),
+                name: meta.and_then(|meta| meta.name.as_ref().map(ToString::to_string)),
+                shard: load.room.shard(),
+                owner: directory.ownership(load.room.shard()).map(|owned| owned.owner),
+                events_per_second: load.events_per_second,
+                deliveries_per_second: load.deliveries_per_second,
+                sessions: load.sessions,
+            }
+        };
+        Self { rooms: sums.into_iter().map(report).collect(), silent }
+    }
+}
+
 /// Operators' view and hand.
 #[async_trait]
 pub trait Cluster: Send + Sync + 'static {
     /// How things stand, from this node's memory.
     fn report(&self) -> ClusterReport;
+
+    /// The busiest rooms of a tenant, as the nodes say that are asked for it now. Takes at most some seconds,
+    /// also when one does not answer.
+    async fn busiest(&self, tenant: TenantId) -> BusiestRooms;
 
     /// Moves a shard to a node as a planned move. Returns when the directory has accepted it.
     async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError>;

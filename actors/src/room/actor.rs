@@ -350,6 +350,7 @@ impl Room {
                 Effect::Show(reply, seen) => reply.send(seen),
                 Effect::Load { asker, fact } => self.load(myself, asker, fact),
                 Effect::Publish(event) => {
+                    self.args.load.committed.add(1);
                     self.args.world.publish(self.at, self.args.r#gen, &event);
                 }
                 Effect::Membership { user, role } => {

@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use super::directory::MemoryDirectory;
 use crate::ports::Directory as _;
 use crate::ports::cluster::{
-    Cluster, ClusterReport, NodeReport, NodeState, RaftReport, ShardReport,
+    BusiestRooms, Cluster, ClusterReport, NodeReport, NodeState, RaftReport, RoomLoad, ShardReport,
 };
 use crate::ports::directory::DirectoryError;
-use crate::vocab::{Epoch, Gen, NodeId, ShardId};
+use crate::vocab::{Epoch, Gen, NodeId, ShardId, TenantId};
 
 /// A cluster of nodes that are names only.
 pub struct MemoryCluster {
@@ -26,6 +26,7 @@ struct Nodes {
     names: BTreeMap<NodeId, String>,
     draining: BTreeSet<NodeId>,
     pins: BTreeMap<ShardId, NodeId>,
+    loads: BTreeMap<NodeId, Option<Vec<RoomLoad>>>,
 }
 
 impl MemoryCluster {
@@ -40,6 +41,11 @@ impl MemoryCluster {
     /// One more node.
     pub fn add_node(&self, node: NodeId, name: &str) {
         self.nodes.lock().names.insert(node, name.to_owned());
+    }
+
+    /// What a node says of its rooms from now on; `None` when it does not answer.
+    pub fn set_loads(&self, node: NodeId, loads: Option<Vec<RoomLoad>>) {
+        self.nodes.lock().loads.insert(node, loads);
     }
 
     fn knows(&self, node: NodeId) -> Result<(), DirectoryError> {
@@ -101,6 +107,11 @@ impl Cluster for MemoryCluster {
             links: Vec::new(),
             moves: Vec::new(),
         }
+    }
+
+    async fn busiest(&self, tenant: TenantId) -> BusiestRooms {
+        let said = self.nodes.lock().loads.clone();
+        BusiestRooms::of(said.into_iter().collect(), tenant, &*self.directory)
     }
 
     async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError> {

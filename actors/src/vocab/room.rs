@@ -205,6 +205,17 @@ impl RoomMeta {
         }
     }
 
+    /// A room that the directory has no entry of, as far as its id tells: the lobby or a direct
+    /// conversation. Anybody can make up the id of one.
+    #[must_use]
+    pub fn without_entry(at: RoomRef) -> Option<Self> {
+        if at.room == RoomId::lobby(at.tenant) {
+            return Some(Self::lobby(at.tenant));
+        }
+        // Ids made by hashing are direct conversations.
+        (at.room.0.get_version_num() == 8).then(|| Self::direct(at.tenant, at.room))
+    }
+
     /// A direct conversation, which is not in the directory.
     #[must_use]
     pub fn direct(tenant: TenantId, id: RoomId) -> Self {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parlance_actors::ports::cluster::{Cluster, ClusterReport, LinkReport, NodeState};
+use parlance_actors::ports::cluster::{
+    BusiestRooms, Cluster, ClusterReport, LinkReport, NodeState,
+};
 use parlance_actors::ports::directory::DirectoryError;
-use parlance_actors::vocab::{NodeId, ShardId};
+use parlance_actors::vocab::{NodeId, ShardId, TenantId};
 use tokio::sync::watch;
 
 use crate::directory::{NodeInfo, RaftDirectory};
@@ -45,6 +47,10 @@ impl Cluster for Operations {
         report.links.retain(|link| link.peer != report.node);
         report.links.extend(self.data.links());
         report
+    }
+
+    async fn busiest(&self, tenant: TenantId) -> BusiestRooms {
+        self.directory.busiest(tenant).await
     }
 
     async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError> {

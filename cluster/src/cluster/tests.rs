@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
-use parlance_actors::ports::cluster::{ClusterReport, NodeState};
+use parlance_actors::ports::cluster::{ClusterReport, NodeState, RoomLoad};
 use parlance_actors::ports::peers::{Channel, Inbox, Malformed};
-use parlance_actors::vocab::Epoch;
+use parlance_actors::vocab::{Epoch, RoomId, RoomRef, TenantId};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -59,6 +59,16 @@ fn options(folder: &Path, membership: Option<Membership>) -> ClusterOptions {
     }
 }
 
+/// The lobby as a node has it: as many sessions as its number.
+fn load_on(node: NodeId) -> RoomLoad {
+    RoomLoad {
+        room: RoomRef { tenant: TenantId::MAIN, room: RoomId::lobby(TenantId::MAIN) },
+        events_per_second: 1.5,
+        deliveries_per_second: 10.0,
+        sessions: node.0,
+    }
+}
+
 impl Process {
     async fn start(town: &Town, folder: &TempDir, name: &str, start: Start) -> Self {
         let membership = Membership {
@@ -75,7 +85,11 @@ impl Process {
         let on = Runtimes { control: control.handle().clone(), data: data.handle().clone() };
         let started = ClusterNode::start(options(folder.path(), Some(membership)), on);
         let node = data.spawn(started).await.expect("no panic").expect("started");
-        node.measure_with(Arc::new(|| LoadReport { rooms: 7_000, ..LoadReport::default() }));
+        let own = node.node();
+        node.measure_with(
+            Arc::new(|| LoadReport { rooms: 7_000, ..LoadReport::default() }),
+            Arc::new(move || Box::pin(async move { vec![load_on(own)] })),
+        );
         let ear = Arc::new(Ear::default());
         node.peers().attach(Arc::clone(&ear) as Arc<dyn Inbox>);
         data.spawn(release(node.directory()));
@@ -204,6 +218,15 @@ fn three_nodes_form_a_cluster_and_take_over_from_one_that_is_killed() {
             })
             .await;
         }
+        let everybody: u64 = ids(&all).iter().map(|id| id.0).sum();
+        for node in all {
+            let busiest = node.node.operations().busiest(TenantId::MAIN).await;
+            assert!(busiest.silent.is_empty(), "{busiest:?}");
+            let lobby = busiest.rooms.first().expect("each names one");
+            assert_eq!((busiest.rooms.len(), lobby.sessions), (1, everybody));
+            assert_eq!((lobby.events_per_second, lobby.deliveries_per_second), (4.5, 30.0));
+            assert_eq!(lobby.owner, node.owners()[usize::from(lobby.shard.0)]);
+        }
         all_can_talk(&all).await;
         until("links are reported", || {
             let links = a.report().links;
@@ -220,6 +243,9 @@ fn three_nodes_form_a_cluster_and_take_over_from_one_that_is_killed() {
             until("it is known to be dead", || state(node, dead) == Some(NodeState::Down)).await;
             until("nobody counts on it", || live(node) == ids(&left)).await;
             assert_eq!(node.node.directory().name_of(dead), name_of_dead);
+            let busiest = node.node.operations().busiest(TenantId::MAIN).await;
+            assert_eq!(busiest.silent, [dead]);
+            assert_eq!(busiest.rooms.first().map(|lobby| lobby.sessions), Some(everybody - dead.0));
         }
         until("its shards are taken over", || agree(&left)).await;
         all_can_talk(&left).await;

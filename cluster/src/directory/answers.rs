@@ -79,6 +79,7 @@ impl Core {
                 self.admit(node).await
             }
             Ask::Return(returning) => self.may_return(from, returning),
+            Ask::Busiest => self.busiest_here().await,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -16,6 +16,7 @@ use parlance_actors::vocab::NodeId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::busiest::BusiestHere;
 use super::command::{AdmitNode, Command, Response};
 use super::identity::Identity;
 use super::incoming::Incoming;
@@ -52,6 +53,8 @@ pub(super) struct Core {
     pub(super) seen: Mutex<BTreeSet<NodeId>>,
     /// The snapshot that a leader is sending.
     pub(super) incoming: Mutex<Option<Incoming>>,
+    /// Set once the domain runs.
+    pub(super) busiest: OnceLock<BusiestHere>,
 }
 
 /// Why an attempt came to nothing.

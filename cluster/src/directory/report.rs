@@ -3,10 +3,11 @@
 
 use async_trait::async_trait;
 use parlance_actors::ports::cluster::{
-    Cluster, ClusterReport, MoveReport, NodeReport, NodeState, RaftReport, ShardReport,
+    BusiestRooms, Cluster, ClusterReport, MoveReport, NodeReport, NodeState, RaftReport,
+    ShardReport,
 };
 use parlance_actors::ports::directory::{Directory, DirectoryError};
-use parlance_actors::vocab::{NodeId, ShardId};
+use parlance_actors::vocab::{NodeId, ShardId, TenantId};
 
 use super::RaftDirectory;
 use super::command::{BeginMove, Cause, Command, Duty, Pin, RemoveNode, SetNodeState};
@@ -101,6 +102,10 @@ impl Cluster for RaftDirectory {
             links: Vec::new(),
             moves: self.move_reports(),
         }
+    }
+
+    async fn busiest(&self, tenant: TenantId) -> BusiestRooms {
+        BusiestRooms::of(self.core.busiest_everywhere().await, tenant, self)
     }
 
     async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError> {

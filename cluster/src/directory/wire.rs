@@ -7,6 +7,7 @@ use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
+use parlance_actors::ports::cluster::RoomLoad;
 use parlance_actors::vocab::NodeId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ pub(super) enum Ask {
     Admit(AdmitNode),
     /// May this node come back as it is?
     Return(Returning),
+    /// Which of your rooms do the most?
+    Busiest,
 }
 
 /// A piece of a snapshot's file. One without bytes asks how much of it is there already.
@@ -130,6 +133,7 @@ pub(super) enum Answer {
     MayReturn {
         leads: bool,
     },
+    Busiest(Vec<RoomLoad>),
 }
 
 pub(super) fn encode<T: Serialize>(message: &T) -> Bytes {
@@ -146,7 +150,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use openraft::EntryPayload;
-    use parlance_actors::vocab::{Epoch, ShardId, Timestamp};
+    use parlance_actors::vocab::{Epoch, RoomId, RoomRef, ShardId, TenantId, Timestamp};
     use uuid::Uuid;
 
     use super::super::command::Release;
@@ -218,6 +222,7 @@ mod tests {
         assert_eq!(asked(Ask::Admit(admit())), format!("08{token}016101620163016404"));
         let returning = Ask::Return(Returning { incarnation: 4, last: 300 });
         assert_eq!(asked(returning), "0904ac02");
+        assert_eq!(asked(Ask::Busiest), "0a");
     }
 
     #[test]
@@ -246,6 +251,17 @@ mod tests {
         assert_eq!(answered(&Answer::Failed("a".into())), "010a0161");
         assert_eq!(answered(&Answer::Refused("a".into())), "010b0161");
         assert_eq!(answered(&Answer::MayReturn { leads: true }), "010c01");
+        let load = RoomLoad {
+            room: RoomRef { tenant: TenantId(1), room: RoomId(Uuid::from_bytes([2; 16])) },
+            events_per_second: 1.0,
+            deliveries_per_second: 0.0,
+            sessions: 300,
+        };
+        let of_two = "000000000000f03f".to_owned() + &"00".repeat(8) + "ac02";
+        assert_eq!(
+            answered(&Answer::Busiest(vec![load])),
+            format!("010d010110{}{of_two}", "02".repeat(16))
+        );
     }
 
     #[test]

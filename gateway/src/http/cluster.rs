@@ -61,6 +61,15 @@ pub(super) async fn report(
     Ok(Json(app.cluster.report()).into_response())
 }
 
+/// `GET /api/cluster/rooms`: of the caller's tenant.
+pub(super) async fn rooms(
+    State(app): State<Arc<App>>,
+    signed: Signed,
+) -> Result<Response, ApiError> {
+    administrators_only(&signed)?;
+    Ok(Json(app.cluster.busiest(signed.0.caller.tenant).await).into_response())
+}
+
 pub(super) async fn move_shard(
     State(app): State<Arc<App>>,
     signed: Signed,

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
@@ -38,6 +38,8 @@ pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub(super) struct Open {
     pub(super) admitted: Admitted,
     pub(super) peer: IpAddr,
+    /// A trusted balancer says that it has ended TLS.
+    pub(super) secure: bool,
     pub(super) behind: Behind,
     pub(super) app: Arc<App>,
     pub(super) stop: CancellationToken,
@@ -91,7 +93,8 @@ impl Open {
         match open.behind.clone() {
             Behind::Server { tls: Some(tls), router } => open.tls(tls, stream, router).await,
             Behind::Server { tls: None, router } => {
-                let (answers, ends) = open.answers(router, false);
+                let secure = open.secure;
+                let (answers, ends) = open.answers(router, secure);
                 ends.http1(stream, service_fn(move |request| answers.clone().serve(request)), true)
                     .await;
             }
@@ -110,7 +113,10 @@ impl Open {
         };
         match read {
             Ok(Ok(None)) => return Some(self),
-            Ok(Ok(Some(client))) => self.peer = client,
+            Ok(Ok(Some(client))) => {
+                self.peer = client.address;
+                self.secure = client.secure;
+            }
             Ok(Err(error @ preamble::NoHeader::Ended(_))) => {
                 tracing::debug!(%proxy, %error, "a connection is closed");
                 return None;
@@ -129,7 +135,7 @@ impl Open {
         if self.app.proxies.trusts(self.peer) {
             return Some(self);
         }
-        let Self { admitted, peer, behind, app, stop, opening, tasks } = self;
+        let Self { admitted, peer, secure, behind, app, stop, opening, tasks } = self;
         let Some(admitted) = admitted.for_client(peer) else {
             metrics::counter!("parlance_connections_refused_total").increment(1);
             if behind.is_plain() {
@@ -137,7 +143,7 @@ impl Open {
             }
             return None;
         };
-        Some(Self { admitted, peer, behind, app, stop, opening, tasks })
+        Some(Self { admitted, peer, secure, behind, app, stop, opening, tasks })
     }
 
     async fn tls(self, tls: TlsAcceptor, stream: Stall<TcpStream>, router: Router) {
@@ -147,14 +153,21 @@ impl Open {
             () = self.stop.cancelled() => return,
             shaken = handshake => shaken,
         };
-        let stream = match shaken {
+        let mut stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
             }
             Err(_) => return tracing::debug!(peer = %self.peer, "TLS handshake took too long"),
         };
-        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+        let protocol = stream.get_ref().1.alpn_protocol();
+        if protocol == Some(tls::CHALLENGE) {
+            // The handshake was all that it is for.
+            tracing::debug!(peer = %self.peer, "a challenge was answered");
+            let _ = stream.shutdown().await;
+            return;
+        }
+        let is_h2 = protocol == Some(tls::H2);
         let serving = Serving {
             header: deadlines.header,
             write: deadlines.write,

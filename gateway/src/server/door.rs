@@ -90,6 +90,7 @@ impl Door {
         let open = Open {
             admitted,
             peer: peer.ip(),
+            secure: false,
             behind: self.behind.clone(),
             app: app.clone(),
             stop: self.stop.clone(),

@@ -1,11 +1,12 @@
 //! The PROXY protocol, version 2: a header before the first byte of a connection, in which a
 //! balancer that passes bytes says who the client is. It is read from trusted networks only, and
-//! there it must come. Version 1, a line of text, is refused; what else the header carries is skipped.
+//! there it must come. Version 1, a line of text, is refused. Of what else the header carries, one bit
+//! is read: whether the client spoke TLS to the balancer.
 
 use std::io;
 use std::net::IpAddr;
 
-use proxy_header::{ParseConfig, ProxyHeader};
+use proxy_header::{ParseConfig, ProxyHeader, Tlv};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::limits::PROXY_HEADER_BYTES_MAX;
@@ -13,6 +14,14 @@ use crate::limits::PROXY_HEADER_BYTES_MAX;
 /// Signature, version and command, family, length.
 const FIXED: usize = 16;
 const VERSION_1: &[u8] = b"PROXY ";
+
+/// For whom the proxy has opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    /// It came over TLS, which the proxy has ended.
+    pub(super) secure: bool,
+}
 
 /// Why a connection is closed instead.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +42,7 @@ pub(super) enum NoHeader {
 ///
 /// # Errors
 /// [`NoHeader`]; the connection must be closed.
-pub(super) async fn read<I: AsyncRead + Unpin>(io: &mut I) -> Result<Option<IpAddr>, NoHeader> {
+pub(super) async fn read<I: AsyncRead + Unpin>(io: &mut I) -> Result<Option<Client>, NoHeader> {
     let mut bytes = [0; PROXY_HEADER_BYTES_MAX];
     // A line of version 1 may be shorter than the fixed part, and is told apart by its start.
     let start = VERSION_1.len();
@@ -57,10 +66,14 @@ pub(super) async fn read<I: AsyncRead + Unpin>(io: &mut I) -> Result<Option<IpAd
     parse(&bytes[..whole]).map_err(|_| NoHeader::Malformed)
 }
 
-fn parse(bytes: &[u8]) -> Result<Option<IpAddr>, proxy_header::Error> {
-    let config = ParseConfig { include_tlvs: false, allow_v1: false, allow_v2: true };
+fn parse(bytes: &[u8]) -> Result<Option<Client>, proxy_header::Error> {
+    let config = ParseConfig { include_tlvs: true, allow_v1: false, allow_v2: true };
     let (header, _) = ProxyHeader::parse(bytes, config)?;
-    Ok(header.proxied_address().map(|address| address.source.ip().to_canonical()))
+    let Some(address) = header.proxied_address() else { return Ok(None) };
+    // PP2_TYPE_SSL with its bit PP2_CLIENT_SSL. What cannot be read says nothing, and ends the rest.
+    let over_tls = |tlv: Tlv<'_>| matches!(tlv, Tlv::Ssl(about) if about.client_ssl());
+    let secure = header.tlvs().map_while(Result::ok).any(over_tls);
+    Ok(Some(Client { address: address.source.ip().to_canonical(), secure }))
 }
 
 #[cfg(test)]
@@ -89,7 +102,7 @@ mod tests {
     }
 
     /// What is read, and what is left for whoever reads next.
-    async fn heard(bytes: &[u8]) -> (Result<Option<IpAddr>, NoHeader>, usize) {
+    async fn heard(bytes: &[u8]) -> (Result<Option<Client>, NoHeader>, usize) {
         let mut rest = bytes;
         let heard = read(&mut rest).await;
         (heard, rest.len())
@@ -104,20 +117,44 @@ mod tests {
             bytes.extend(b"GET /");
             let (client, left) = heard(&bytes).await;
             let source: std::net::SocketAddr = source.parse().expect("an address");
-            assert_eq!(client.expect("a header"), Some(source.ip()));
+            let client = client.expect("a header");
+            assert_eq!(client, Some(Client { address: source.ip(), secure: false }));
             assert_eq!(left, 5);
         }
     }
 
-    #[tokio::test]
-    async fn more_than_the_addresses_is_skipped() {
+    /// What is heard of a client with this behind its addresses.
+    async fn heard_with(more: &[u8]) -> Client {
         let addresses = [203, 0, 113, 5, 10, 0, 0, 1, 0x0f, 0xa0, 0x01, 0xbb];
-        let more = [&addresses[..], &[0x04, 0, 3, 1, 2, 3], &[0xff; 40]].concat();
-        let mut bytes = header(0x21, 0x11, &more);
+        let mut bytes = header(0x21, 0x11, &[&addresses[..], more].concat());
         bytes.extend(b"GET /");
         let (client, left) = heard(&bytes).await;
-        assert_eq!(client.expect("a header"), Some("203.0.113.5".parse().expect("an address")));
         assert_eq!(left, 5);
+        client.expect("a header").expect("a client")
+    }
+
+    #[tokio::test]
+    async fn more_than_the_addresses_is_skipped() {
+        let client = heard_with(&[&[0x04, 0, 3, 1, 2, 3][..], &[0xff; 40]].concat()).await;
+        let address = "203.0.113.5".parse().expect("an address");
+        assert_eq!(client, Client { address, secure: false });
+    }
+
+    #[tokio::test]
+    async fn a_client_that_spoke_tls_to_the_proxy_is_told_apart() {
+        let padding = [0x04, 0, 3, 1, 2, 3];
+        let version = *b"\x21\x00\x07TLSv1.3";
+        for (bits, secure) in [(0x01, true), (0x07, true), (0x00, false), (0x06, false)] {
+            let about = [&[0x20, 0, 15, bits, 0, 0, 0, 0][..], &version].concat();
+            assert_eq!(heard_with(&about).await.secure, secure, "{bits}");
+            let behind_another = [&padding[..], &about].concat();
+            assert_eq!(heard_with(&behind_another).await.secure, secure, "{bits}");
+            let behind_nonsense = [&[0x04, 0xff, 0xff][..], &about].concat();
+            assert!(!heard_with(&behind_nonsense).await.secure);
+        }
+        for cut in [&[0x20][..], &[0x20, 0, 1, 1], &[0x20, 0, 0], &[0x20, 0, 9, 1, 0, 0, 0, 0]] {
+            assert!(!heard_with(cut).await.secure, "{cut:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! A browser's sign-in: cookies, what they look like, who may use them, and how they end.
 
+use parlance_gateway::config::Tls;
 use serde_json::{Value, json};
 
 use crate::harness::{PASSWORD, Reply, Server, config, exchange, request, text, until, with};
@@ -154,7 +155,7 @@ async fn only_a_trusted_proxy_says_that_it_was_tls() {
 async fn cookies_are_secure_when_the_server_itself_speaks_tls() {
     let (_folder, files, roots) = crate::front_door::tls_files();
     let mut config = config();
-    config.tls = Some(files);
+    config.tls = Some(Tls::Files(files));
     let server = Server::with(config).await;
     let connector = crate::front_door::connector(roots);
     let call = async |request| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parlance_gateway::config::Tls;
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,7 +18,7 @@ pub(crate) async fn tls_server(
     mut config: parlance_gateway::GatewayConfig,
 ) -> (Server, RootCertStore) {
     let (_folder, files, roots) = tls_files();
-    config.tls = Some(files);
+    config.tls = Some(Tls::Files(files));
     (Server::with(config).await, roots)
 }
 
@@ -58,7 +59,7 @@ async fn health(stream: &mut TlsStream<TcpStream>) {
 async fn a_replaced_pair_is_shown_to_new_connections_and_a_bad_one_is_not() {
     let (_folder, files, old) = tls_files();
     let mut config = config();
-    config.tls = Some(files.clone());
+    config.tls = Some(Tls::Files(files.clone()));
     let server = Server::with(config).await;
     let mut open = secured(server.connect().await, &old, "http/1.1").await.expect("TLS");
     health(&mut open).await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use parlance_actors::ports::Accounts as _;
 use parlance_actors::ports::accounts::NewUser;
-use parlance_actors::vocab::{NodeId, TenantId, Timestamp, UserId, Username};
+use parlance_actors::ports::cluster::RoomLoad;
+use parlance_actors::vocab::{NodeId, RoomId, RoomRef, TenantId, Timestamp, UserId, Username};
 use parlance_gateway::hash_password;
 use serde_json::json;
 
@@ -36,6 +37,7 @@ async fn only_administrators_see_the_cluster() {
     assert_eq!(server.get("/api/cluster", "").await.status, 401);
     for (method, path, body) in [
         ("GET", "/api/cluster", None),
+        ("GET", "/api/cluster/rooms", None),
         ("POST", "/api/cluster/shards/7/move", Some(json!({"to": 1}))),
         ("POST", "/api/cluster/shards/7/pin", Some(json!({"to": 1}))),
         ("POST", "/api/cluster/nodes/1/drain", None),
@@ -45,6 +47,39 @@ async fn only_administrators_see_the_cluster() {
         let reply = server.call(method, path, &ann, body).await;
         assert_eq!(reply.code(), (403, "forbidden".into()), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn the_busiest_rooms_of_all_nodes_are_added_up_and_named() {
+    let server = Server::start().await;
+    let (root, ann) = (administrator(&server).await, server.user("ann").await);
+    let room = server.room(&ann, "public").await;
+    let load = |room: &str, events: f64, deliveries: f64, sessions| RoomLoad {
+        room: RoomRef { tenant: TenantId::MAIN, room: room.parse().expect("an id") },
+        events_per_second: events,
+        deliveries_per_second: deliveries,
+        sessions,
+    };
+    let direct = RoomId::direct(TenantId::MAIN, UserId::generate(), UserId::generate());
+    let gone = RoomId::generate().to_string();
+    let one = vec![load(&direct.to_string(), 1.0, 4.0, 2), load(&room, 2.0, 1.0, 1)];
+    let two = vec![load(&room, 0.0, 30.0, 7), load(&gone, 0.5, 0.0, 0)];
+    server.cluster.set_loads(NodeId(1), Some(one));
+    server.cluster.set_loads(NodeId(2), Some(two));
+    server.cluster.set_loads(NodeId(3), None);
+    let busiest = server.get("/api/cluster/rooms", &root).await.expect(200);
+    assert_eq!(busiest["silent"], json!([3]));
+    let rooms = busiest["rooms"].as_array().expect("a list");
+    let ids: Vec<String> = rooms.iter().map(|room| text(&room["room"])).collect();
+    assert_eq!(ids, [room, direct.to_string(), gone]);
+    assert_eq!(
+        (&rooms[0]["sessions"], &rooms[0]["deliveries_per_second"]),
+        (&json!(8), &json!(31.0))
+    );
+    assert_eq!((&rooms[0]["events_per_second"], &rooms[0]["owner"]), (&json!(2.0), &json!(1)));
+    assert_eq!((&rooms[0]["kind"], rooms[0]["name"].is_string()), (&json!("public"), true));
+    assert_eq!((&rooms[1]["kind"], &rooms[1]["name"]), (&json!("direct"), &json!(null)));
+    assert_eq!((&rooms[2]["kind"], &rooms[2]["name"]), (&json!(null), &json!(null)));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlance_gateway::config::TlsFiles;
+use parlance_gateway::config::{Tls, TlsFiles};
 use parlance_gateway::limits::OPENINGS_MAX;
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
@@ -219,7 +219,7 @@ pub(crate) fn connector(roots: rustls::RootCertStore) -> tokio_rustls::TlsConnec
 async fn tls_is_spoken_and_resumed_in_both_versions_and_a_slow_handshake_is_cut_off() {
     let (_folder, files, roots) = tls_files();
     let mut config = config();
-    config.tls = Some(files);
+    config.tls = Some(Tls::Files(files));
     config.deadlines.handshake = Duration::from_millis(300);
     let server = Server::with(config).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -253,7 +253,7 @@ async fn files_that_are_no_identity_are_named() {
     let server = Server::start().await;
     let bind = |files: TlsFiles| {
         let mut config = config();
-        config.tls = Some(files);
+        config.tls = Some(Tls::Files(files));
         let parts = parlance_gateway::Parts {
             chat: server.chat.clone(),
             accounts: server.accounts.clone(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use parlance_gateway::GatewayConfig;
-use proxy_header::{ProxiedAddress, ProxyHeader};
+use proxy_header::{ProxiedAddress, ProxyHeader, SslInfo, Tlv};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -96,6 +96,32 @@ async fn connections_are_counted_for_the_client_that_is_named() {
     let answer = String::from_utf8(until_the_end(third).await).expect("text");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     drop(held);
+}
+
+/// Whether a client over such a header is told to come by HTTPS only.
+async fn is_secure(server: &Server, header: ProxyHeader<'_>) -> bool {
+    let mut bytes = [0; 128];
+    let length = header.encode_to_slice_v2(&mut bytes).expect("room");
+    let stream = begun(server, &bytes[..length]).await;
+    let reply = exchange(stream, request("GET", "/api/health", "", None)).await;
+    assert_eq!(reply.status, 200);
+    reply.headers.contains_key("strict-transport-security")
+}
+
+#[tokio::test]
+async fn tls_that_the_balancer_has_ended_counts_if_the_header_says_so() {
+    let server = Server::with(believing("127.0.0.1/32")).await;
+    let [client, to] = ["203.0.113.5:4000", "10.0.0.1:443"]
+        .map(|text| text.parse::<SocketAddr>().expect("an address"));
+    let header = |over_tls| {
+        let mut header = ProxyHeader::with_address(ProxiedAddress::stream(client, to));
+        header.append_tlv(Tlv::Ssl(SslInfo::new(over_tls, false, false, 0)));
+        header
+    };
+    assert!(is_secure(&server, header(true)).await);
+    assert!(!is_secure(&server, header(false)).await);
+    let without = ProxyHeader::with_address(ProxiedAddress::stream(client, to));
+    assert!(!is_secure(&server, without).await);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use parlance_actors::vocab::Code;
+use parlance_actors::ports::cluster::RoomLoad;
+use parlance_actors::vocab::{Code, NodeId, RoomId, RoomRef, TenantId};
 use parlance_gateway::{asyncapi_document, errors_markdown, frames_markdown, openapi_document};
 use serde_json::{Value, json};
 
@@ -188,7 +189,10 @@ async fn the_documents_and_the_page_are_served_without_anything_from_elsewhere()
 async fn what_the_cluster_reports_is_what_the_schema_says() {
     let server = Server::start().await;
     let admin = administrator(&server).await;
-    let report = server.get("/api/cluster", &admin).await.expect(200);
+    let room = RoomRef { tenant: TenantId::MAIN, room: RoomId::lobby(TenantId::MAIN) };
+    let load = RoomLoad { room, events_per_second: 0.5, deliveries_per_second: 2.0, sessions: 3 };
+    server.cluster.set_loads(NodeId(1), Some(vec![load]));
+    server.cluster.set_loads(NodeId(2), None);
     let document = openapi_document();
     let mut components = document["components"].clone();
     for (_, schema) in components["schemas"].as_object_mut().expect("schemas") {
@@ -196,10 +200,17 @@ async fn what_the_cluster_reports_is_what_the_schema_says() {
             schema["additionalProperties"] = json!(false);
         }
     }
-    let root = json!({"$ref": "#/components/schemas/ClusterReport", "components": components});
-    let validator = jsonschema::validator_for(&root).expect("a schema");
-    let errors: Vec<_> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:?}");
+    for (path, schema) in
+        [("/api/cluster", "ClusterReport"), ("/api/cluster/rooms", "BusiestRooms")]
+    {
+        let report = server.get(path, &admin).await.expect(200);
+        let schema = format!("#/components/schemas/{schema}");
+        let root = json!({"$ref": schema, "components": components});
+        let validator = jsonschema::validator_for(&root).expect("a schema");
+        let errors: Vec<_> =
+            validator.iter_errors(&report).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{path}: {errors:?}");
+    }
 }
 
 /// Holds a generated file against what it would be now. `REWRITE_DOCS=1` writes it anew.

@@ -1,5 +1,6 @@
 // The pictures of the README, into gateway/web/screenshots when asked (SCREENSHOTS=1), else into e2e/out.
 import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { scenario } from './stage/index.mjs';
 
@@ -57,9 +58,31 @@ await scenario('screenshots', async (stage) => {
   await phone.open(`/r/${rooms.engines}`);
   await phone.sees('I will order the parts today.');
   await phone.page.screenshot({ path: `${folder}phone.png` });
-  const root = await stage.person(stage.administratorName);
-  await root.signIn(stage.administratorPassword);
-  await root.open('/admin');
-  await root.page.getByRole('grid', { name: 'Map of shards by owner' }).waitFor();
-  await root.page.screenshot({ path: `${folder}cluster.png` });
+  await phone.page.context().close();
+
+  // Somebody listens, and the rooms have something to do.
+  const ada = await stage.person('ada');
+  await ada.signIn();
+  let talks = true;
+  const talk = (async () => {
+    for (let n = 0; talks; n += 1) {
+      await api.linus.send(rooms.engines, `Reading ${n}`);
+      if (n % 3 === 0) await api.grace.send(rooms.lunch, `Soup ${n}`);
+      if (n % 7 === 0) await api.grace.send(direct.id, `Reading ${n}`);
+      await sleep(60);
+    }
+  })();
+  for (const [name, shape] of [['cluster', {}], ['cluster-phone', { theme: 'dark', width: 390, height: 844 }]]) {
+    const root = await stage.person(stage.administratorName, shape);
+    await root.signIn(stage.administratorPassword);
+    await root.open('/admin');
+    await root.page.getByRole('grid', { name: 'Map of shards by owner' }).waitFor();
+    const busiest = root.page.getByRole('region', { name: 'Busiest rooms' });
+    await busiest.getByText('a direct conversation').waitFor();
+    if (name !== 'cluster') await busiest.first().scrollIntoViewIfNeeded();
+    await root.page.screenshot({ path: `${folder}${name}.png` });
+    await root.page.context().close();
+  }
+  talks = false;
+  await talk;
 });

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use parlance_actors::ports::cluster::{Cluster, ClusterReport, NodeReport};
+use parlance_actors::ports::cluster::{BusiestRooms, Cluster, ClusterReport, NodeReport};
 use parlance_actors::ports::directory::{Directory as _, DirectoryError};
-use parlance_actors::vocab::{NodeId, ShardId};
+use parlance_actors::vocab::{NodeId, ShardId, TenantId};
 use parlance_cluster::directory::RaftDirectory;
 
 use super::load::Meter;
@@ -47,6 +47,10 @@ impl Cluster for Alone {
         }
         report.oldest_version = NodeReport::oldest_version(&report.nodes);
         report
+    }
+
+    async fn busiest(&self, tenant: TenantId) -> BusiestRooms {
+        self.directory.busiest(tenant).await
     }
 
     async fn move_shard(&self, shard: ShardId, to: NodeId) -> Result<(), DirectoryError> {

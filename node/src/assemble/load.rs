@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use parlance_actors::chat::Chat;
-use parlance_cluster::directory::LoadReport;
+use parlance_cluster::directory::{BusiestHere, LoadReport};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Rates are taken over at least this long; a shorter time says more of chance than of load.
 const RATE_OVER: Duration = Duration::from_millis(900);
@@ -46,6 +48,24 @@ impl Meter {
             shards: last.rates.iter().map(|rate| whole(*rate)).collect(),
         }
     }
+}
+
+/// Names the busiest rooms: on the runtime that serves them, whoever asks.
+pub(super) fn busiest(chat: &Arc<Chat>) -> BusiestHere {
+    // The domain holds the directory, which holds this.
+    let (chat, on) = (Arc::downgrade(chat), Handle::current());
+    Arc::new(move || {
+        let chat = chat.clone();
+        let asking = async move {
+            match chat.upgrade() {
+                Some(chat) => chat.busiest().await,
+                None => Vec::new(),
+            }
+        };
+        // Given up with the question.
+        let asked = AbortOnDropHandle::new(on.spawn(asking));
+        Box::pin(async move { asked.await.unwrap_or_default() })
+    })
 }
 
 fn rates(before: &[u64], now: &[u64], passed: Duration) -> Vec<f64> {

@@ -6,10 +6,11 @@ mod report;
 
 use clap::{Args, Subcommand};
 use parlance_actors::vocab::{NodeId, ShardId};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::recover::Recover;
-use self::report::Report;
+use self::report::{Report, Rooms};
 use super::print;
 use crate::Settings;
 use crate::config;
@@ -25,6 +26,8 @@ pub(crate) enum Action {
     Nodes(Seeing),
     /// One line a shard.
     Shards(Seeing),
+    /// The busiest rooms, one line each. It asks the other nodes.
+    Rooms(Seeing),
     /// Move a shard to a node as a planned move.
     Move {
         /// The shard, 0 to 255.
@@ -60,7 +63,7 @@ pub(crate) enum Action {
 /// How to show it.
 #[derive(Debug, Args)]
 pub(crate) struct Seeing {
-    /// The whole report as JSON, the same as `GET /api/cluster`.
+    /// All of it as JSON, the same as `GET /api/cluster` or `GET /api/cluster/rooms`.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -82,6 +85,7 @@ pub(crate) fn run(action: &Action) -> Result<(), Failure> {
         Action::Status(seeing) => see(seeing, Report::status),
         Action::Nodes(seeing) => see(seeing, Report::nodes),
         Action::Shards(seeing) => see(seeing, Report::shards),
+        Action::Rooms(seeing) => rooms(seeing),
         Action::Move { shard, to } => {
             let (node, shard) = (Node::of(&to.settings)?, ShardId(*shard));
             let id = node.find(&to.node)?;
@@ -125,6 +129,14 @@ fn see(seeing: &Seeing, words: fn(&Report) -> String) -> Result<(), Failure> {
     print(&words(&read(report)?))
 }
 
+fn rooms(seeing: &Seeing) -> Result<(), Failure> {
+    let rooms = Node::of(&seeing.settings)?.tell(&Ask::Rooms)?;
+    if seeing.json {
+        return print(&format!("{rooms:#}\n"));
+    }
+    print(&read::<Rooms>(rooms)?.rooms())
+}
+
 /// Finds the node that is meant and tells the running one; gives the id.
 fn with(one: &OneNode, ask: impl FnOnce(NodeId) -> Ask) -> Result<NodeId, Failure> {
     let node = Node::of(&one.settings)?;
@@ -159,11 +171,11 @@ impl Node {
         if let Ok(id) = text.parse() {
             return Ok(NodeId(id));
         }
-        read(self.report()?)?.node_called(text)
+        read::<Report>(self.report()?)?.node_called(text)
     }
 }
 
-fn read(report: Value) -> Result<Report, Failure> {
+fn read<T: DeserializeOwned>(report: Value) -> Result<T, Failure> {
     serde_json::from_value(report).map_err(|error| {
         let what = format!("the node's report is of another version of parlance: {error}");
         Failure::new(Cause::Other, what)

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = config::load(&arguments.settings.flags(), false)?.config;
     let path = if arguments.ready { "/api/health/ready" } else { "/api/health" };
     // Its certificate is for the name that clients use, so nobody here could check it.
-    if config.http.tls_cert.is_some() {
+    if config.is_https() {
         return by_control_socket(&config, arguments.ready);
     }
     let address = reachable(config.http.listen);
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn by_control_socket(config: &Config, ready: bool) -> Result<(), Failure> {
     if ready {
-        let what = "with http.tls_cert only life can be asked for from here; ask \
+        let what = "with TLS only life can be asked for from here; ask \
                     https://…/api/health/ready for readiness";
         return Err(Failure::new(Cause::Other, what));
     }

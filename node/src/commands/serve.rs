@@ -121,7 +121,7 @@ fn lost(data_dir: &DataDir, why: &str) -> Failure {
 /// The address as one opens it: where a node listens on every address, this machine's own is
 /// named, for that can be opened.
 fn url(node: &Node, config: &Config) -> String {
-    let scheme = if config.http.tls_cert.is_some() { "https" } else { "http" };
+    let scheme = if config.is_https() { "https" } else { "http" };
     let mut address = node.address;
     if address.ip().is_unspecified() {
         let own = match address {

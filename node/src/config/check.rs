@@ -3,6 +3,7 @@
 //! Each layer is checked by itself, so that a wrong value is named even where a stronger layer
 //! covers it. No fault ever quotes a secret.
 
+mod acme;
 mod cluster;
 
 use std::fmt;
@@ -131,12 +132,12 @@ pub(super) fn together(figment: &Figment, files_must_be_there: bool, faults: &mu
             faults.add(place(one), one, format!("needs {other} beside it"));
         }
     }
-    for (one, other) in
-        [("http.redirect_listen", "http.tls_cert"), ("http.redirect_port", "http.redirect_listen")]
-    {
-        if set(one) && !set(other) {
-            faults.add(place(one), one, format!("needs {other} beside it"));
-        }
+    let (redirect, port) = ("http.redirect_listen", "http.redirect_port");
+    if set(redirect) && !set("http.tls_cert") && !set("acme.domains") {
+        faults.add(place(redirect), redirect, "needs http.tls_cert or acme.domains beside it");
+    }
+    if set(port) && !set(redirect) {
+        faults.add(place(port), port, format!("needs {redirect} beside it"));
     }
     let address = |key: &str| {
         let value = figment.find_value(key).ok()?;
@@ -161,6 +162,7 @@ pub(super) fn together(figment: &Figment, files_must_be_there: bool, faults: &mu
         let key = "database.read_url";
         faults.add(place(key), key, "needs database.url beside it");
     }
+    acme::together(figment, faults);
     cluster::together(figment, faults);
     if files_must_be_there {
         for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::File)) {
@@ -231,6 +233,12 @@ fn fits(kind: Kind, value: &Value) -> Result<(), String> {
             text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok()
         }),
         Kind::Origins => each(value, "an origin such as https://chat.example.com", is_origin),
+        Kind::Domains => acme::domains(value),
+        Kind::Emails => each(value, "an e-mail address such as admin@example.com", acme::is_email),
+        Kind::HttpsUrl => match value.as_str() {
+            Some(text) if acme::is_https_url(text) => Ok(()),
+            _ => Err(format!("must be a URL with https://, and is {}", described(value))),
+        },
         Kind::Host => match value.as_str() {
             Some(text) if is_host(text) => Ok(()),
             _ => Err(format!(

@@ -34,6 +34,12 @@ pub(super) enum Kind {
     Networks,
     /// Web origins.
     Origins,
+    /// Host names, as a certificate has them.
+    Domains,
+    /// E-mail addresses.
+    Emails,
+    /// A URL with `https://`.
+    HttpsUrl,
     /// A host name or an IP address, without a port.
     Host,
     /// Host names or IP addresses, each with a port.
@@ -60,8 +66,13 @@ pub(super) fn environment_name(path: &str) -> String {
 }
 
 /// The sections and what each is about.
-pub(super) const SECTIONS: [(&str, &str); 8] = [
+pub(super) const SECTIONS: [(&str, &str); 9] = [
     ("http", "The front door: HTTP and WebSocket."),
+    (
+        "acme",
+        "Instead of tls_cert and tls_key: a certificate that the node orders and renews, proven at\n\
+         port 443 of each name, which must lead to http.listen (TLS-ALPN-01). For a node that is alone.",
+    ),
     ("auth", "Signing in."),
     ("database", "Where history is kept."),
     ("crypt", "Encryption of message bodies at rest."),
@@ -186,6 +197,40 @@ pub(super) const KEYS: &[Key] = &[
         kind: Kind::Number { min: 0, max: 1_048_576 },
         about: "With less free space in the data directory the node reports not ready.",
         example: None,
+    },
+    Key {
+        path: "acme.domains",
+        kind: Kind::Domains,
+        about: "The names that the certificate is for. Set, the node speaks HTTPS only; it refuses connections\n\
+                until it has a certificate.",
+        example: Some("[\"chat.example.com\"]"),
+    },
+    Key {
+        path: "acme.terms_agreed",
+        kind: Kind::Switch,
+        about: "Whether you agree to the terms of service of the server that signs. Needed to order. Let's\n\
+                Encrypt's are at https://letsencrypt.org/repository/.",
+        example: None,
+    },
+    Key {
+        path: "acme.contact",
+        kind: Kind::Emails,
+        about: "E-mail addresses that the server may write to, for example [\"admin@example.com\"].",
+        example: None,
+    },
+    Key {
+        path: "acme.directory",
+        kind: Kind::HttpsUrl,
+        about: "The directory of the server that signs (RFC 8555). To try things out, with certificates that\n\
+                browsers refuse: https://acme-staging-v02.api.letsencrypt.org/directory.",
+        example: None,
+    },
+    Key {
+        path: "acme.ca",
+        kind: Kind::File,
+        about: "Authorities, PEM, that this server's own HTTPS may be signed by, beside those of the web: for\n\
+                one of your own network.",
+        example: Some("\"/etc/parlance/acme-ca.pem\""),
     },
     Key {
         path: "auth.cluster_secret",

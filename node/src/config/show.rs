@@ -155,6 +155,9 @@ mod tests {
                 Kind::Address => "[::1]:0",
                 Kind::Directory => "/nowhere",
                 Kind::Networks => "10.0.0.0/8, ::1",
+                Kind::Domains => "a.example, b.example",
+                Kind::Emails => "a@b.example",
+                Kind::HttpsUrl => "https://ca.example/directory",
                 Kind::Origins => "https://a.example,http://b.example:81",
                 Kind::Secret => "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=",
                 Kind::DatabaseUrl => "postgres://u:p@h/d",
@@ -173,6 +176,10 @@ mod tests {
                 ] {
                     values.insert(0, set(path, text));
                 }
+            }
+            if key.path.starts_with("acme.") {
+                values.insert(0, set("acme.domains", "a.example"));
+                values.insert(0, set("acme.terms_agreed", "true"));
             }
             if key.path.starts_with("cluster.") {
                 let secret = "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=";

@@ -282,7 +282,7 @@ fn read_text(kind: Kind, text: &str) -> Value {
         Kind::Number { .. } | Kind::Choice(_) => {
             text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
         }
-        Kind::Networks | Kind::Origins | Kind::Places => {
+        Kind::Networks | Kind::Origins | Kind::Domains | Kind::Emails | Kind::Places => {
             let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
             let items = inner.split(',').map(|item| item.trim().trim_matches('"'));
             Value::from(items.filter(|item| !item.is_empty()).collect::<Vec<_>>())
@@ -291,6 +291,7 @@ fn read_text(kind: Kind, text: &str) -> Value {
         | Kind::Address
         | Kind::Directory
         | Kind::File
+        | Kind::HttpsUrl
         | Kind::Host
         | Kind::Secret
         | Kind::DatabaseUrl => Value::from(text),

@@ -31,6 +31,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 100;
 pub(crate) enum Ask {
     /// How things stand.
     Report,
+    /// The busiest rooms.
+    Rooms,
     /// A planned move.
     Move { shard: ShardId, to: NodeId },
     /// Pins a shard, or lets it go.

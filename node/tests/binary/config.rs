@@ -125,6 +125,52 @@ simple_chat = 1
 }
 
 #[test]
+fn an_order_that_can_come_to_nothing_is_named() {
+    let dir = folder();
+    let check = |lines: &str| {
+        write(dir.path(), "node.toml", lines);
+        text(&parlance(dir.path(), &["config", "check", "--config", "node.toml"], &[]))
+    };
+    let named = check(
+        "[acme]\nterms_agreed = true\ncontact = [\"a@b.example\"]\nca = \"/nowhere/ca.pem\"\n",
+    );
+    for key in ["acme.terms_agreed", "acme.contact", "acme.ca"] {
+        let fault = format!("{key} (file node.toml): needs acme.domains beside it");
+        assert!(named.contains(&fault), "{fault:?} is missing in:\n{named}");
+    }
+    for (domains, fault) in [
+        ("[]", "must name 1 to 100 hosts, and names 0"),
+        ("[\"a.example\", \"A.example\"]", "names \"a.example\" twice"),
+        ("[\"*.example.com\"]", "neither wildcards nor IP addresses, and one is \"*.example.com\""),
+        ("[\"192.0.2.1\"]", "neither wildcards nor IP addresses, and one is \"192.0.2.1\""),
+        ("\"a.example\"", "must be a list, and is \"a.example\""),
+    ] {
+        let named = check(&format!("[acme]\ndomains = {domains}\nterms_agreed = true\n"));
+        assert!(named.contains("acme.domains (file node.toml line 2): "), "{named}");
+        assert!(named.contains(fault), "{fault:?} is missing in:\n{named}");
+    }
+    let named = check(
+        "[http]\ntls_cert = \"/nowhere/a\"\ntls_key = \"/nowhere/b\"\n\
+         [acme]\ndomains = [\"a.example\"]\ncontact = [\"mailto:a@b\"]\ndirectory = \"http://ca.example\"\n\
+         [cluster]\ncert = \"/nowhere/node.pem\"\n",
+    );
+    for fault in [
+        "acme.domains (file node.toml): needs acme.terms_agreed = true beside it",
+        "http.tls_cert (file node.toml): is set, and so is acme.domains",
+        "http.tls_key (file node.toml): is set, and so is acme.domains",
+        "acme.domains (file node.toml): is for a node that is alone",
+        "acme.contact (file node.toml line 6): each must be an e-mail address",
+        "acme.directory (file node.toml line 7): must be a URL with https://",
+    ] {
+        assert!(named.contains(fault), "{fault:?} is missing in:\n{named}");
+    }
+    let fine = "[http]\nredirect_listen = \"127.0.0.1:8081\"\n\
+                [acme]\ndomains = [\"chat.example.com\"]\nterms_agreed = true\n";
+    let checked = check(fine);
+    assert!(!checked.contains("fault"), "{checked}");
+}
+
+#[test]
 fn a_redirect_without_tls_or_to_itself_is_named() {
     let dir = folder();
     let check = |lines: &str| {

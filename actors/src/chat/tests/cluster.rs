@@ -8,6 +8,47 @@ use crate::testkit::peers::Mesh;
 use crate::vocab::{Epoch, ShardId};
 use crate::wire::Envelope;
 
+#[tokio::test(start_paused = true)]
+async fn each_node_names_the_rooms_that_are_busy_there() {
+    let cluster = Cluster::start(2).await;
+    let [owner, other] = &cluster.nodes[..] else { unreachable!("two nodes") };
+    let (ann, bob) = (owner.user("ann").await, owner.user("bob").await);
+    let busy = owner.room(&ann, "busy", RoomKind::Public).await;
+    let quiet = owner.room(&ann, "quiet", RoomKind::Public).await;
+    let mut clients = [owner.client(&ann), other.client(&bob), other.client(&bob)];
+    owner.chat.post(&bob, busy, Key::generate(), Change::Join).await.expect("joined");
+    for client in &mut clients {
+        client.subscribe(1, busy, None).await;
+    }
+    // Who looks first begins anew: nothing of before counts.
+    let (at_owner, at_other) = tokio::join!(owner.chat.busiest(), other.chat.busiest());
+    assert_eq!((at_owner.len(), at_other.len()), (0, 0));
+    for _ in 0..10 {
+        owner.say(&ann, busy, "hi").await.expect("said");
+    }
+    owner.say(&ann, quiet, "hm").await.expect("said");
+    let last = owner.say(&ann, busy, "ho").await.expect("said").seq.0;
+    for client in &mut clients {
+        client.event(last).await;
+    }
+    let room = |room| RoomRef { tenant: TenantId::MAIN, room };
+    let (at_owner, at_other) = tokio::join!(owner.chat.busiest(), other.chat.busiest());
+    let rooms: Vec<RoomRef> = at_owner.iter().map(|load| load.room).collect();
+    assert_eq!(rooms, [room(busy), room(quiet)]);
+    let load = at_owner[0];
+    assert_eq!((load.sessions, load.events_per_second), (1, load.deliveries_per_second));
+    assert!(load.events_per_second > 0.0 && at_owner[1].deliveries_per_second == 0.0);
+    assert_eq!(at_other.len(), 1, "only what it delivers: {at_other:?}");
+    let load = at_other[0];
+    assert_eq!((load.room, load.sessions, load.events_per_second), (room(busy), 2, 0.0));
+    // It is over when it is over.
+    tokio::time::sleep(limits::BUSIEST_MARK).await;
+    owner.chat.busiest().await;
+    tokio::time::sleep(limits::BUSIEST_MARK).await;
+    owner.chat.busiest().await;
+    assert_eq!(owner.chat.busiest().await, []);
+}
+
 pub(super) struct Cluster {
     pub(super) mesh: Arc<Mesh>,
     directories: Vec<Arc<MemoryDirectory>>,

@@ -1,6 +1,6 @@
 //! The node itself: health, metrics, the cluster, and the documents that describe all this.
 
-use parlance_actors::ports::cluster::ClusterReport;
+use parlance_actors::ports::cluster::{BusiestRooms, ClusterReport};
 use parlance_actors::vocab::Code;
 use serde_json::{Value, json};
 
@@ -58,6 +58,27 @@ fn cluster(book: &mut Book) {
     for_administrators(book.get("/api/cluster", "How the cluster stands"))
         .about("From this node's memory. Alone, a node is a cluster of one.")
         .gives::<ClusterReport>(200, "The report.", example)
+        .done();
+    let example = json!({
+        "rooms": [
+            {
+                "room": "0190a7c2-3f4e-7a10-8f7b-0c5d2e9b4a01", "kind": "public", "name": "general", "shard": 1, "owner": 1,
+                "events_per_second": 12.4, "deliveries_per_second": 3_100.0, "sessions": 250,
+            },
+            {
+                "room": "5b0c7f12-9a3e-8d44-b1c0-7e2f4a6d9c02", "kind": "direct", "name": null, "shard": 2, "owner": 2,
+                "events_per_second": 1.2, "deliveries_per_second": 2.4, "sessions": 3,
+            },
+        ],
+        "silent": [3],
+    });
+    for_administrators(book.get("/api/cluster/rooms", "The busiest rooms"))
+        .about(
+            "Asked of each node when the call comes, so it may take some seconds; a node that does not answer is in \
+             `silent`. Rates are of the last five to ten seconds while somebody asks again and again, and of one \
+             second before. Nothing that people wrote is in it.",
+        )
+        .gives::<BusiestRooms>(200, "The rooms.", example)
         .done();
     of_shard(book.post("/api/cluster/shards/{shard}/move", "Move a shard to a node"))
         .takes::<Move>(json!({"to": 2}))

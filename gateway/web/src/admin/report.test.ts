@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nameOf, ranges, troubles } from './report.ts';
+import { nameOf, ranges, share, troubles, type RoomReport } from './report.ts';
 import { report } from './sample.ts';
 
 describe('the report', () => {
@@ -19,6 +19,16 @@ describe('the report', () => {
     expect(troubles(ill)).toHaveLength(4);
     expect(troubles(ill)).toContain('node-2 (2) is down.');
     expect(troubles(ill)).toContain('1 shard has no owner.');
+  });
+
+  it('measures rooms by the busiest', () => {
+    const room = (events: number, deliveries: number): RoomReport => ({
+      room: 'r', kind: 'public', name: 'n', shard: 0, owner: 1, sessions: 0,
+      events_per_second: events, deliveries_per_second: deliveries,
+    });
+    expect(share(room(2, 8), 10)).toBe(100);
+    expect(share(room(1, 0), 30)).toBe(3.3);
+    expect(share(room(0, 0), 0)).toBe(0);
   });
 
   it('writes shards as ranges', () => {

@@ -1,4 +1,4 @@
-// What `GET /api/cluster` answers: the cluster as the node that answers sees it.
+// What `GET /api/cluster` answers, the cluster as the node that answers sees it, and `GET /api/cluster/rooms`.
 
 export type NodeState = 'up' | 'draining' | 'down';
 
@@ -66,6 +66,36 @@ export interface ClusterReport {
   shards: ShardReport[];
   links: LinkReport[];
   moves: MoveReport[];
+}
+
+export interface RoomReport {
+  room: string;
+  /** Null where the directory does not know it any more. */
+  kind: 'public' | 'private' | 'direct' | 'lobby' | null;
+  /** A direct conversation has none. */
+  name: string | null;
+  shard: number;
+  owner: number | null;
+  events_per_second: number;
+  deliveries_per_second: number;
+  sessions: number;
+}
+
+export interface BusiestRooms {
+  /** The busiest first. */
+  rooms: RoomReport[];
+  /** Nodes that did not answer in time. */
+  silent: number[];
+}
+
+/** What rooms are compared by. */
+export function workOf(room: RoomReport): number {
+  return room.events_per_second + room.deliveries_per_second;
+}
+
+/** A room's work in percent of the busiest room's. */
+export function share(room: RoomReport, most: number): number {
+  return most > 0 ? Math.round((workOf(room) / most) * 1_000) / 10 : 0;
 }
 
 /** "node-2 (2)"; the number is what the map of shards shows. */

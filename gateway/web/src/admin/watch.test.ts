@@ -26,7 +26,7 @@ describe('the watch over the cluster', () => {
     const page = new Shown();
     const call = vi.fn(async () => report());
     const show = vi.fn();
-    const watching = watch(call as unknown as Call, page, show, () => {});
+    const watching = watch(call as unknown as Call, '/api/cluster', page, show, () => {});
     await vi.advanceTimersByTimeAsync(2 * EVERY_MS);
     expect(show).toHaveBeenCalledTimes(3);
     page.turn(true);
@@ -50,7 +50,7 @@ describe('the watch over the cluster', () => {
       .fn()
       .mockRejectedValueOnce(new Error('not reached'))
       .mockImplementation(() => new Promise((done) => (answer = done)));
-    const watching = watch(call as unknown as Call, page, show, fail);
+    const watching = watch(call as unknown as Call, '/api/cluster', page, show, fail);
     await vi.advanceTimersByTimeAsync(EVERY_MS);
     expect(fail).toHaveBeenCalledTimes(1);
     expect(call).toHaveBeenCalledTimes(2);

@@ -1,6 +1,5 @@
-// Asks for the report again and again while the page is looked at.
+// Asks for something again and again while the page is looked at.
 import type { Call } from '../state/types.ts';
-import type { ClusterReport } from './report.ts';
 
 /** From an answer to the next question. */
 export const EVERY_MS = 2_000;
@@ -18,10 +17,11 @@ export interface Watch {
 }
 
 /** Begins at once. One question is on its way at a time; nothing is asked while the page is hidden. */
-export function watch(
+export function watch<T>(
   call: Call,
+  path: string,
   page: Page,
-  show: (report: ClusterReport) => void,
+  show: (answer: T) => void,
   fail: (why: Error) => void,
 ): Watch {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -38,8 +38,8 @@ export function watch(
     }
     asking = true;
     try {
-      const report = await call<ClusterReport>('GET', '/api/cluster');
-      if (!stopped) show(report);
+      const answer = await call<T>('GET', path);
+      if (!stopped) show(answer);
     } catch (error) {
       if (!stopped) fail(error as Error);
     }

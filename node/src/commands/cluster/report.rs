@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use parlance_actors::vocab::{Epoch, NodeId, ShardId, Timestamp};
+use parlance_actors::vocab::{Epoch, NodeId, RoomId, RoomKind, ShardId, Timestamp};
 use serde::Deserialize;
 
 use crate::commands::migrate::utc;
@@ -84,6 +84,53 @@ struct Move {
     epoch: Epoch,
     at: Timestamp,
     cause: String,
+}
+
+/// What `parlance_actors::ports::cluster::BusiestRooms` becomes over the socket.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rooms {
+    rooms: Vec<Room>,
+    silent: Vec<NodeId>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Room {
+    room: RoomId,
+    kind: Option<RoomKind>,
+    name: Option<String>,
+    shard: ShardId,
+    owner: Option<NodeId>,
+    events_per_second: f64,
+    deliveries_per_second: f64,
+    sessions: u64,
+}
+
+impl Rooms {
+    /// One line a room.
+    pub(super) fn rooms(&self) -> String {
+        let mut text = table(
+            &["ROOM", "NAME", "SHARD", "OWNER", "EVENTS/S", "DELIVERIES/S", "SESSIONS"],
+            self.rooms.iter().map(|room| {
+                vec![
+                    room.room.to_string(),
+                    match (&room.name, room.kind) {
+                        (Some(name), _) => name.clone(),
+                        (None, Some(RoomKind::Direct)) => "(direct)".to_owned(),
+                        (None, _) => dash(),
+                    },
+                    room.shard.to_string(),
+                    optional(room.owner),
+                    format!("{:.1}", room.events_per_second),
+                    format!("{:.1}", room.deliveries_per_second),
+                    room.sessions.to_string(),
+                ]
+            }),
+        );
+        if !self.silent.is_empty() {
+            let _ = writeln!(text, "\nno answer from {}", list(&self.silent));
+        }
+        text
+    }
 }
 
 impl Report {
