@@ -37,15 +37,4 @@ await scenario('mixed-releases', async (stage) => {
   wholeFrom = 0;
   await alert.getByRole('button', { name: 'Load it again' }).click();
   await signIn.waitFor();
-
-  // A part that is asked for later: the page that has it not is loaded anew, once.
-  await ada.register();
-  await ada.createRoom('engines');
-  await ada.say('engines', 'here');
-  await ada.sees('here');
-  pages = 0;
-  await page.route('**/assets/Browse-*.js', (route) => (pages === 0 ? route.fulfill({ status: 404 }) : route.fallback()));
-  await page.getByRole('link', { name: 'Browse public rooms' }).click();
-  await page.getByRole('heading', { name: 'Public rooms' }).waitFor();
-  assert.equal(pages, 1);
 });
