@@ -159,6 +159,8 @@ pub const REFUSALS_MAX: u32 = 1_000;
 pub const COMMIT_WAIT: Duration = Duration::from_secs(10);
 /// `retry_after` of `unavailable`.
 pub const UNAVAILABLE_RETRY: Duration = Duration::from_millis(1_000);
+/// `retry_after` of a list that waited for its turn in vain, for seconds already.
+pub const LISTS_RETRY: Duration = Duration::from_millis(1_000);
 /// `retry_after` of `busy`.
 pub const BUSY_RETRY: Duration = Duration::from_millis(200);
 

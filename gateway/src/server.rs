@@ -10,6 +10,8 @@ mod redirect;
 mod stall;
 mod tls;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use preamble::read as read_preamble;
 pub(crate) use stall::Stall;
 
 use std::io;

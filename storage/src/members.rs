@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::error::read_failed;
 use crate::lane::column;
+use crate::lists::Lists;
 use crate::sql::{Arg, Db, For, Row};
 use crate::summaries;
 
@@ -39,6 +40,7 @@ const REVISION: &str = "SELECT rev FROM {t}.\"user\" WHERE id = $1";
 #[derive(Debug)]
 pub(crate) struct SqlMembers {
     pub(crate) db: Db,
+    pub(crate) lists: Lists,
 }
 
 /// "After this id", as "at least this id, and not it", which also says "from the first".
@@ -86,6 +88,7 @@ impl Members for SqlMembers {
         let mut args = vec![Arg::Small(i16::from(room.shard().0)), Arg::Id(room.room.0)];
         args.extend(after(past.map(|user| user.0)));
         args.push(Arg::Int(i64::from(limit)));
+        let _turn = self.lists.turn().await?;
         let rows = self.read(room.tenant, LIST, args).await?;
         let member = |row: &Row| {
             Ok(Member {
@@ -108,6 +111,7 @@ impl Members for SqlMembers {
         let mut args = vec![Arg::Id(user.0)];
         args.extend(after(past.map(|room| room.0)));
         args.push(Arg::Int(i64::from(limit)));
+        let _turn = self.lists.turn().await?;
         let rows = self.read(tenant, ROOMS, args).await?;
         let membership = |row: &Row| {
             Ok(Membership {
@@ -125,10 +129,13 @@ impl Members for SqlMembers {
         user: UserId,
         rooms: &[RoomId],
     ) -> Result<Vec<Summary>, HistoryError> {
+        // One room is no list: who opens or makes it is not held up by those who list theirs.
+        let _turn = if rooms.len() > 1 { Some(self.lists.turn().await?) } else { None };
         summaries::read(&self.db, tenant, user, rooms).await
     }
 
     async fn sizes(&self, tenant: TenantId, rooms: &[RoomId]) -> Result<Vec<u32>, HistoryError> {
+        let _turn = self.lists.turn().await?;
         summaries::sizes(&self.db, tenant, rooms).await
     }
 
@@ -145,6 +152,7 @@ impl Members for SqlMembers {
         let mut args = vec![Arg::Id(user.0), Arg::Int(at), Arg::Id(room), Arg::Int(seq)];
         // One more tells whether there are more.
         args.extend([Arg::Int(i64::from(limit) + 1), Arg::Id(RoomId::lobby(tenant).0)]);
+        let _turn = self.lists.turn().await?;
         let rows = self.read(tenant, MENTIONS, args).await?;
         let mention = |row: &Row| {
             let (room, seq) = (RoomId(row.id(0)?), Seq(unsigned(row.int(1)?)));

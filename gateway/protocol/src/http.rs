@@ -282,7 +282,7 @@ pub struct PutMember {
     /// The idempotency key; the server makes one when it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Uuid>,
-    /// As what; `member` when it is absent.
+    /// As what. When it is absent, a new one becomes a `member`, and who is in the room keeps their role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
 }

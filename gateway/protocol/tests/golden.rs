@@ -219,9 +219,17 @@ fn a_bad_frame_is_told_what_is_wrong_and_keeps_its_id() {
 
 #[test]
 fn a_refusal_does_not_give_a_long_frame_back() {
-    let text = format!(r#"{{"type":"ping","{}":1}}"#, "x".repeat(10_000));
-    let bad = ClientFrame::parse(text.as_bytes()).expect_err("an unknown field");
-    assert!(bad.detail.len() < 1_000, "{}", bad.detail.len());
+    let long = "x".repeat(10_000);
+    for text in [
+        format!(r#"{{"type":"ping","{long}":1}}"#),
+        format!(r#"{{"type":"{long}"}}"#),
+        format!(r#"{{"type":["{long}"]}}"#),
+    ] {
+        let bad = ClientFrame::parse(text.as_bytes()).expect_err("no frame");
+        assert!(bad.detail.len() < 1_000, "{}", bad.detail.len());
+        let bad = SimpleClientFrame::parse(text.as_bytes()).expect_err("no frame");
+        assert!(bad.len() < 1_000, "{}", bad.len());
+    }
 }
 
 fn ann() -> User<'static> {

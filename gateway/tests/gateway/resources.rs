@@ -84,6 +84,14 @@ async fn members_are_added_given_roles_and_removed() {
         .collect();
     assert!(roles.contains(&("ann".into(), "owner".into())), "{roles:?}");
     assert!(roles.contains(&("bob".into(), "moderator".into())), "{roles:?}");
+    // Added again without a role, by mistake or by a client that did not know: nobody is demoted.
+    for body in [None, Some(json!({}))] {
+        let again = server.call("PUT", &member, &ann, body).await;
+        assert_eq!(again.code(), (409, "conflict".into()));
+    }
+    let seen = server.get(&format!("/api/rooms/{room}"), &bob).await.expect(200);
+    assert_eq!(seen["role"], "moderator");
+    server.call("PUT", &member, &ann, Some(json!({"role": "member"}))).await.expect(200);
     let nobody = format!("/api/rooms/{room}/members/{}", Uuid::now_v7());
     assert_eq!(server.call("PUT", &nobody, &ann, None).await.code(), (404, "not_found".into()));
     server.call("DELETE", &member, &ann, None).await.expect(200);

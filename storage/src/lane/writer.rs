@@ -116,6 +116,8 @@ pub(crate) enum Raised {
     To(Turn),
     /// A later owner was here.
     Fenced,
+    /// It was not raised: an insert that it has to wait for is under way.
+    Held,
 }
 
 /// Why a write did not answer.
@@ -151,20 +153,28 @@ pub(crate) trait Writer: Send + 'static {
     /// Throws the connection away and makes a new one; tells which database it reached.
     fn connect(&mut self) -> impl Future<Output = Written<DatabaseId>> + Send;
 
-    /// Raises a shard's fence, after the end of every older insert.
+    /// Raises the fences of these shards, each of which is named once, in one statement or
+    /// transaction. It waits for no insert: [`Raised::Held`] is to be tried again.
     fn raise(
         &mut self,
         fences: TenantId,
-        shard: ShardId,
-        epoch: Epoch,
-    ) -> impl Future<Output = Written<Raised>> + Send;
+        wanted: &[(ShardId, Epoch)],
+    ) -> impl Future<Output = Written<Vec<Raised>>> + Send;
 
-    /// The last position in a shard's stream of a tenant. True only after the fence was raised.
+    /// Ends the lanes that raised these fences last, where they still have a connection.
+    fn end_holders(
+        &mut self,
+        fences: TenantId,
+        shards: &[ShardId],
+    ) -> impl Future<Output = Written<()>> + Send;
+
+    /// The last position in each of these shards' streams of a tenant. True only after the fences
+    /// were raised.
     fn last_pos(
         &mut self,
         tenant: TenantId,
-        shard: ShardId,
-    ) -> impl Future<Output = Written<Pos>> + Send;
+        shards: &[ShardId],
+    ) -> impl Future<Output = Written<Vec<Pos>>> + Send;
 
     /// Appends a batch, all of it or nothing; for each row its place, `None` where the shard is fenced.
     fn append(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::ports::history::HistoryError;
-use crate::ports::members::{Membership, Mention, Mentions, Summary};
+use crate::ports::members::{Member, Membership, Mention, Mentions, Summary};
 use crate::vocab::Event;
 
 /// A database that takes reads of membership and never answers them.

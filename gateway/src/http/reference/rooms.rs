@@ -124,6 +124,9 @@ fn members(book: &mut Book) {
         .refuses(Code::Forbidden, "Join the room first.")
         .done();
     change(book.put("/api/rooms/{room}/members/{user}", "Add a member, or change their role"))
+        .about(
+            "Without a role somebody who is in the room already keeps theirs: that is a conflict.",
+        )
         .path_part("user", "The user's id.", uuid())
         .takes::<PutMember>(json!({"role": "moderator"}))
         .gives::<Posted>(200, "The event that says so.", posted())

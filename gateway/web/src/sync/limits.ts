@@ -67,6 +67,8 @@ export const READ_GATHER = 300;
 export const REFUSALS_MAX = 3;
 /** Summaries and lists that became uncertain are read again after so long, once for all reasons. */
 export const REFRESH_GATHER = 250;
+/** Lists that many events change one after the other (members, pins) are read so often at least. */
+export const REFRESH_GATHER_MAX = 4_000;
 /** Typing is said at most so often for a room. */
 export const TYPING_EVERY = 3_000;
 /** Somebody who was heard typing is not any more after this. */

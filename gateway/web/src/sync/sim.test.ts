@@ -66,6 +66,7 @@ function credential(server: FakeServer): Credential {
     refresh: () => Promise.resolve(renew()),
     signIn: () => Promise.reject(new Error('nobody signs in here')),
     signOut: () => Promise.resolve(),
+    changePassword: () => Promise.reject(new Error('nobody changes a password here')),
   };
 }
 
