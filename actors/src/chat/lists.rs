@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Chat, RoomView};
 use crate::limits;
-use crate::ports::members::{Member, Membership};
+use crate::ports::members::{Member, Membership, Mention, Mentions};
 use crate::room::actor::unavailable;
 use crate::session::Caller;
 use crate::vocab::{Code, Refusal, RoomId, RoomKind, RoomMeta, RoomRef, UserId};
@@ -101,6 +101,22 @@ impl Chat {
             view.members = Some(size);
         }
         Ok((views, more))
+    }
+
+    /// Where the caller was mentioned, the newest first, behind the given one; see
+    /// [`Members::mentions`](crate::ports::Members::mentions).
+    ///
+    /// # Errors
+    /// `bad_request` for a limit out of bounds, or `unavailable`.
+    pub async fn mentions(
+        &self,
+        caller: &Caller,
+        before: Option<Mention>,
+        limit: u16,
+    ) -> Result<Mentions, Refusal> {
+        check_limit(limit)?;
+        let page = self.world.members.mentions(caller.tenant, caller.user, before, limit).await;
+        page.map_err(|error| unavailable(&error))
     }
 
     /// A room's members ascending by user id, for its members; whether

@@ -5,5 +5,6 @@ mod cert;
 mod cluster;
 mod commands;
 mod config;
+mod mentions;
 mod serve;
 mod support;

@@ -40,6 +40,9 @@ pub(crate) struct EventRow {
     /// that delete goes in.
     pub(crate) doomed: bool,
     pub(crate) member: Option<MemberRow>,
+    /// The names that it mentions, folded, as a JSON array; `None` when there are none. Which of them
+    /// are members is found where it is written.
+    pub(crate) names: Option<String>,
 }
 
 /// The right to append to a shard, and where its stream stands.
@@ -65,6 +68,13 @@ impl Batch {
     pub(crate) fn is_plain(&self) -> bool {
         let delete = Kind::Delete.number();
         self.rows.iter().all(|row| row.kind != delete && row.member.is_none())
+    }
+
+    /// Whether a row of it may change mentions: it names somebody, or it is an edit, which takes back
+    /// what its message mentioned before.
+    pub(crate) fn changes_mentions(&self) -> bool {
+        let edit = Kind::Edit.number();
+        self.rows.iter().any(|row| row.names.is_some() || row.kind == edit)
     }
 
     /// The rows' seq and pos, if none of their keys is in the log and no shard is fenced.

@@ -119,13 +119,14 @@ impl PostgresWriter {
 
     /// Assumes that no key of the batch is in the log; [`WriteError::Collided`] if one is.
     async fn append_plain(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
-        let sql = self.appends(batch.tenant)?.plain.clone();
+        let appends = self.appends(batch.tenant)?.clone();
         let numbers = batch.numbers();
-        let rows: Vec<(Option<Vec<i16>>,)> = self
-            .with(async |connection| {
-                append::plain(sql, batch, &numbers).fetch_all(connection).await
-            })
-            .await?;
+        let append = match batch.changes_mentions() {
+            false => append::plain(appends.plain, batch, &numbers),
+            true => append::with_mentions(appends.with_mentions, batch, &numbers),
+        };
+        let rows: Vec<(Option<Vec<i16>>,)> =
+            self.with(async |connection| append.fetch_all(connection).await).await?;
         let owned = rows.into_iter().find_map(|(owned,)| owned).unwrap_or_default();
         Ok(append::placed(batch, &numbers, &owned))
     }

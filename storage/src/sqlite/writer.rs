@@ -1,6 +1,7 @@
 //! A lane's writes to SQLite: the same append in one `BEGIN IMMEDIATE` transaction, which checks
 //! the fence rows of the tenant's own file. What only adds events is in `plain`.
 
+mod mentions;
 mod plain;
 
 use std::collections::HashMap;
@@ -271,6 +272,7 @@ async fn append_all(
             *head += 1;
             *pos += 1;
             consequences(connection, row).await?;
+            mentions::change(connection, batch.tenant, row, *head).await?;
             placed.push(Some(Placed { seq: Seq(small(*head)), before: None }));
         } else {
             let lookup = Lookup { room: row.room, sender: row.sender, key: row.key };

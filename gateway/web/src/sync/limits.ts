@@ -29,6 +29,10 @@ export const OPEN_ROOMS_MAX = 12;
 /** Unread messages of a room that are told apart. The server counts up to 100. */
 export const UNREAD_MAX = 100;
 export const UNREAD_KEPT = 1_000;
+/** Names that a message mentions: the first ones, as on the server. */
+export const MENTIONS_MAX = 20;
+/** The longest name that somebody has. */
+export const USERNAME_MAX = 50;
 /** A jump to an older message loads everything between when it is at most this far away. */
 export const JUMP_EVENTS_MAX = 400;
 
