@@ -5,6 +5,7 @@ mod connection;
 mod door;
 mod frames;
 mod h2;
+mod handlers;
 mod preamble;
 mod redirect;
 mod stall;
