@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test fmt bench bench-micro bench-check bench-others soak clean-data clean-cluster
+.PHONY: help run cluster test fmt bench bench-micro bench-check bench-others fuzz soak clean-data clean-cluster
 
 # Cargo prints warnings and errors only; the steps below say what is going on.
 CARGO := cargo --quiet
@@ -12,7 +12,7 @@ DATA_DIR ?= ./parlance-data
 # More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000 --log-level info".
 ARGS ?=
 # What the load generator does, such as BENCH="durable --seconds 60", or BENCH=across for one node
-# beside three, BENCH=rows and BENCH=growth-history for the database; see benches/README.md.
+# beside three, BENCH=rows and BENCH=growth-history for the database, BENCH=attacks; see benches/README.md.
 BENCH ?= fanout
 # What `make bench-micro` times (criterion's own arguments), and `make bench-check` counts: nothing for all
 # parts, or names. `make bench-check BASELINE=write` makes its counts the baseline.
@@ -20,6 +20,8 @@ PARTS ?=
 BASELINE ?=
 # What make bench-others takes, such as OTHERS="--only nats,parlance --loads rooms-10".
 OTHERS ?=
+# What `make fuzz` runs: nothing for every target, or names, each for FUZZ_SECONDS (60).
+TARGET ?=
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so; WITHOUT=browser those
 # that need Chromium and Node; WITHOUT="postgres browser" both.
 WITHOUT ?=
@@ -33,7 +35,8 @@ help:
 	@echo "make bench-micro the time that each part of the server takes (PARTS=hub-push)"
 	@echo "make bench-check the instructions that each part takes, against benches/baseline.json"
 	@echo "make bench-others  the same load on NATS, ejabberd and Socket.IO (ROUNDS=1 SECONDS=8 for a look)"
-	@echo "make soak        the tests that take long"
+	@echo "make fuzz        the fuzz targets (TARGET=\"frame gossip\" FUZZ_SECONDS=600)"
+	@echo "make soak        the tests that take long, and every fuzz target for a minute"
 	@echo "make clean-data  remove $(DATA_DIR)"
 	@echo "make clean-cluster  remove what make cluster keeps"
 
@@ -80,9 +83,14 @@ bench-others:
 	@$(CARGO) build --release --locked -p parlance-node -p parlance-benches
 	@benches/others.sh $(OTHERS)
 
+fuzz:
+	@.ci/setup fuzz
+	@.ci/fuzz $(TARGET)
+
 soak:
 	@.ci/setup test $(WITHOUT)
 	@.ci/setup image
+	@.ci/setup fuzz
 	@.ci/check soak $(WITHOUT)
 
 clean-data:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # `make bench BENCH="across --rate 10"`: what a delivery costs on one node with all rooms and sockets,
-# and on three nodes over which both are spread, so that two of three deliveries are on another node
+# and on several nodes over which both are spread, so that (of three) two of three deliveries are on another node
 # than their room's owner. The arguments are those of the generator's `fanout`. Everything is a
 # throwaway and on loopback: PostgreSQL with a database for each of the two, which run all the time
 # and are loaded in turn.
 #
-# From the environment: ROUNDS of each (3); BENCH_BIN, the folder of the binaries; BENCH_OUT, a
+# From the environment: NODES, how many the several are (3); ROUNDS of each (3); BENCH_BIN, the folder of the binaries; BENCH_OUT, a
 # folder that keeps the reports (none).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,9 +13,11 @@ umask 077
 
 bin=${BENCH_BIN:-target/release}
 rounds=${ROUNDS:-3}
+count=${NODES:-3}
 folder=$(mktemp -d /var/tmp/parlance-across-XXXXXX)
 title=across
-nodes=(one three-1 three-2 three-3)
+nodes=(one)
+for place in $(seq "$count"); do nodes+=("several-$place"); done
 declare -A pids=() urls=()
 database=
 . benches/throwaway.sh
@@ -38,7 +40,7 @@ trap 'exit 130' INT TERM
 start_nodes() {
     "$bin/parlance" cert ca --cluster bench --out "$folder/ca" >/dev/null
     local name join=() controls=() datas=() place=0
-    for _ in 1 2 3; do
+    for _ in $(seq "$count"); do
         controls+=("$(free_port)")
         datas+=("$(free_port)")
         join+=("\"127.0.0.1:${controls[-1]}\"")
@@ -69,7 +71,7 @@ cert = "$folder/certs/$name.pem"
 key = "$folder/certs/$name.key"
 control_listen = "127.0.0.1:${controls[$place]}"
 data_listen = "127.0.0.1:${datas[$place]}"
-expect = 3
+expect = $count
 join = [$(IFS=,; echo "${join[*]}")]
 TOML
                 place=$((place + 1))
@@ -96,17 +98,17 @@ counted() {
     exec 7<&-
 }
 
-# Until each of the three has its share of the 256 shards.
+# Until each of the several has nearly its share of the 256 shards.
 await_balance() {
     local name owned
     for _ in {1..300}; do
-        for name in three-1 three-2 three-3; do
+        for name in "${nodes[@]:1}"; do
             owned=$(counted "$name" parlance_shards_owned)
-            [ "${owned:-0}" -ge 75 ] || { sleep 0.5; continue 2; }
+            [ "${owned:-0}" -ge $((225 / count)) ] || { sleep 0.5; continue 2; }
         done
         return
     done
-    fail "the shards were not spread; node three-1 has ${owned:-none}"
+    fail "the shards were not spread; node several-1 has ${owned:-none}"
 }
 
 load() {
@@ -123,12 +125,13 @@ load() {
         || { tail -n 5 "$folder/load.log" >&2; fail "this run does not count"; }
 }
 
-start_database one three
+[ "$count" -ge 2 ] || fail "NODES must be 2 or more, and is $count"
+start_database one several
 start_nodes
 await_balance
 for round in $(seq "$rounds"); do
-    for name in one three; do load "$name" "$round" "$@"; done
+    for name in one several; do load "$name" "$round" "$@"; done
 done
 [ -z "${BENCH_OUT:-}" ] || { mkdir -p "$BENCH_OUT" && cp "$folder"/*.json "$BENCH_OUT"; }
 echo
-"$bin/parlance-load" compare --one "$folder"/one.*.json --several "$folder"/three.*.json
+"$bin/parlance-load" compare --one "$folder"/one.*.json --several "$folder"/several.*.json

@@ -5,6 +5,9 @@
 
 mod busiest;
 pub mod chat;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 pub mod limits;
 pub mod outbox;

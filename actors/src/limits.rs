@@ -22,8 +22,11 @@ pub const SLOW_MODE_SECONDS_MAX: u32 = 6 * 60 * 60;
 
 /// Members of one tenant's room list or of a room that one call returns.
 pub const LIST_MAX: u16 = 200;
-/// Unread messages of a room that are counted: clients show more as "99+".
+/// Unread messages of a room that are counted, and mentions among them: clients show more as "99+".
 pub const UNREAD_MAX: u16 = 100;
+/// Names that one message mentions: the first ones. Each costs its commit two look-ups, and who calls
+/// more by name is talking to everybody.
+pub const MENTIONS_MAX: usize = 20;
 /// The newest events of a room among which unread messages are counted, so that a room full of
 /// reactions or of the reader's own messages costs no more than this. It takes nine such events for
 /// each message of another before a count comes out too low.
@@ -156,6 +159,8 @@ pub const REFUSALS_MAX: u32 = 1_000;
 pub const COMMIT_WAIT: Duration = Duration::from_secs(10);
 /// `retry_after` of `unavailable`.
 pub const UNAVAILABLE_RETRY: Duration = Duration::from_millis(1_000);
+/// `retry_after` of a list that waited for its turn in vain, for seconds already.
+pub const LISTS_RETRY: Duration = Duration::from_millis(1_000);
 /// `retry_after` of `busy`.
 pub const BUSY_RETRY: Duration = Duration::from_millis(200);
 

@@ -12,6 +12,7 @@ pub mod history_room;
 pub mod history_suite;
 pub mod members;
 pub mod members_suite;
+pub mod mentions_suite;
 pub mod peers;
 mod summaries_suite;
 

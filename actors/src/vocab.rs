@@ -4,6 +4,7 @@
 
 pub mod event;
 pub mod ids;
+pub mod mention;
 pub mod refusal;
 pub mod room;
 pub mod user;

@@ -8,15 +8,15 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::load::Site;
-use crate::load::plan::{CatchUp, Churn, History, Load, Mixed, Plan, Rooms, Storm};
+use crate::load::plan::{Attack, CatchUp, Churn, History, Load, Mixed, Plan, Rooms, Storm};
 use crate::load::site::loopback_sources;
 use crate::process::Tree;
 
 mod scenarios;
 
 pub use scenarios::{
-    BigRoomArgs, By, CatchUpArgs, ChurnArgs, DurableArgs, FanoutArgs, HistoryArgs, IdleArgs,
-    MixedArgs, StormArgs,
+    AttackArgs, BigRoomArgs, By, CatchUpArgs, ChurnArgs, DurableArgs, FanoutArgs, HistoryArgs,
+    IdleArgs, MixedArgs, StormArgs,
 };
 
 /// Puts load on a running Parlance server, measures it, and checks its promises.
@@ -67,6 +67,14 @@ pub enum Scenario {
     History(HistoryArgs),
     /// A team's day: messages, typing, presence, read marks, rooms opened and closed.
     Mixed(MixedArgs),
+    /// Sessions that send while somebody attacks from another address: what they notice of it.
+    Attack(AttackArgs),
+    /// Sets reports (`--json`) of attacks beside each other. It puts no load on anything.
+    Attacks {
+        /// Reports of `attack`.
+        #[arg(required = true)]
+        reports: Vec<PathBuf>,
+    },
     /// Compares reports (`--json`) of one load on one node and on several: what a delivery costs in
     /// each, and the ratio. It puts no load on anything.
     Compare {
@@ -185,7 +193,8 @@ impl Scenario {
             Self::CatchUp(args) => args.load(),
             Self::History(args) => args.load(),
             Self::Mixed(args) => args.load(),
-            Self::Compare { .. } | Self::Work { .. } => return Ok(None),
+            Self::Attack(args) => args.load(),
+            Self::Attacks { .. } | Self::Compare { .. } | Self::Work { .. } => return Ok(None),
         }?;
         let site = common.site()?;
         let plan = Plan {
@@ -203,6 +212,12 @@ impl Scenario {
 }
 
 impl Common {
+    /// Whether every door is on loopback.
+    fn is_on_loopback(&self) -> bool {
+        let doors = Site::at(self.urls.clone()).doors();
+        doors.is_ok_and(|doors| !loopback_sources(&doors, 1).is_empty())
+    }
+
     fn site(&self) -> anyhow::Result<Site> {
         let mut site = Site {
             urls: self.urls.clone(),
@@ -300,6 +315,15 @@ fn check(plan: &Plan) -> anyhow::Result<()> {
             rate(history.rate, "--rate")?;
             anyhow::ensure!(history.length > 0, "--length 0: a page needs something to show");
         }
+        Load::Attack(attack) => {
+            rate(attack.rate, "--rate")?;
+            anyhow::ensure!(
+                attack.begins_after + attack.lasts < plan.duration,
+                "--begins-after and --lasts must together be less than --seconds, so that there is a \
+                 time after the attack"
+            );
+            each_sends(attack.rate / attack.sessions as f64)?;
+        }
         Load::Mixed(mixed) => {
             anyhow::ensure!(
                 mixed.everyone <= mixed.rooms && mixed.everyone + mixed.follows > 0,
@@ -346,7 +370,7 @@ mod tests {
     fn every_scenario_has_defaults_that_make_a_plan() {
         for name in [
             "fanout", "big-room", "durable", "idle", "churn", "storm", "catch-up", "history",
-            "mixed",
+            "mixed", "attack",
         ] {
             let asked = asked(&format!("parlance-load {name}")).expect(name).expect(name);
             assert_eq!(asked.plan.load.name(), name);
@@ -366,6 +390,8 @@ mod tests {
             ("storm --share 2", "above 0 to 1"),
             ("storm --seconds 5 --drop-after 5", "less than --seconds"),
             ("mixed --everyone 10 --rooms 5", "0 to the rooms"),
+            ("attack --lasts 15", "less than --seconds"),
+            ("attack --kind nuke", "possible values: slow-headers"),
             ("churn --by password", "possible values: ticket, token"),
             ("fanout --url ftp://a", "http://HOST:PORT"),
             ("fanout --admin root", "--password-file"),

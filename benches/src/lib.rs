@@ -3,6 +3,7 @@
 
 pub mod across;
 pub mod args;
+pub mod attack;
 pub mod buffer;
 pub mod checker;
 pub mod glance;

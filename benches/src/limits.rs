@@ -89,5 +89,26 @@ pub const FLOOR_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// server was behind, and what it took is told instead of a figure.
 pub const DELIVERED_SHARE_MIN: f64 = 0.95;
 
+/// Connections of an attack that say nothing: ten times what the server takes from one address.
+pub const ATTACK_IDLE: usize = 10_000;
+/// Connections of an attack that drip: half of what the server takes from one address.
+pub const ATTACK_SLOW: usize = 500;
+/// Connections of an attack that keep the server busy: below the sockets that a user may have on a node.
+pub const ATTACK_BUSY: usize = 16;
+/// Between two drops.
+pub const ATTACK_DRIP: Duration = Duration::from_millis(500);
+/// Between two requests or floods of a connection: 16 connections ask 320 times a second. The attacker
+/// shares the machine with the server, and must leave it a processor.
+pub const ATTACK_EVERY: Duration = Duration::from_millis(50);
+/// Frames of one flood: 16 connections send 32,000 a second.
+pub const ATTACK_FRAMES: usize = 100;
+/// Before a connection of an attack that ended is opened again.
+pub const ATTACK_AGAIN: Duration = Duration::from_millis(500);
+/// The same where they are thousands: some 2,000 connects a second.
+pub const ATTACK_IDLE_AGAIN: Duration = Duration::from_secs(5);
+/// How long a connection of an attack may take to be opened.
+pub const ATTACK_CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(ATTACK_BUSY < SESSIONS_OF_A_USER_MAX);
 const _: () = assert!(FILL_RATE < 50);
 const _: () = assert!(SESSIONS_OF_AN_ACCOUNT < SESSIONS_OF_A_USER_MAX);

@@ -13,6 +13,7 @@ use parlance_client::Server;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::attack::{Attack, Running};
 use crate::limits;
 use crate::metrics::{self, Counted};
 use crate::process::{self, Used};
@@ -105,12 +106,22 @@ pub async fn run(site: &Site, plan: &Plan) -> anyhow::Result<Report> {
     let (at_open, opening) = (used(&site.servers)?, began.elapsed());
     let filled = fill::fill(site, &doors, plan, &prepared).await?;
 
+    let attack = attack_of(server, plan);
+    let token = match &attack {
+        Some((attack, ..)) => attack.sign_up().await?,
+        None => String::new(),
+    };
     // A moment for the tasks to start, so that the first messages are not late at birth.
     let start = clock::Shared::now().after(limits::START_AFTER);
     let times = Times::new(start.instant(), plan.warm_up, plan.duration);
     let sampler = Sampler::start(&site.servers, times.measure.into_std(), plan.warm_up);
     let mut board = Board::new(plan, parts);
     processes.order(&Order::Go(start)).await?;
+    let attack = attack.map(|(attack, begins_after, lasts)| {
+        let begin = times.measure + begins_after;
+        attack.start(token, begin, begin + lasts)
+    });
+    let attack = attack.transpose()?;
 
     board.listen(&mut processes, Some(times.measure)).await?;
     let syscalls = Syscalls::count(&site.servers, site.syscalls);
@@ -122,6 +133,7 @@ pub async fn run(site: &Site, plan: &Plan) -> anyhow::Result<Report> {
     let syscalls = syscalls.end();
     let counted = counted(&counted_before, &counters(&doors).await);
     let samples = sampler.end();
+    let attack = attack.map(Running::end).transpose()?;
     let measured = Measured {
         at_first,
         at_open,
@@ -141,12 +153,24 @@ pub async fn run(site: &Site, plan: &Plan) -> anyhow::Result<Report> {
 
     let mut report = assemble(site, &doors, plan, &prepared, &measured, &partials)?;
     report.series = board.series(&samples);
+    report.attack = attack;
     facts::add(&mut report, plan, &measured, &partials, &samples);
     if plan.check {
         let check = verify::check(server, plan, &prepared, filled.sent, partials).await?;
         report.check = Some(check);
     }
     Ok(report)
+}
+
+/// The attack of this plan, when it begins in the measured time, and how long it lasts.
+fn attack_of(server: &Server, plan: &Plan) -> Option<(Attack, Duration, Duration)> {
+    let Load::Attack(load) = &plan.load else { return None };
+    let server = match load.from {
+        Some(from) => server.clone().from_source(from),
+        None => server.clone(),
+    };
+    let attack = Attack { server, kind: load.kind, connections: load.connections };
+    Some((attack, load.begins_after, load.lasts))
 }
 
 fn assemble(

@@ -8,6 +8,8 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use parlance_benches::args::{Asked, Flags, Scenario};
+use parlance_benches::attack::table::table;
+use parlance_benches::load::Load;
 use parlance_benches::process::raise_open_files;
 use parlance_benches::report::html;
 use parlance_benches::{across, load};
@@ -50,6 +52,10 @@ fn start(scenario: Scenario) -> anyhow::Result<bool> {
     match &scenario {
         Scenario::Compare { one, several } => {
             print!("{}", across::compare(one, several)?);
+            return Ok(true);
+        }
+        Scenario::Attacks { reports } => {
+            print!("{}", table(reports)?);
             return Ok(true);
         }
         Scenario::Work { threads } => {
@@ -96,7 +102,12 @@ fn runtime(threads: usize) -> anyhow::Result<Runtime> {
 
 fn has_files(asked: &Asked) -> anyhow::Result<()> {
     let files = raise_open_files();
-    let sockets = asked.plan.load.sockets().div_ceil(asked.site.processes.max(1)) as u64;
+    let attackers = match &asked.plan.load {
+        Load::Attack(attack) => attack.connections,
+        _ => 0,
+    };
+    let sockets = asked.plan.load.sockets().div_ceil(asked.site.processes.max(1)) + attackers;
+    let sockets = sockets as u64;
     anyhow::ensure!(
         files > sockets + FILES_BESIDE,
         "this system lets a process open {files} files, and {sockets} sockets in each process are \

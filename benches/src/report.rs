@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write as _};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::attack::Told;
 use crate::checker::Looked;
 use crate::load::tally::Step;
 
@@ -48,6 +49,8 @@ pub struct Report {
     pub ack: Latency,
     /// Every kind of latency that was measured, with the points of its percentile plot.
     pub steps: Vec<StepReport>,
+    /// What became of the attack beside which it was measured.
+    pub attack: Option<Told>,
     /// What the scenario is about, beside latencies.
     pub facts: Vec<Fact>,
     /// What the server's processes used in the measured time.

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::load::{Plan, Site};
 
 /// The password of every account that a run registers: they are thrown away with the run's database.
-const PASSWORD: &str = "Load-generator-1";
+pub(crate) const PASSWORD: &str = "Load-generator-1";
 
 /// An account that is signed in.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,8 +14,10 @@ fn call(arguments: &[&str]) -> (Option<i32>, String) {
 fn the_help_names_every_scenario_and_each_has_its_own() {
     let (code, help) = call(&["--help"]);
     assert_eq!(code, Some(0));
-    let scenarios =
-        ["fanout", "big-room", "durable", "idle", "churn", "storm", "catch-up", "history", "mixed"];
+    let scenarios = [
+        "fanout", "big-room", "durable", "idle", "churn", "storm", "catch-up", "history", "mixed",
+        "attack",
+    ];
     for scenario in scenarios {
         assert!(help.contains(scenario), "{scenario}: {help}");
         let (code, own) = call(&[scenario, "--help"]);

@@ -16,6 +16,8 @@ mod core;
 mod driver;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 mod incoming;
 mod join;

@@ -6,6 +6,8 @@
 //! gives it packets and time, and awaits nothing but its own inputs.
 
 mod core;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 mod said;
 mod settings;

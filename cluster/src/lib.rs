@@ -7,6 +7,9 @@
 pub mod cert;
 pub mod cluster;
 pub mod directory;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gossip;
 pub mod limits;
 pub mod link;

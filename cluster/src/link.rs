@@ -9,6 +9,8 @@ mod accept;
 mod control;
 mod endpoint;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hello;
 mod identity;
 mod line;

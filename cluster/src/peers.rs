@@ -13,6 +13,8 @@
 
 mod channel;
 mod counts;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod outlet;
 mod receive;
 mod send;

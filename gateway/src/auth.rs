@@ -15,3 +15,5 @@ pub use secret::{ClusterSecret, WeakSecret};
 
 pub(crate) use bearer::{Bearer, Watched};
 pub(crate) use sign_in::{Auth, Pair, check_name};
+#[cfg(feature = "fuzzing")]
+pub(crate) use tokens::{key_of, verify};

@@ -105,6 +105,18 @@ impl JsonText {
         Ok(value)
     }
 
+    /// Takes the body of a request, if it is one of JSON.
+    pub(crate) async fn take(request: Request, deadline: Duration) -> Result<Self, Refusal> {
+        uncompressed(request.headers())?;
+        let is_json = is_json(request.headers());
+        let bytes = whole_body(request.into_body(), deadline).await?;
+        if !is_json && !bytes.is_empty() {
+            let detail = "the body must be JSON: Content-Type: application/json";
+            return Err(Refusal::new(Code::UnsupportedMediaType, detail));
+        }
+        Ok(Self(bytes))
+    }
+
     /// There is no body at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -115,14 +127,7 @@ impl FromRequest<Arc<App>> for JsonText {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        uncompressed(request.headers())?;
-        let is_json = is_json(request.headers());
-        let bytes = whole_body(request.into_body(), app.config.deadlines.body).await?;
-        if !is_json && !bytes.is_empty() {
-            let detail = "the body must be JSON: Content-Type: application/json";
-            return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
-        }
-        Ok(Self(bytes))
+        Ok(Self::take(request, app.config.deadlines.body).await?)
     }
 }
 

@@ -14,6 +14,9 @@ mod admission;
 mod app;
 mod cookies;
 mod extract;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod lease;
 mod proxies;

@@ -5,11 +5,14 @@ mod connection;
 mod door;
 mod frames;
 mod h2;
+mod handlers;
 mod preamble;
 mod redirect;
 mod stall;
 mod tls;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use preamble::read as read_preamble;
 pub(crate) use stall::Stall;
 
 use std::io;

@@ -13,5 +13,7 @@ mod turnstile;
 pub(crate) mod upgrade;
 mod writers;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use commands::request;
 pub(crate) use turnstile::Turnstile;
 pub(crate) use writers::Writers;

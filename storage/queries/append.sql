@@ -1,10 +1,12 @@
--- One batch of events: fence, dedupe, numbering, insert, rows of membership and blanking, all in one statement.
+-- One batch of events: fence, dedupe, numbering, insert, rows of membership and of mentions, blanking, all in one statement.
 --
 -- $1 shards  $2 epochs  $3 turns  $4 last pos of each        one row a shard of the batch, ascending by shard
 -- $5 shard   $6 room    $7 room's head   $8 kind   $9 sender  $10 device  $11 key  $12 target  $13 thread
 -- $14 enc    $15 sent_at   $16 crypt_key   $17 body           one row an event, in order
 -- $18 doomed: an edit whose message is deleted later in the batch
 -- $19 member  $20 role (null takes the row away)  $21 joined  of a member event, else null
+-- $22 names of a message or edit, else null
+-- $23 the lobby
 WITH owned AS MATERIALIZED (
   SELECT f.shard, f.epoch, w.pos
   FROM {g}.fence f
@@ -18,12 +20,14 @@ WITH owned AS MATERIALIZED (
           WHERE e.shard = i.shard AND e.room = i.room AND e.sender = i.sender AND e.key = i.key) AS old_seq
   FROM unnest($5::smallint[], $6::uuid[], $7::bigint[], $8::smallint[], $9::uuid[], $10::uuid[], $11::uuid[],
               $12::bigint[], $13::bigint[], $14::boolean[], $15::bigint[], $16::integer[], $17::bytea[],
-              $18::boolean[], $19::uuid[], $20::smallint[], $21::boolean[])
+              $18::boolean[], $19::uuid[], $20::smallint[], $21::boolean[], $22::text[])
          WITH ORDINALITY AS i(shard, room, head, kind, sender, device, key, target, thread, enc, sent_at,
-                              crypt_key, body, doomed, member, role, joined, ord)
+                              crypt_key, body, doomed, member, role, joined, names, ord)
   JOIN owned o ON o.shard = i.shard                -- a shard missing from the result is fenced
 ), fresh AS MATERIALIZED (
   SELECT p.*,
+         p.head + row_number() OVER (PARTITION BY p.shard, p.room ORDER BY p.ord) AS seq,
+         p.last_pos + row_number() OVER (PARTITION BY p.shard ORDER BY p.ord) AS pos,
          p.doomed AND EXISTS (SELECT 1 FROM probed d
                               WHERE d.old_seq IS NULL AND d.kind = 3 AND d.shard = p.shard
                                 AND d.room = p.room AND d.target = p.target AND d.ord > p.ord) AS blank
@@ -31,10 +35,7 @@ WITH owned AS MATERIALIZED (
 ), inserted AS (
   INSERT INTO {t}.event (shard, room, seq, pos, epoch, kind, sender, device, key, target, thread, enc,
                          sent_at, crypt_key, body)
-  SELECT shard, room,
-         head + row_number() OVER (PARTITION BY shard, room ORDER BY ord),
-         last_pos + row_number() OVER (PARTITION BY shard ORDER BY ord),
-         epoch, kind, sender, device, key, target, thread, enc, sent_at,
+  SELECT shard, room, seq, pos, epoch, kind, sender, device, key, target, thread, enc, sent_at,
          CASE WHEN NOT blank THEN crypt_key END, CASE WHEN NOT blank THEN body END
   FROM fresh
   RETURNING shard, room, seq, sender, key
@@ -62,7 +63,9 @@ WITH owned AS MATERIALIZED (
                                 WHERE m.shard = c.shard AND m.room = c.room AND m."user" = c.member), c.sent_at)
   FROM changed c WHERE c.role IS NOT NULL
   ON CONFLICT (shard, room, "user") DO UPDATE SET role = EXCLUDED.role, joined_at = EXCLUDED.joined_at
-)
+), moved AS MATERIALIZED (
+  SELECT shard, room, member, role, ord FROM fresh WHERE member IS NOT NULL
+), {mentions}
 SELECT room, sender, key, seq, NULL::bigint AS before FROM inserted
 UNION ALL
 SELECT p.room, p.sender, p.key, p.old_seq,

@@ -5,36 +5,36 @@
 //! know, it takes a new connection, raises every fence again and looks.
 
 mod batch;
+mod handle;
+mod raise;
 mod recover;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use parlance_actors::limits as domain;
-use parlance_actors::ports::history::{
-    Append, DatabaseId, HistoryError, NotTaken, NotTakenWhy, Outcome,
-};
-use parlance_actors::vocab::{Epoch, Pos, RoomRef, ShardId, TenantId, Turn};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use parlance_actors::ports::history::{Append, DatabaseId, Outcome};
+use parlance_actors::vocab::{Epoch, Pos, ShardId, TenantId, Turn};
+use tokio::sync::mpsc;
 
 use crate::crypt::Crypt;
 use crate::limits;
 use batch::Work;
+use handle::State;
+use raise::{Opening, Place, Raising};
 
 pub(crate) use batch::column;
+pub(crate) use handle::LaneHandle;
 pub(crate) use writer::{
     Batch, Claim, EventRow, Lookup, Placed, Raised, WriteError, Writer, Written,
 };
 
 enum Request {
     Append(Box<Append>),
-    Open { room: RoomRef, epoch: Epoch, reply: oneshot::Sender<Result<Hold, HistoryError>> },
+    Open(Opening),
 }
 
 /// What a lane believes to hold when it opens a room. Reads compare it with what is stored.
@@ -42,141 +42,6 @@ enum Request {
 pub(crate) struct Hold {
     pub(crate) database: DatabaseId,
     pub(crate) turn: Turn,
-}
-
-/// What a lane and its handle share.
-#[derive(Debug, Default)]
-struct State {
-    /// The database has been away for longer than [`limits::AWAY_GRACE`].
-    away: AtomicBool,
-    /// Another connection reached another database than the lane's.
-    doubted: AtomicBool,
-    closing: CancellationToken,
-    /// When closing gives up on a database that is away.
-    deadline: OnceLock<Instant>,
-}
-
-impl State {
-    /// Returns when closing has waited long enough.
-    async fn given_up(&self) {
-        self.closing.cancelled().await;
-        let deadline = self.deadline.get().copied().unwrap_or_else(Instant::now);
-        tokio::time::sleep_until(deadline.into()).await;
-    }
-
-    fn has_given_up(&self) -> bool {
-        self.deadline.get().is_some_and(|deadline| *deadline <= Instant::now())
-    }
-}
-
-/// The way to a lane.
-#[derive(Debug)]
-pub(crate) struct LaneHandle {
-    queue: mpsc::Sender<Request>,
-    state: Arc<State>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl LaneHandle {
-    /// Starts a lane. It connects by itself, and again whenever it must.
-    pub(crate) fn start<W: Writer>(number: usize, writer: W, crypt: Crypt) -> Self {
-        let (queue, requests) = mpsc::channel(domain::LANE_QUEUE_MAX);
-        let state = Arc::<State>::default();
-        let lane = Lane {
-            label: number.to_string(),
-            writer,
-            requests,
-            carried: None,
-            owned: HashMap::new(),
-            database: None,
-            forgotten: false,
-            state: state.clone(),
-            crypt,
-        };
-        let task = Mutex::new(Some(tokio::spawn(lane.run())));
-        Self { queue, state, task }
-    }
-
-    pub(crate) fn append(&self, append: Append) -> Result<(), NotTaken> {
-        let not_taken = |append, why| NotTaken { append, why };
-        let append = Box::new(append);
-        if self.state.closing.is_cancelled() {
-            return Err(not_taken(append, NotTakenWhy::Closing));
-        }
-        if self.is_away() {
-            return Err(not_taken(append, NotTakenWhy::Away));
-        }
-        self.queue.try_send(Request::Append(append)).map_err(|refused| {
-            let (request, why) = match refused {
-                mpsc::error::TrySendError::Full(request) => (request, NotTakenWhy::Full),
-                mpsc::error::TrySendError::Closed(request) => (request, NotTakenWhy::Closing),
-            };
-            match request {
-                Request::Append(append) => not_taken(append, why),
-                Request::Open { .. } => unreachable!("an append was sent"),
-            }
-        })
-    }
-
-    /// Waits until everything queued before is settled, and the shard's fence is at `epoch`;
-    /// tells what the lane holds.
-    pub(crate) async fn open(&self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
-        let unavailable = |why: &str| HistoryError::Unavailable(why.to_owned());
-        if self.state.closing.is_cancelled() {
-            return Err(unavailable("the lane is closing"));
-        }
-        if self.is_away() {
-            return Err(unavailable("the database is away; the lane is connecting again"));
-        }
-        let asked = async {
-            let (reply, answer) = oneshot::channel();
-            let request = Request::Open { room, epoch, reply };
-            self.queue.send(request).await.map_err(|_| unavailable("the lane is closing"))?;
-            answer.await.map_err(|_| unavailable("the lane is closing"))?
-        };
-        match tokio::time::timeout(limits::OPEN_WAIT, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(unavailable("the lane did not come round to it in time")),
-        }
-    }
-
-    pub(crate) fn is_away(&self) -> bool {
-        self.state.away.load(Ordering::Acquire)
-    }
-
-    /// Makes the lane connect again before its next request.
-    pub(crate) fn doubt(&self) {
-        self.state.doubted.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn begin_close(&self) {
-        self.state.deadline.get_or_init(|| Instant::now() + limits::CLOSE_WAIT);
-        self.state.closing.cancel();
-    }
-
-    /// Returns when the lane has settled everything and ended.
-    pub(crate) async fn ended(&self) {
-        let task = self.task.lock().take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a lane panicked");
-        }
-    }
-
-    /// Ends the lane as `kill -9` would: nobody hears of what was queued.
-    pub(crate) fn kill(&self) {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for LaneHandle {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 /// A shard under a fence that this lane raised.
@@ -195,7 +60,10 @@ struct Lane<W> {
     requests: mpsc::Receiver<Request>,
     /// Taken from the queue, and not fit for the batch before.
     carried: Option<Request>,
-    owned: HashMap<(TenantId, ShardId), Owned>,
+    owned: HashMap<Place, Owned>,
+    raising: Raising,
+    /// How long an insert may hold a fence that is to be raised.
+    lock_wait: Duration,
     /// The database in which the fences of `owned` were raised; `None` before the first connect.
     database: Option<DatabaseId>,
     /// The database does not know a fence any more that was raised in it.
@@ -205,35 +73,63 @@ struct Lane<W> {
 }
 
 impl<W: Writer> Lane<W> {
+    fn new(
+        number: usize,
+        writer: W,
+        requests: mpsc::Receiver<Request>,
+        state: Arc<State>,
+        crypt: Crypt,
+        lock_wait: Duration,
+    ) -> Self {
+        Self {
+            label: number.to_string(),
+            writer,
+            requests,
+            carried: None,
+            owned: HashMap::new(),
+            raising: Raising::default(),
+            lock_wait,
+            database: None,
+            forgotten: false,
+            state,
+            crypt,
+        }
+    }
+
     async fn run(mut self) {
         self.reconnect("starting").await;
-        while let Some(first) = self.next().await {
-            let (appends, opens) = self.gather(first);
+        loop {
+            let (appends, opens) = match self.next().await {
+                Next::Request(first) => self.gather(first),
+                Next::Raise => (Vec::new(), Vec::new()),
+                Next::End => return,
+            };
             if self.state.doubted.swap(false, Ordering::AcqRel) {
                 self.reconnect("another connection reached another database").await;
             }
             if !appends.is_empty() {
                 self.commit(appends).await;
             }
-            for (room, epoch, reply) in opens {
-                let answer = self.open(room, epoch).await;
-                // The asker may have gone; then nobody needs the answer.
-                let _ = reply.send(answer);
+            opens.into_iter().for_each(|opening| self.ask(opening));
+            if self.raising.is_due() {
+                self.raise().await;
             }
         }
     }
 
-    /// The next request; `None` when closing and everything is settled.
-    async fn next(&mut self) -> Option<Request> {
+    /// What to do next; the end when closing and everything is settled.
+    async fn next(&mut self) -> Next {
         if let Some(carried) = self.carried.take() {
-            return Some(carried);
+            return Next::Request(carried);
         }
+        let raise_at = self.raising.next();
         tokio::select! {
             biased;
-            request = self.requests.recv() => return request,
+            request = self.requests.recv() => return request.map_or(Next::End, Next::Request),
+            () = until(raise_at) => return Next::Raise,
             () = self.state.closing.cancelled() => self.requests.close(),
         }
-        self.requests.recv().await
+        self.requests.recv().await.map_or(Next::End, Next::Request)
     }
 
     /// What is there, up to the bounds of a batch and of one tenant.
@@ -243,7 +139,7 @@ impl<W: Writer> Lane<W> {
         let mut request = Some(first);
         while let Some(next) = request {
             match next {
-                Request::Open { room, epoch, reply } => opens.push((room, epoch, reply)),
+                Request::Open(opening) => opens.push(opening),
                 Request::Append(append) => {
                     let other =
                         appends.first().is_some_and(|a| a.room.tenant != append.room.tenant);
@@ -365,57 +261,55 @@ impl<W: Writer> Lane<W> {
 
     /// One claim for each shard of these places.
     async fn claims(&mut self, work: &Work, places: &[usize]) -> Written<Vec<Claim>> {
+        let mut shards: Vec<ShardId> =
+            places.iter().map(|place| work.append(*place).room.shard()).collect();
+        shards.sort();
+        shards.dedup();
+        self.find_streams(work.tenant, &shards).await?;
         let fences = self.writer.fences_of(work.tenant);
-        let mut claims = BTreeMap::new();
-        for place in places {
-            let shard = work.append(*place).room.shard();
-            if claims.contains_key(&shard.0) {
-                continue;
-            }
-            let owned = self.owned.get_mut(&(fences, shard)).expect("only owned places are left");
-            let pos = match owned.pos.get(&work.tenant) {
-                Some(pos) => *pos,
-                None => {
-                    let pos = within(self.writer.last_pos(work.tenant, shard)).await?;
-                    owned.pos.insert(work.tenant, pos);
-                    pos
-                }
-            };
-            claims.insert(shard.0, Claim { shard, epoch: owned.epoch, turn: owned.turn, pos });
-        }
-        Ok(claims.into_values().collect())
+        let claim = |shard: ShardId| {
+            let owned = self.owned.get(&(fences, shard)).expect("only owned places are left");
+            let pos = owned.pos.get(&work.tenant).copied().expect("just found");
+            Claim { shard, epoch: owned.epoch, turn: owned.turn, pos }
+        };
+        Ok(shards.into_iter().map(claim).collect())
     }
 
-    /// Makes sure that the shard's fence is ours at this epoch.
-    async fn open(&mut self, room: RoomRef, epoch: Epoch) -> Result<Hold, HistoryError> {
-        let fences = self.writer.fences_of(room.tenant);
-        let place = (fences, room.shard());
-        loop {
-            match self.owned.get(&place) {
-                Some(owned) if owned.epoch == epoch => {
-                    let database = self.database.expect("fences are raised after connecting");
-                    return Ok(Hold { database, turn: owned.turn });
-                }
-                Some(owned) if owned.epoch > epoch => return Err(HistoryError::Fenced),
-                _ => {}
-            }
-            if self.state.has_given_up() {
-                return Err(HistoryError::Unavailable("the lane is closing".to_owned()));
-            }
-            match self.writer.raise(fences, room.shard(), epoch).await {
-                Ok(Raised::To(turn)) => {
-                    let owned = Owned { epoch, turn, pos: HashMap::new() };
-                    self.owned.insert(place, owned);
-                }
-                Ok(Raised::Fenced) => return Err(HistoryError::Fenced),
-                Err(WriteError::Lost(why)) => self.reconnect(&why).await,
-                Err(error) => return Err(HistoryError::Unavailable(error.why().to_owned())),
+    /// Learns where the streams of these shards end, in one statement for those that are not known.
+    async fn find_streams(&mut self, tenant: TenantId, shards: &[ShardId]) -> Written<()> {
+        let fences = self.writer.fences_of(tenant);
+        let is_known = |shard: &ShardId| {
+            self.owned.get(&(fences, *shard)).is_some_and(|owned| owned.pos.contains_key(&tenant))
+        };
+        let unknown: Vec<ShardId> =
+            shards.iter().copied().filter(|shard| !is_known(shard)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let found = within(self.writer.last_pos(tenant, &unknown)).await?;
+        for (shard, pos) in unknown.into_iter().zip(found) {
+            if let Some(owned) = self.owned.get_mut(&(fences, shard)) {
+                owned.pos.insert(tenant, pos);
             }
         }
+        Ok(())
     }
 }
 
-type Opening = (RoomRef, Epoch, oneshot::Sender<Result<Hold, HistoryError>>);
+/// What a lane does next.
+enum Next {
+    Request(Request),
+    /// It is time to try fences again that were held.
+    Raise,
+    End,
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// A batch with a bad row is halved until the row is alone; only it fails.
 fn take_apart(

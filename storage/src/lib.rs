@@ -12,6 +12,7 @@ mod history;
 pub mod keyring;
 mod lane;
 pub mod limits;
+mod lists;
 mod members;
 mod migrate;
 mod postgres;
@@ -46,6 +47,7 @@ pub use sabotage::Sabotage;
 
 use history::SqlHistory;
 use lane::LaneHandle;
+use lists::Lists;
 use members::SqlMembers;
 use postgres::{LaneConnection, PostgresDb, PostgresWriter};
 use reads::Reads;
@@ -163,11 +165,13 @@ impl Storage {
             let db = SqliteDb::open(&config).await?;
             check_keys(&config, &Db::Sqlite(db.clone())).await?;
             let writer = SqliteWriter::new(db.clone());
-            (Db::Sqlite(db), vec![LaneHandle::start(0, writer, config.crypt.clone())])
+            let lane = LaneHandle::start(0, writer, config.crypt.clone(), config.lock_wait);
+            (Db::Sqlite(db), vec![lane])
         };
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
-        let members = Arc::new(SqlMembers { db: db.clone() });
+        let lists = Lists::over(config.read_connections);
+        let members = Arc::new(SqlMembers { db: db.clone(), lists });
         Ok(Self { db, history, members, tenants: config.tenants })
     }
 
@@ -309,7 +313,7 @@ fn postgres_lanes(
     let start = |number| {
         let how = LaneConnection::new(config, db.servers.clone(), number, nonce);
         let writer = PostgresWriter::new(how, db.schemas.clone(), config.sabotage);
-        LaneHandle::start(number, writer, config.crypt.clone())
+        LaneHandle::start(number, writer, config.crypt.clone(), config.lock_wait)
     };
     Ok((0..count).map(start).collect())
 }

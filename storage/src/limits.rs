@@ -10,6 +10,12 @@ pub const LANES_POSTGRES: usize = 1;
 pub const LANES_MAX: usize = 256;
 /// Connections for reads. A read takes about a millisecond, so this is thousands a second.
 pub const READ_CONNECTIONS: u32 = 8;
+/// One in so many of the connections to the primary is for lists (of rooms, of members) at most: a page of
+/// rooms may take 50 ms, and what messages need, about a millisecond each, is to find a connection.
+pub const LISTS_SHARE: u32 = 2;
+/// How long a list waits for its turn before its client is told to come again. Short enough that who asked
+/// still waits, and some hundred lists long.
+pub const LIST_WAIT: Duration = Duration::from_secs(2);
 /// How long a read waits for a connection before it is refused as unavailable.
 pub const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
@@ -33,8 +39,14 @@ pub const PROJECTED_ROOMS_AT_ONCE: i64 = 1_000;
 pub const STATEMENT_WAIT: Duration = Duration::from_secs(10);
 /// How long a lane waits for a lock, a fence's above all, before it ends the lane that holds it.
 pub const LOCK_WAIT: Duration = Duration::from_secs(2);
-/// Attempts to raise a fence, each after ending the holder's connections.
+/// How often [`LOCK_WAIT`] passes until a fence that is still held is given up. Its holder's connections
+/// are ended each time but the last.
 pub const RAISE_TRIES: u32 = 5;
+/// The first pause before fences that are held are tried again.
+pub const RAISE_PAUSE_MIN: Duration = Duration::from_millis(2);
+/// The longest such pause. A former owner that goes on writing leaves its fence free between two batches
+/// only, so it is tried many times within [`LOCK_WAIT`]; each try costs the lane a third of a millisecond.
+pub const RAISE_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Attempts in a row at a batch that keeps colliding with rows it did not know of. Afterwards it is
 /// taken apart, so that one bad row cannot stop a lane for ever.
 pub const COLLISIONS_MAX: u32 = 3;
@@ -96,6 +108,8 @@ pub const RESEAL_PASSES_MAX: u32 = 3;
 pub const RESEAL_UNREADABLE_MAX: usize = 20;
 
 const _: () = assert!(LOCK_WAIT.as_millis() < STATEMENT_WAIT.as_millis());
+const _: () = assert!(RAISE_PAUSE_MIN.as_millis() <= RAISE_PAUSE_MAX.as_millis());
+const _: () = assert!(RAISE_PAUSE_MAX.as_millis() * 50 <= LOCK_WAIT.as_millis());
 const _: () = assert!(CLOSE_WAIT.as_millis() < parlance_actors::limits::DRAIN.as_millis());
 const _: () = assert!(BACKOFF_MIN.as_millis() <= BACKOFF_MAX.as_millis());
 const _: () = assert!(parlance_actors::limits::PINS_MAX <= PINS_LOOKED_AT);

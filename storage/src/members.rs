@@ -1,14 +1,15 @@
-//! Rows of membership, read marks and revisions, the same on both databases. Rows of membership
-//! are written by the append alone.
+//! Rows of membership, read marks, mentions and revisions, the same on both databases. Rows of
+//! membership and of mentions are written by the append alone.
 
 use async_trait::async_trait;
 use parlance_actors::ports::HistoryError;
-use parlance_actors::ports::members::{Member, Members, Membership, Summary};
+use parlance_actors::ports::members::{Member, Members, Membership, Mention, Mentions, Summary};
 use parlance_actors::vocab::{Role, RoomId, RoomRef, Seq, TenantId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::error::read_failed;
 use crate::lane::column;
+use crate::lists::Lists;
 use crate::sql::{Arg, Db, For, Row};
 use crate::summaries;
 
@@ -21,6 +22,13 @@ const ROOMS: &str = "SELECT m.room, m.role, COALESCE(r.seq, 0)
     FROM {t}.member m LEFT JOIN {t}.read_mark r ON r.\"user\" = m.\"user\" AND r.room = m.room
     WHERE m.\"user\" = $1 AND m.room >= $2 AND m.room <> $3
     ORDER BY m.room LIMIT $4";
+/// Along the index of a user's mentions; rows of rooms that the user is not in count as looked at.
+const MENTIONS: &str = "SELECT n.room, n.seq, n.sent_at,
+      (n.room = $6 OR EXISTS (SELECT 1 FROM {t}.member m
+        WHERE m.shard = n.shard AND m.room = n.room AND m.\"user\" = $1))
+    FROM {t}.mention n
+    WHERE n.\"user\" = $1 AND (n.sent_at, n.room, n.seq) < ($2, $3, $4)
+    ORDER BY n.sent_at DESC, n.room DESC, n.seq DESC LIMIT $5";
 const MARK: &str = "INSERT INTO {t}.read_mark AS r (\"user\", room, seq) VALUES ($1, $2, $3)
     ON CONFLICT (\"user\", room) DO UPDATE SET seq = excluded.seq WHERE r.seq < excluded.seq
     RETURNING seq";
@@ -32,6 +40,7 @@ const REVISION: &str = "SELECT rev FROM {t}.\"user\" WHERE id = $1";
 #[derive(Debug)]
 pub(crate) struct SqlMembers {
     pub(crate) db: Db,
+    pub(crate) lists: Lists,
 }
 
 /// "After this id", as "at least this id, and not it", which also says "from the first".
@@ -79,6 +88,7 @@ impl Members for SqlMembers {
         let mut args = vec![Arg::Small(i16::from(room.shard().0)), Arg::Id(room.room.0)];
         args.extend(after(past.map(|user| user.0)));
         args.push(Arg::Int(i64::from(limit)));
+        let _turn = self.lists.turn().await?;
         let rows = self.read(room.tenant, LIST, args).await?;
         let member = |row: &Row| {
             Ok(Member {
@@ -101,6 +111,7 @@ impl Members for SqlMembers {
         let mut args = vec![Arg::Id(user.0)];
         args.extend(after(past.map(|room| room.0)));
         args.push(Arg::Int(i64::from(limit)));
+        let _turn = self.lists.turn().await?;
         let rows = self.read(tenant, ROOMS, args).await?;
         let membership = |row: &Row| {
             Ok(Membership {
@@ -118,11 +129,42 @@ impl Members for SqlMembers {
         user: UserId,
         rooms: &[RoomId],
     ) -> Result<Vec<Summary>, HistoryError> {
+        // One room is no list: who opens or makes it is not held up by those who list theirs.
+        let _turn = if rooms.len() > 1 { Some(self.lists.turn().await?) } else { None };
         summaries::read(&self.db, tenant, user, rooms).await
     }
 
     async fn sizes(&self, tenant: TenantId, rooms: &[RoomId]) -> Result<Vec<u32>, HistoryError> {
+        let _turn = self.lists.turn().await?;
         summaries::sizes(&self.db, tenant, rooms).await
+    }
+
+    async fn mentions(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        before: Option<Mention>,
+        limit: u16,
+    ) -> Result<Mentions, HistoryError> {
+        let (at, room, seq) = before.map_or((i64::MAX, Uuid::max(), i64::MAX), |one| {
+            (one.at.0, one.room.0, column(one.seq))
+        });
+        let mut args = vec![Arg::Id(user.0), Arg::Int(at), Arg::Id(room), Arg::Int(seq)];
+        // One more tells whether there are more.
+        args.extend([Arg::Int(i64::from(limit) + 1), Arg::Id(RoomId::lobby(tenant).0)]);
+        let _turn = self.lists.turn().await?;
+        let rows = self.read(tenant, MENTIONS, args).await?;
+        let mention = |row: &Row| {
+            let (room, seq) = (RoomId(row.id(0)?), Seq(unsigned(row.int(1)?)));
+            Ok((Mention { room, seq, at: Timestamp(row.int(2)?) }, row.flag(3)?))
+        };
+        let seen: Result<Vec<(Mention, bool)>, sqlx::Error> = rows.iter().map(mention).collect();
+        let mut seen = seen.map_err(read_failed)?;
+        let more = seen.len() > usize::from(limit);
+        seen.truncate(usize::from(limit));
+        let next = seen.last().filter(|_| more).map(|(mention, _)| *mention);
+        let mentions = seen.into_iter().filter(|(_, is_in)| *is_in).map(|(one, _)| one).collect();
+        Ok(Mentions { mentions, next })
     }
 
     async fn mark_read(

@@ -3,7 +3,7 @@
 //!
 //! Its work is bounded: for each room some look-ups in primary keys, and a walk along `seq` from the
 //! read mark, or from [`limits::UNREAD_EVENTS_MAX`] events before the head where that is later, to
-//! the first [`limits::UNREAD_MAX`] unread messages.
+//! the first [`limits::UNREAD_MAX`] unread messages; and one along the user's own rows of mentions.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,11 @@ const MARKED: &str = "marked AS MATERIALIZED (
        WHERE o.shard = m.shard AND o.room = m.room AND o.\"user\" <> $1
        ORDER BY o.\"user\" LIMIT 1),
       (SELECT o.role FROM {t}.member o
-       WHERE o.shard = m.shard AND o.room = m.room AND o.\"user\" = $1)
+       WHERE o.shard = m.shard AND o.room = m.room AND o.\"user\" = $1),
+      (SELECT count(*) FROM (
+         SELECT 1 FROM {t}.mention s
+         WHERE s.\"user\" = $1 AND s.room = m.room AND s.seq > m.mark
+         LIMIT $3) n)
     FROM marked m";
 const SIZES: &str = "SELECT a.room, (SELECT count(*) FROM (
       SELECT 1 FROM {t}.member m WHERE m.shard = a.shard AND m.room = a.room LIMIT $1) n)
@@ -105,6 +109,7 @@ fn summary(row: &Row) -> Result<(RoomId, Summary), sqlx::Error> {
         head: seq(row.int(2)?),
         last_at: row.maybe_int(3)?.map(Timestamp),
         unread: u16::try_from(row.int(4)?).unwrap_or(limits::UNREAD_MAX),
+        mentions: u16::try_from(row.int(7)?).unwrap_or(limits::UNREAD_MAX),
         other: row.maybe_id(5)?.map(UserId),
     };
     Ok((RoomId(row.id(0)?), summary))

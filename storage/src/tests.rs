@@ -3,6 +3,8 @@
 mod auditing;
 mod conformance;
 mod failovers;
+mod fences;
+mod lists;
 mod migrations;
 mod opening;
 mod outages;

@@ -15,7 +15,7 @@ use crate::session::{Answer, Command, Cursor, Output, PresenceStatus, Request};
 use crate::testkit::MemoryAccounts;
 use crate::testkit::directory::MemoryDirectory;
 use crate::testkit::history::MemoryHistory;
-use crate::vocab::{Content, NodeId, SessionId, TenantId, Username};
+use crate::vocab::{Content, NodeId, SessionId, TenantId, UserId, Username};
 
 mod cluster;
 mod crashes;

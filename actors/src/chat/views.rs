@@ -31,7 +31,7 @@ impl Chat {
                     continue;
                 }
                 // Who is not in a room has nothing to read there.
-                summary.unread = 0;
+                (summary.unread, summary.mentions) = (0, 0);
             }
             views.push(RoomView { meta, role, summary, with: None, members: None });
         }

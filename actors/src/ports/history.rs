@@ -229,6 +229,10 @@ pub enum HistoryError {
     /// The database is away. Nothing was changed; retry later.
     #[error("history is unavailable: {0}")]
     Unavailable(String),
+    /// So many lists are being read that this one did not get its turn in time. Nothing was changed; retry
+    /// soon.
+    #[error("too many lists are being read")]
+    Busy,
     /// The database answered something that this version cannot read. Retrying does not help.
     #[error("history is unreadable: {0}")]
     Unreadable(String),

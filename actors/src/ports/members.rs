@@ -1,5 +1,5 @@
-//! Who is in which room, and how far each user has read. Rows of membership are written by the
-//! append of the member event, never here.
+//! Who is in which room, how far each user has read, and where they were mentioned. Rows of
+//! membership and of mentions are written by the append of their event, never here.
 
 use std::sync::Arc;
 
@@ -48,11 +48,34 @@ pub struct Summary {
     /// [`UNREAD_MAX`](crate::limits::UNREAD_MAX), among the newest
     /// [`UNREAD_EVENTS_MAX`](crate::limits::UNREAD_EVENTS_MAX) events.
     pub unread: u16,
+    /// Messages of others behind the read mark that mention the user in their latest form, counted up
+    /// to [`UNREAD_MAX`](crate::limits::UNREAD_MAX), however old they are.
+    pub mentions: u16,
     /// The first other member by id: in a direct conversation the other one.
     pub other: Option<UserId>,
 }
 
-/// Rows of membership and read marks.
+/// A message that mentions a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mention {
+    /// Its room.
+    pub room: RoomId,
+    /// The message.
+    pub seq: Seq,
+    /// When it first mentioned them: when it was sent, or the edit that did so.
+    pub at: Timestamp,
+}
+
+/// A page of a user's mentions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// Those in rooms that the user is in, the newest first.
+    pub mentions: Vec<Mention>,
+    /// The last one that was looked at; `None` when there are no more behind it.
+    pub next: Option<Mention>,
+}
+
+/// Rows of membership, of read marks and of mentions.
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
     /// A user's role in a room, from the primary; `None` when not a member.
@@ -89,6 +112,17 @@ pub trait Members: Send + Sync + 'static {
     /// in their order; counted up to
     /// [`MEMBERS_COUNTED_MAX`](crate::limits::MEMBERS_COUNTED_MAX).
     async fn sizes(&self, tenant: TenantId, rooms: &[RoomId]) -> Result<Vec<u32>, HistoryError>;
+
+    /// The messages that mention the user, the newest first, behind the given one. At most `limit` are
+    /// looked at; those in rooms that the user is not in are left out, so that a page may have fewer,
+    /// or none, while there are more.
+    async fn mentions(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        before: Option<Mention>,
+        limit: u16,
+    ) -> Result<Mentions, HistoryError>;
 
     /// Moves the user's read mark of a room forward to `seq` (never back) and gives the user's
     /// new revision, or `None` when the mark was there already.

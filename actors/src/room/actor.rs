@@ -459,6 +459,9 @@ pub(crate) fn unavailable(error: &HistoryError) -> Refusal {
     match error {
         HistoryError::Fenced => Refusal::unavailable("the room moved to another node"),
         HistoryError::Unavailable(_) => Refusal::unavailable("the database is away"),
+        HistoryError::Busy => {
+            Refusal::busy("too many lists are being read").retry_after(limits::LISTS_RETRY)
+        }
         HistoryError::Unreadable(why) => {
             tracing::error!(why, "history cannot be read");
             Refusal::internal()

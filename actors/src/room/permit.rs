@@ -87,11 +87,7 @@ pub(super) fn permit(
         Change::Leave => leave(meta.kind, caller),
         Change::Add { user, username, role: new } => {
             managed(meta.kind)?;
-            add(role, standing.other, *new)?;
-            let change = match standing.other {
-                None => MemberChange::Joined { role: *new },
-                Some(_) => MemberChange::Role { role: *new },
-            };
+            let change = add(role, standing.other, *new)?;
             Ok(Content::Member { user: *user, username: username.clone(), change })
         }
         Change::Kick { user, username } => {
@@ -156,10 +152,16 @@ fn managed(kind: RoomKind) -> Result<(), Refusal> {
     }
 }
 
-fn add(mine: Role, other: Option<Role>, new: Role) -> Result<(), Refusal> {
+/// Without a role a new one becomes a member, and whoever is in the room keeps theirs.
+fn add(mine: Role, other: Option<Role>, asked: Option<Role>) -> Result<MemberChange, Refusal> {
     if mine < Role::Moderator {
         return Err(Refusal::forbidden("only a moderator adds members"));
     }
+    let new = match asked {
+        Some(role) => role,
+        None if other.is_none() => Role::Member,
+        None => return Err(Refusal::new(Code::Conflict, "they are in the room already")),
+    };
     if other == Some(new) {
         return Err(Refusal::new(Code::Conflict, "they have that role already"));
     }
@@ -169,7 +171,10 @@ fn add(mine: Role, other: Option<Role>, new: Role) -> Result<(), Refusal> {
     if other.is_some_and(|other| other >= mine) && mine < Role::Owner {
         return Err(Refusal::forbidden("their role is not below yours"));
     }
-    Ok(())
+    Ok(match other {
+        None => MemberChange::Joined { role: new },
+        Some(_) => MemberChange::Role { role: new },
+    })
 }
 
 /// The target, if it is a message that is still there.

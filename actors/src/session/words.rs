@@ -84,8 +84,9 @@ pub enum Change {
         user: UserId,
         /// Their name.
         username: Arc<str>,
-        /// Their role from now on.
-        role: Role,
+        /// Their role from now on; without one a new member is a plain one, and who is in the room keeps
+        /// theirs.
+        role: Option<Role>,
     },
     /// Remove a member (moderators).
     Kick {

@@ -262,7 +262,7 @@ impl Directory for MemoryDirectory {
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
-        let prefix = prefix.to_lowercase();
+        let prefix = RoomName::fold(prefix);
         let rooms = self.shared.rooms.lock();
         let public = rooms
             .by_id

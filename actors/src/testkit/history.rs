@@ -35,6 +35,8 @@ pub(super) struct Log {
     pub(super) events: Vec<Event>,
     keys: HashMap<(UserId, Key), Seq>,
     pub(super) members: BTreeMap<UserId, MemberRow>,
+    /// When the message first mentioned the user.
+    pub(super) mentions: BTreeMap<(UserId, Seq), Timestamp>,
 }
 
 /// What survives every crash.
@@ -196,6 +198,7 @@ impl MemoryHistory {
         if let Some(log) = self.database.lock().rooms.get_mut(&room) {
             log.events.retain(|event| event.seq <= head);
             log.keys.retain(|_, seq| *seq <= head);
+            log.mentions.retain(|(_, seq), _| *seq <= head);
         }
     }
 
@@ -292,6 +295,16 @@ impl Database {
         event
     }
 
+    /// The accounts that a draft names, of the room or not.
+    fn named_in(&self, draft: &Draft) -> Vec<UserId> {
+        let names = draft.content.names();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let named = self.usernames.iter().filter(|(_, name)| names.contains(&name.to_lowercase()));
+        named.map(|(user, _)| *user).collect()
+    }
+
     /// Raises the shard's fence; the new turn, or `None` when a later owner was here.
     fn raise(&mut self, shard: ShardId, epoch: Epoch) -> Option<Turn> {
         let fence = self.fences.entry(shard).or_insert((epoch, Turn(0)));
@@ -309,8 +322,12 @@ impl Log {
         Seq(self.events.len() as u64)
     }
 
-    fn add(&mut self, tenant: TenantId, room: RoomId, draft: Draft) -> Seq {
+    fn add(&mut self, tenant: TenantId, room: RoomId, draft: Draft, mut named: Vec<UserId>) -> Seq {
         let event = draft.at(self.head().next());
+        let in_room =
+            |user: &UserId| room == RoomId::lobby(tenant) || self.members.contains_key(user);
+        named.retain(|user| *user != event.sender.id && in_room(user));
+        self.change_mentions(&event, &named);
         match &event.content {
             Content::Delete { target } => {
                 for old in &mut self.events {
@@ -328,6 +345,18 @@ impl Log {
         let seq = event.seq;
         self.events.push(event);
         seq
+    }
+
+    fn change_mentions(&mut self, event: &Event, named: &[UserId]) {
+        let message = match &event.content {
+            Content::Message { .. } => event.seq,
+            Content::Edit { target, .. } | Content::Delete { target } => *target,
+            _ => return,
+        };
+        self.mentions.retain(|(user, seq), _| *seq != message || named.contains(user));
+        for user in named {
+            self.mentions.entry((*user, message)).or_insert(event.sent_at);
+        }
     }
 
     fn change_member(&mut self, user: UserId, change: MemberChange, at: Timestamp) {
@@ -477,13 +506,14 @@ fn commit(database: &Mutex<Database>, process: &Process, appends: Vec<Append>) -
             Outcome::Failed { why: "the row was refused".to_owned() }
         } else {
             let dedupes = database.broken != Some(Broken::NoDedupe);
+            let named = database.named_in(&draft);
             let log = database.rooms.entry(room).or_default();
             let known = log.keys.get(&(draft.sender.id, draft.key)).copied();
             if let Some(seq) = known.filter(|_| dedupes) {
                 let first = &log.events[usize::try_from(seq.0 - 1).expect("a log in memory")];
                 Outcome::Repeated { seq, sent_at: first.sent_at }
             } else {
-                let seq = log.add(room.tenant, room.room, draft.clone());
+                let seq = log.add(room.tenant, room.room, draft.clone(), named);
                 head.set(seq);
                 batch.push((room, seq));
                 database.epochs.entry(room).or_default().push(epoch);

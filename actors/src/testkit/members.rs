@@ -1,13 +1,14 @@
-//! Membership in memory: the rows that [`MemoryHistory`] writes with its member events.
+//! Membership in memory: the rows that [`MemoryHistory`] writes with its member events, and those of
+//! mentions that it writes with messages.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::history::{Database, MemoryHistory};
+use super::history::{Database, Log, MemoryHistory};
 use crate::limits;
 use crate::ports::HistoryError;
-use crate::ports::members::{Member, Members, Membership, Summary};
+use crate::ports::members::{Member, Members, Membership, Mention, Mentions, Summary};
 use crate::vocab::{Content, Event, Role, RoomId, RoomRef, Seq, TenantId, UserId};
 
 impl Database {
@@ -31,8 +32,17 @@ impl Database {
             last_at: last.map(|event| event.sent_at),
             read,
             unread: u16::try_from(unread.count()).unwrap_or(limits::UNREAD_MAX),
+            mentions: log.mentions_after(user, read),
             other: log.members.keys().copied().find(|member| *member != user),
         }
+    }
+}
+
+impl Log {
+    fn mentions_after(&self, user: UserId, read: Seq) -> u16 {
+        let counted = self.mentions.range((user, read.next())..=(user, Seq(u64::MAX)));
+        let count = counted.take(usize::from(limits::UNREAD_MAX)).count();
+        u16::try_from(count).unwrap_or(limits::UNREAD_MAX)
     }
 }
 
@@ -111,6 +121,34 @@ impl Members for MemoryHistory {
             u32::try_from(members).unwrap_or(u32::MAX).min(limits::MEMBERS_COUNTED_MAX)
         };
         Ok(rooms.iter().map(size).collect())
+    }
+
+    async fn mentions(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        before: Option<Mention>,
+        limit: u16,
+    ) -> Result<Mentions, HistoryError> {
+        self.present()?;
+        let database = self.database.lock();
+        let mut all: Vec<(Mention, bool)> = Vec::new();
+        for (at, log) in database.rooms.iter().filter(|(at, _)| at.tenant == tenant) {
+            let is_in = at.room == RoomId::lobby(tenant) || log.members.contains_key(&user);
+            let of_user = log.mentions.iter().filter(|((whose, _), _)| *whose == user);
+            all.extend(of_user.map(|((_, seq), sent_at)| {
+                (Mention { room: at.room, seq: *seq, at: *sent_at }, is_in)
+            }));
+        }
+        let place = |mention: &Mention| (mention.at, mention.room, mention.seq);
+        all.retain(|(mention, _)| before.is_none_or(|before| place(mention) < place(&before)));
+        all.sort_by_key(|(mention, _)| std::cmp::Reverse(place(mention)));
+        let limit = usize::from(limit);
+        let more = all.len() > limit;
+        all.truncate(limit);
+        let next = all.last().filter(|_| more).map(|(mention, _)| *mention);
+        let mentions = all.into_iter().filter(|(_, is_in)| *is_in).map(|(one, _)| one).collect();
+        Ok(Mentions { mentions, next })
     }
 
     async fn mark_read(

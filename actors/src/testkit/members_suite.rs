@@ -2,7 +2,7 @@
 
 use super::history_room::{TestRoom, draft, keyed};
 use super::history_suite::{Store, new_room};
-use super::summaries_suite;
+use super::{mentions_suite, summaries_suite};
 use crate::ports::history::Outcome;
 use crate::vocab::{
     Content, Draft, Epoch, Key, MemberChange, Role, RoomId, RoomRef, Seq, TenantId, Timestamp,
@@ -29,6 +29,7 @@ pub async fn all(store: &dyn Store) {
     println!("a_revision_grows_by_one");
     a_revision_grows_by_one(store).await;
     summaries_suite::all(store).await;
+    mentions_suite::all(store).await;
 }
 
 async fn somebody(store: &dyn Store, name: &str) -> UserId {

@@ -69,6 +69,7 @@ async fn a_summary_tells_where_the_log_stands(store: &dyn Store) {
         last_at: Some(Timestamp(77)),
         read: Seq(0),
         unread: 1,
+        mentions: 0,
         other: Some(bob),
     };
     assert_eq!(seen, expected);
@@ -220,10 +221,10 @@ async fn pins_are_the_messages_that_the_newest_pin_events_leave(store: &dyn Stor
 }
 
 /// The same numbers for the same seed (Numerical Recipes' generator).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{DeviceId, Key, Seq, Timestamp, UserId};
+use super::mention;
 use super::room::{Role, RoomName, Topic};
 
 /// The seven kinds of event. The number is what databases store and never changes.
@@ -259,6 +260,18 @@ impl Content {
         }
     }
 
+    /// The names that it mentions, folded: [`mention::names`] of a message's text or its new one.
+    /// Only its readers know whom ciphertext mentions.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Message { body, enc: false, .. } | Self::Edit { body, enc: false, .. } => {
+                mention::names(body)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// About how many bytes of memory the content holds on to.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -438,6 +451,19 @@ mod tests {
         for content in contents {
             let read = Content::from_parts(content.to_parts()).expect("a known form");
             assert_eq!(read, content);
+        }
+    }
+
+    #[test]
+    fn texts_mention_and_ciphertext_does_not() {
+        let body: Arc<str> = "@Ann".into();
+        let message =
+            |enc| Content::Message { body: body.clone(), reply_to: None, thread: None, enc };
+        let edit = |enc| Content::Edit { target: Seq(1), body: body.clone(), enc };
+        assert_eq!([message(false).names(), edit(false).names()], [["ann"], ["ann"]]);
+        let reaction = Content::Reaction { target: Seq(1), emoji: body.clone(), on: true };
+        for none in [message(true), edit(true), reaction] {
+            assert!(none.names().is_empty(), "{none:?}");
         }
     }
 

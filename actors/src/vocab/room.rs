@@ -98,10 +98,17 @@ impl RoomName {
         &self.0
     }
 
-    /// The form that is unique in a tenant: lower case.
+    /// The form that is unique in a tenant: as [`Self::fold`] makes it.
     #[must_use]
     pub fn folded(&self) -> String {
-        self.0.to_lowercase()
+        Self::fold(&self.0)
+    }
+
+    /// A name, or the beginning of one, without case: lower case, with one form of the Greek sigma. Lower
+    /// case makes another one of it at a word's end, and so of a beginning that ends there.
+    #[must_use]
+    pub fn fold(text: &str) -> String {
+        text.to_lowercase().replace('ς', "σ")
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) enum WireChange {
     Kick { user: UserId, username: String },
 }
 
+/// In the place of a role's number: no role is asked for.
+const KEPT: i16 = 0;
+
 impl WireChange {
     /// Whether order matters to it.
     pub(crate) const fn is_send(&self) -> bool {
@@ -74,9 +77,11 @@ impl From<&Change> for WireChange {
             Change::Join => Self::Join,
             Change::Leave => Self::Leave,
             Change::Meet { other } => Self::Meet { other: *other },
-            Change::Add { user, username, role } => {
-                Self::Add { user: *user, username: text(username), role: role.number() }
-            }
+            Change::Add { user, username, role } => Self::Add {
+                user: *user,
+                username: text(username),
+                role: role.map_or(KEPT, |role| role.number()),
+            },
             Change::Kick { user, username } => Self::Kick { user: *user, username: text(username) },
         }
     }
@@ -99,7 +104,8 @@ impl TryFrom<WireChange> for Change {
             WireChange::Leave => Self::Leave,
             WireChange::Meet { other } => Self::Meet { other },
             WireChange::Add { user, username, role: number } => {
-                Self::Add { user, username: username.into(), role: role(number)? }
+                let role = (number != KEPT).then(|| role(number)).transpose()?;
+                Self::Add { user, username: username.into(), role }
             }
             WireChange::Kick { user, username } => Self::Kick { user, username: username.into() },
         })

@@ -35,7 +35,8 @@ fn every_change_survives_the_wire() {
         Change::Join,
         Change::Leave,
         Change::Meet { other: UserId(id(3)) },
-        Change::Add { user: UserId(id(3)), username: "bob".into(), role: Role::Moderator },
+        Change::Add { user: UserId(id(3)), username: "bob".into(), role: Some(Role::Moderator) },
+        Change::Add { user: UserId(id(3)), username: "bob".into(), role: None },
         Change::Kick { user: UserId(id(3)), username: "bob".into() },
     ];
     for change in changes {

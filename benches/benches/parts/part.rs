@@ -52,6 +52,8 @@ pub(crate) const PARTS: &[Entry] = &[
     entry("hub-push-1", 1, 200, || Box::new(hub::Publish::to(1))),
     entry("hub-push-10", 10, 100, || Box::new(hub::Publish::to(10))),
     entry("hub-push-1000", 1_000, 10, || Box::new(hub::Publish::to(1_000))),
+    // More than a process can hold sockets for: followers without any.
+    entry("hub-push-100000", 100_000, 10, || Box::new(hub::Publish::to(100_000))),
     entry("outbox-1", outbox::WAKES, 20, || Box::new(outbox::PushAndDrain::frames(1))),
     entry("outbox-16", outbox::WAKES * 16, 20, || Box::new(outbox::PushAndDrain::frames(16))),
     entry("socket-say-1", 1, 200, || Box::new(socket::Say::frames(1))),

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{CatchUp, Churn, Common, History, Load, Mixed, Rooms, Storm, seconds};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{Attack, CatchUp, Churn, Common, History, Load, Mixed, Rooms, Storm, seconds};
+use crate::attack::Kind;
 
 type Plan = anyhow::Result<(Load, Common)>;
+
+/// Where an attack on a server on loopback comes from: none of the addresses that the others have.
+const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9));
 
 /// `fanout`
 #[derive(Debug, Clone, Args)]
@@ -304,5 +310,58 @@ impl MixedArgs {
             opens_per_minute: self.opens_per_minute,
         };
         Ok((Load::Mixed(mixed), self.common))
+    }
+}
+
+/// `attack`
+#[derive(Debug, Clone, Args)]
+pub struct AttackArgs {
+    /// What the attacker does.
+    #[arg(long, value_enum, default_value = "idle")]
+    kind: Kind,
+    /// Sessions of the others, who send all the time.
+    #[arg(long, default_value_t = 20)]
+    sessions: usize,
+    /// Rooms that they are spread over.
+    #[arg(long, default_value_t = 10)]
+    rooms: usize,
+    /// Messages a second that these send, all together.
+    #[arg(long, default_value_t = 100.0)]
+    rate: f64,
+    /// Measured seconds before the attack.
+    #[arg(long, default_value_t = 5.0)]
+    begins_after: f64,
+    /// Seconds that it lasts; the others are measured for as long after it as is left of --seconds.
+    #[arg(long, default_value_t = 10.0)]
+    lasts: f64,
+    /// The attacker's connections: 1 to 50,000. Without it 10,000 where they are idle, 500 where they drip,
+    /// and 16 where they are busy.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    connections: Option<u32>,
+    /// The attacker's address, which must be none of the others'. On loopback it is 127.0.9.9.
+    #[arg(long)]
+    from: Option<IpAddr>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl AttackArgs {
+    pub(super) fn load(self) -> Plan {
+        let connections = match self.connections {
+            Some(connections) => usize::try_from(connections)?,
+            None => self.kind.connections(),
+        };
+        let on_loopback = || self.common.is_on_loopback().then_some(ATTACKER);
+        let attack = Attack {
+            kind: self.kind,
+            sessions: self.sessions,
+            rooms: self.rooms.min(self.sessions),
+            rate: self.rate,
+            begins_after: seconds(self.begins_after, "--begins-after")?,
+            lasts: seconds(self.lasts, "--lasts")?,
+            connections,
+            from: self.from.or_else(on_loopback),
+        };
+        Ok((Load::Attack(attack), self.common))
     }
 }

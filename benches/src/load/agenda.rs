@@ -72,6 +72,10 @@ impl Agenda {
                 let (offset, every) = schedule(1, storm.steady, storm.rate, 0, index);
                 Self::Beat { due: times.start + offset, every }
             }
+            Load::Attack(attack) => {
+                let (offset, every) = schedule(1, attack.sessions, attack.rate, 0, index);
+                Self::Beat { due: times.start + offset, every }
+            }
             Load::Mixed(mixed) => Self::Day(Day::new(mixed, plan.seed, times, index, rooms)),
             _ => Self::Free,
         }

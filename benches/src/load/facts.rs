@@ -3,7 +3,7 @@
 use super::Measured;
 use super::away::{Away, droppers};
 use super::crew::Partial;
-use super::plan::{CatchUp, Load, Plan, Storm};
+use super::plan::{Attack, CatchUp, Load, Plan, Storm};
 use super::session::Outcome;
 use crate::report::{Fact, Report};
 use crate::sampler::Sample;
@@ -40,6 +40,7 @@ pub(super) fn add(
             report.marks.push((load.drop_after.as_secs_f64(), "the drop".into()));
         }
         Load::CatchUp(load) => catch_up(&mut facts, load, &outcomes, measured, report),
+        Load::Attack(load) => attack(&mut facts, plan, load, &outcomes, report, samples),
     }
     if !matches!(plan.load, Load::Churn(_) | Load::History(_)) {
         opening(&mut facts, measured, plan.load.sockets());
@@ -124,10 +125,39 @@ fn storm(
     let measure = plan.warm_up.as_micros() as u64;
     let drop = measure + load.drop_after.as_micros() as u64;
     let back = drop + (took.last().copied().unwrap_or(0.0) * 1e3) as u64;
+    acks(facts, outcomes, (measure, drop, back));
+    let (drop_s, back_s) = (load.drop_after.as_secs_f64(), (back - measure) as f64 / 1e6);
+    cpu(facts, report, samples, drop_s.floor(), back_s.ceil());
+}
+
+/// The attack begins and ends at instants that were planned.
+fn attack(
+    facts: &mut Vec<Fact>,
+    plan: &Plan,
+    load: &Attack,
+    outcomes: &[&Outcome],
+    report: &mut Report,
+    samples: &[Sample],
+) {
+    let measure = plan.warm_up.as_micros() as u64;
+    let ends_after = load.begins_after + load.lasts;
+    let at = |after: std::time::Duration| measure + after.as_micros() as u64;
+    acks(facts, outcomes, (measure, at(load.begins_after), at(ends_after)));
+    let (begin, end) = (load.begins_after.as_secs_f64(), ends_after.as_secs_f64());
+    cpu(facts, report, samples, begin, end);
+    report.marks.push((begin, load.kind.name()));
+    report.marks.push((end, "its end".into()));
+}
+
+/// The acks of those who sent all the time, of the messages that were due before something, during it and
+/// after it: instants in microseconds of the run.
+fn acks(facts: &mut Vec<Fact>, outcomes: &[&Outcome], (measure, begin, end): (u64, u64, u64)) {
     let acks = || outcomes.iter().flat_map(|outcome| outcome.acks.iter().copied());
-    for (name, from, to) in
-        [("before", measure, drop), ("during", drop, back.max(drop + 1)), ("after", back, u64::MAX)]
-    {
+    for (name, from, to) in [
+        ("before", measure, begin),
+        ("during", begin, end.max(begin + 1)),
+        ("after", end, u64::MAX),
+    ] {
         let mut us: Vec<u64> =
             acks().filter(|(due, _)| (from..to).contains(due)).map(|(_, us)| us).collect();
         us.sort_unstable();
@@ -136,15 +166,13 @@ fn storm(
             facts.push(Fact::new(&name, *p99 as f64 / 1e3, "ms"));
         }
     }
-    let (drop_s, back_s) = (load.drop_after.as_secs_f64(), (back - measure) as f64 / 1e6);
-    storm_cpu(facts, report, samples, drop_s.floor(), back_s.ceil());
 }
 
-/// What the server used before the drop, until the last was back, and after that.
-fn storm_cpu(facts: &mut Vec<Fact>, report: &Report, samples: &[Sample], drop: f64, back: f64) {
+/// What the server used before something, during it and after it: seconds of the measured time.
+fn cpu(facts: &mut Vec<Fact>, report: &Report, samples: &[Sample], begin: f64, end: f64) {
     for (place, server) in report.servers.iter().enumerate() {
         for (name, from, to) in
-            [("before", 0.0, drop), ("during", drop, back), ("after", back, f64::MAX)]
+            [("before", 0.0, begin), ("during", begin, end), ("after", end, f64::MAX)]
         {
             let inside = samples
                 .iter()

@@ -2,11 +2,13 @@
 //! process of a run works it out for itself.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::chance::{Chance, Zipf};
+use crate::attack::Kind;
 
 /// What is asked of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub enum Load {
     History(History),
     /// A team's day.
     Mixed(Mixed),
+    /// Sessions that send while somebody attacks.
+    Attack(Attack),
 }
 
 /// Rooms in which every member hears everything.
@@ -157,6 +161,27 @@ pub struct Mixed {
     pub opens_per_minute: f64,
 }
 
+/// Sessions that send while somebody attacks, from another address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attack {
+    /// What the attacker does.
+    pub kind: Kind,
+    /// Sessions that send.
+    pub sessions: usize,
+    /// Rooms that they are spread over.
+    pub rooms: usize,
+    /// Messages a second, all sessions together.
+    pub rate: f64,
+    /// The beginning of the attack, from the first measured instant.
+    pub begins_after: Duration,
+    /// How long it lasts.
+    pub lasts: Duration,
+    /// The attacker's connections.
+    pub connections: usize,
+    /// The attacker's address; none leaves it to the system.
+    pub from: Option<IpAddr>,
+}
+
 /// One socket: whose it is, and which rooms it follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seat {
@@ -178,6 +203,7 @@ impl Load {
             Self::CatchUp(_) => "catch-up",
             Self::History(_) => "history",
             Self::Mixed(_) => "mixed",
+            Self::Attack(_) => "attack",
         }
     }
 
@@ -191,7 +217,8 @@ impl Load {
             | Self::Storm(Storm { rooms, .. })
             | Self::CatchUp(CatchUp { rooms, .. })
             | Self::History(History { rooms, .. })
-            | Self::Mixed(Mixed { rooms, .. }) => *rooms,
+            | Self::Mixed(Mixed { rooms, .. })
+            | Self::Attack(Attack { rooms, .. }) => *rooms,
         }
     }
 
@@ -205,6 +232,7 @@ impl Load {
             Self::Storm(storm) => storm.steady + storm.sessions,
             Self::History(history) => history.connections,
             Self::Mixed(mixed) => mixed.users,
+            Self::Attack(attack) => attack.sessions,
         }
     }
 
@@ -215,6 +243,7 @@ impl Load {
         match self {
             Self::Rooms(rooms) => rooms.rate,
             Self::Storm(storm) => storm.rate,
+            Self::Attack(attack) => attack.rate,
             Self::Mixed(mixed) => mixed.users as f64 * mixed.sends_per_minute / 60.0,
             Self::Churn(churn) if churn.sends => churn.rate,
             Self::Idle { .. } | Self::Churn(_) | Self::CatchUp(_) | Self::History(_) => 0.0,
@@ -245,7 +274,9 @@ impl Plan {
         };
         match &self.load {
             Load::Rooms(Rooms { members, .. }) => vec![index / members],
-            Load::Idle { rooms, .. } | Load::Churn(Churn { rooms, .. }) => vec![index % rooms],
+            Load::Idle { rooms, .. }
+            | Load::Churn(Churn { rooms, .. })
+            | Load::Attack(Attack { rooms, .. }) => vec![index % rooms],
             Load::Storm(storm) => match index.checked_sub(storm.steady) {
                 None => vec![index % storm.rooms],
                 Some(place) => spread(place * storm.follows, storm.follows, storm.rooms),

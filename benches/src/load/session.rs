@@ -133,7 +133,7 @@ impl Session {
             agenda: Agenda::Free,
             is_behind: false,
             fetches_gaps: matches!(load, Load::Storm(_) | Load::CatchUp(_) | Load::Mixed(_)),
-            keeps_acks: matches!(load, Load::Storm(_)),
+            keeps_acks: matches!(load, Load::Storm(_) | Load::Attack(_)),
             is_away_mark: false,
             said_at: now,
             batch: Batch::default(),

@@ -18,6 +18,17 @@ impl Report {
         if self.processes > 1 {
             row("processes of the generator", self.processes.to_string());
         }
+        if let Some(attack) = &self.attack {
+            row("attack", attack.kind.clone());
+            row(
+                "its connections opened, not opened, ended",
+                format!("{}, {}, {}", attack.opened, attack.not_opened, attack.ended),
+            );
+            row("its pieces written", attack.written.to_string());
+            for (status, count) in &attack.answers {
+                row(&format!("its answers with {status}"), count.to_string());
+            }
+        }
         self.facts.iter().for_each(|fact| row(&fact.name, value(fact)));
         if self.rate > 0.0 {
             row("messages/s asked for", format!("{:.0} of {} bytes", self.rate, self.body_bytes));

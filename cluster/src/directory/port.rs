@@ -53,7 +53,7 @@ impl Directory for RaftDirectory {
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
-        let folded = prefix.to_lowercase();
+        let folded = RoomName::fold(prefix);
         self.view.state.read().public_rooms(tenant, &folded, after, limit)
     }
 

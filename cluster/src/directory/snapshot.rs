@@ -21,9 +21,9 @@ use super::types::{LogId, SnapshotMeta, StoredMembership};
 
 const MAGIC: &[u8; 8] = b"PARLSNAP";
 /// What is written. Format 1, of nodes that were alone, is read too.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 const FIRST_FORMAT: u32 = 1;
-const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
+pub(super) const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
 const PREFIX: &str = "snapshot-";
 const ENDING: &str = "parlance";
 
@@ -170,24 +170,28 @@ fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-fn encode(meta: &SnapshotMeta, state: StateRecord) -> io::Result<Vec<u8>> {
+pub(super) fn encode(meta: &SnapshotMeta, state: StateRecord) -> io::Result<Vec<u8>> {
     encode_as(FORMAT, meta, state)
 }
 
 fn encode_as(format: u32, meta: &SnapshotMeta, state: impl Serialize) -> io::Result<Vec<u8>> {
     let body =
         Body { last_log_id: meta.last_log_id, membership: meta.last_membership.clone(), state };
-    let body = postcard::to_stdvec(&body).map_err(io::Error::other)?;
+    Ok(sealed(format, &postcard::to_stdvec(&body).map_err(io::Error::other)?))
+}
+
+/// A whole file with this body.
+pub(super) fn sealed(format: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + SEAL_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&format.to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     let head = bytes.clone();
-    bytes.extend_from_slice(&seal(&head, &body));
-    Ok(bytes)
+    bytes.extend_from_slice(&seal(&head, body));
+    bytes
 }
 
-fn decode(path: &Path, bytes: &[u8]) -> Result<Restored, OpenError> {
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Restored, OpenError> {
     let damaged = |why: String| OpenError::damaged(path, why);
     let (head, sealed) = bytes
         .split_at_checked(HEAD_BYTES)

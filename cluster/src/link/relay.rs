@@ -437,6 +437,14 @@ impl Opening {
     }
 }
 
+/// An opening, read and written again, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn recode_opening(bytes: &[u8]) -> Option<Vec<u8>> {
+    let [kind, length, rest @ ..] = bytes else { return None };
+    let name = rest.get(..usize::from(*length)).filter(|name| name.len() <= NAME_CHARS_MAX)?;
+    Opening::decode(*kind, name).map(|opening| opening.encode())
+}
+
 impl Refusal {
     const fn code(self) -> VarInt {
         VarInt::from_u32(match self {

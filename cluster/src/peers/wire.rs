@@ -155,6 +155,12 @@ impl Cutter {
         self.begun.extend_from_slice(came);
         Ok(frames)
     }
+
+    /// Bytes of memory that it holds.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn reserved(&self) -> usize {
+        self.begun.capacity()
+    }
 }
 
 /// The length that a header announces; `None` while the header is not whole.

@@ -153,7 +153,8 @@ impl Http {
         self.call("POST", &path, Some(token), None::<&()>).await.map(drop)
     }
 
-    /// Makes somebody a member, or gives a member another role.
+    /// Makes somebody a member, or gives a member another role. Without a role a new one becomes a plain
+    /// member, and who is in the room keeps theirs: that is the refusal `conflict`.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -162,9 +163,9 @@ impl Http {
         token: &str,
         room: Uuid,
         user: Uuid,
-        role: Role,
+        role: Option<Role>,
     ) -> Result<(), ClientError> {
-        let body = bodies::PutMember { key: None, role: Some(role) };
+        let body = bodies::PutMember { key: None, role };
         let path = format!("/api/rooms/{room}/members/{user}");
         self.call("PUT", &path, Some(token), Some(&body)).await.map(drop)
     }

@@ -381,7 +381,10 @@ fn diagnose(text: &[u8], first: &str) -> BadFrame {
     let detail = match fields.remove("type") {
         None => format!("missing field `type`; allowed are {}", TYPES.join(", ")),
         Some(Value::String(name)) => explain(&name, &Value::Object(fields), first),
-        Some(other) => format!("type: {other} is not a string; allowed are {}", TYPES.join(", ")),
+        Some(other) => {
+            let other = shortened(&other.to_string());
+            format!("type: {other} is not a string; allowed are {}", TYPES.join(", "))
+        }
     };
     BadFrame { id, detail }
 }
@@ -407,7 +410,7 @@ fn explain<'a>(name: &str, fields: &'a Value, first: &str) -> String {
             return format!("type: {name:?} is not known; allowed are {}", TYPES.join(", "));
         }
     };
-    wrong(fields).unwrap_or_else(|| first.to_owned())
+    wrong(fields).unwrap_or_else(|| shortened(first))
 }
 
 /// What is wrong with the fields of a `T`, with the path to it.
@@ -419,7 +422,7 @@ fn wrong<'a, T: Deserialize<'a>>(fields: &'a Value) -> Option<String> {
 }
 
 /// Errors quote what the client sent; a hostile one must not get it back at full length.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -168,6 +168,9 @@ pub struct Room<'a> {
     /// Messages of others behind `read`, counted up to 100.
     #[serde(default)]
     pub unread: u16,
+    /// Messages of others behind `read` that mention the caller, counted up to 100.
+    #[serde(default)]
+    pub mentions: u16,
     /// When the last event was sent; `null` while there is none.
     #[serde(default)]
     pub last_at: Option<Timestamp>,
@@ -194,6 +197,7 @@ impl Room<'_> {
             read: self.read,
             head: self.head,
             unread: self.unread,
+            mentions: self.mentions,
             last_at: self.last_at,
             with: self.with.map(User::into_owned),
             members: self.members,
@@ -222,6 +226,29 @@ pub struct Pins<'a> {
     /// There are more than are shown.
     #[serde(default, skip_serializing_if = "crate::event::is_false")]
     pub more: bool,
+}
+
+/// A message that mentions the caller.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mention {
+    /// Its room.
+    pub room: Uuid,
+    /// The message.
+    pub seq: u64,
+    /// When it first mentioned the caller: when it was sent, or edited so that it does.
+    pub at: Timestamp,
+}
+
+/// `GET /api/me/mentions`, the newest first.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mentions<'a> {
+    /// The page: those in rooms that the caller is in. It may be short, or empty, while there are more.
+    pub mentions: Vec<Mention>,
+    /// There are more: ask with it as `before`.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Text<'a>>,
 }
 
 /// One entry of a room's member list.
@@ -255,7 +282,7 @@ pub struct PutMember {
     /// The idempotency key; the server makes one when it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Uuid>,
-    /// As what; `member` when it is absent.
+    /// As what. When it is absent, a new one becomes a `member`, and who is in the room keeps their role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::client::shortened;
 use crate::{Text, Timestamp};
 
 /// What a simple client says.
@@ -65,7 +66,8 @@ impl<'a> SimpleClientFrame<'a> {
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err(SHAPE.into());
         }
-        serde_json::from_slice(text).map_err(|error| format!("{error}; {SHAPE}"))
+        serde_json::from_slice(text)
+            .map_err(|error| format!("{}; {SHAPE}", shortened(&error.to_string())))
     }
 }
 

@@ -219,9 +219,17 @@ fn a_bad_frame_is_told_what_is_wrong_and_keeps_its_id() {
 
 #[test]
 fn a_refusal_does_not_give_a_long_frame_back() {
-    let text = format!(r#"{{"type":"ping","{}":1}}"#, "x".repeat(10_000));
-    let bad = ClientFrame::parse(text.as_bytes()).expect_err("an unknown field");
-    assert!(bad.detail.len() < 1_000, "{}", bad.detail.len());
+    let long = "x".repeat(10_000);
+    for text in [
+        format!(r#"{{"type":"ping","{long}":1}}"#),
+        format!(r#"{{"type":"{long}"}}"#),
+        format!(r#"{{"type":["{long}"]}}"#),
+    ] {
+        let bad = ClientFrame::parse(text.as_bytes()).expect_err("no frame");
+        assert!(bad.detail.len() < 1_000, "{}", bad.detail.len());
+        let bad = SimpleClientFrame::parse(text.as_bytes()).expect_err("no frame");
+        assert!(bad.len() < 1_000, "{}", bad.len());
+    }
 }
 
 fn ann() -> User<'static> {
@@ -469,6 +477,7 @@ fn http_bodies_have_their_text() {
         read: 0,
         head: 0,
         unread: 0,
+        mentions: 0,
         last_at: None,
         with: None,
         members: None,
@@ -477,28 +486,39 @@ fn http_bodies_have_their_text() {
     body(
         &room,
         &golden(
-            r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"last_at":null"#,
+            r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"mentions":0,"last_at":null"#,
         ),
     );
     room.members = Some(7);
     body(
         &room,
         &golden(
-            r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"last_at":null,"members":7"#,
+            r#""name":"tea","kind":"public","topic":"","slow_mode_seconds":0,"role":null,"read":0,"head":0,"unread":0,"mentions":0,"last_at":null,"members":7"#,
         ),
     );
     body(&http::Pins { messages: Vec::new(), more: false }, r#"{"messages":[]}"#);
+    body(
+        &http::Mentions {
+            mentions: vec![http::Mention { room: ROOM, seq: 5, at: AT }],
+            next: Some("n".into()),
+        },
+        &format!(
+            r#"{{"mentions":[{{"room":"{ROOM}","seq":5,"at":"2025-12-31T23:59:59.999Z"}}],"next":"n"}}"#
+        ),
+    );
+    body(&http::Mentions { mentions: Vec::new(), next: None }, r#"{"mentions":[]}"#);
     room.members = None;
     room.kind = parlance_protocol::RoomKind::Direct;
     room.name = None;
     room.role = Some(Role::Member);
     (room.read, room.head, room.unread, room.last_at) = (3, 5, 2, Some(AT));
+    room.mentions = 1;
     room.with = Some(parlance_protocol::User { id: ROOM, username: "bob".into() });
     let with = format!(r#""with":{{"id":"{ROOM}","username":"bob"}}"#);
     body(
         &room,
         &golden(&format!(
-            r#""name":null,"kind":"direct","topic":"","slow_mode_seconds":0,"role":"member","read":3,"head":5,"unread":2,"last_at":"2025-12-31T23:59:59.999Z",{with}"#,
+            r#""name":null,"kind":"direct","topic":"","slow_mode_seconds":0,"role":"member","read":3,"head":5,"unread":2,"mentions":1,"last_at":"2025-12-31T23:59:59.999Z",{with}"#,
         )),
     );
     body(

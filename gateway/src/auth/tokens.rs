@@ -38,11 +38,11 @@ pub(super) struct Claims {
 
 /// Whose sign-in a token is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SignIn {
-    pub(super) tenant: TenantId,
-    pub(super) user: UserId,
-    pub(super) family: Uuid,
-    pub(super) device: Option<DeviceId>,
+pub(crate) struct SignIn {
+    pub(crate) tenant: TenantId,
+    pub(crate) user: UserId,
+    pub(crate) family: Uuid,
+    pub(crate) device: Option<DeviceId>,
 }
 
 pub(super) fn sign(
@@ -66,13 +66,13 @@ pub(super) fn sign(
 }
 
 /// The id of the key that a token says it is signed with.
-pub(super) fn key_of(token: &str) -> Option<Uuid> {
+pub(crate) fn key_of(token: &str) -> Option<Uuid> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     (header.alg == ALGORITHM).then_some(())?;
     Uuid::try_parse(&header.kid?).ok()
 }
 
-pub(super) fn verify(token: &str, secret: &DecodingKey) -> Option<SignIn> {
+pub(crate) fn verify(token: &str, secret: &DecodingKey) -> Option<SignIn> {
     let mut validation = Validation::new(ALGORITHM);
     validation.leeway = LEEWAY_SECONDS;
     validation.validate_nbf = true;

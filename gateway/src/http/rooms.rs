@@ -192,11 +192,11 @@ pub(super) async fn put_member(
 ) -> Result<Response, ApiError> {
     let PutMember { key: of_body, role } =
         if body.is_empty() { PutMember { key: None, role: None } } else { body.read()? };
-    let role = match role.unwrap_or(wire::Role::Member) {
+    let role = role.map(|role| match role {
         wire::Role::Member => Role::Member,
         wire::Role::Moderator => Role::Moderator,
         wire::Role::Owner => Role::Owner,
-    };
+    });
     // The room first: who may not see it learns nothing about users by it.
     app.chat.room(&bearer.caller, room).await?;
     let user = users::by_id(&app, bearer.caller.tenant, user).await?;

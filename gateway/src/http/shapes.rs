@@ -20,6 +20,7 @@ pub(super) fn room(view: &RoomView) -> wire::http::Room<'_> {
         read: view.summary.read.0,
         head: view.summary.head.0,
         unread: view.summary.unread,
+        mentions: view.summary.mentions,
         last_at: view.summary.last_at.map(timestamp),
         with: view
             .with

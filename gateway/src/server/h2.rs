@@ -7,7 +7,6 @@
 //! of HTTP/2 has no such end.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Answers;
 use super::frames::Frames;
+use super::handlers::Handlers;
 use crate::limits::{
     ANSWER_PIECE_BYTES, ANSWERS_HELD_MAX, CONNECTION_WINDOW_BYTES, HEADER_BYTES_MAX, LINGER,
     RESETS_FOR_ERRORS_MAX, RESETS_PENDING_MAX, SLOWEST_READER_BYTES, STREAM_WINDOW_BYTES,
@@ -60,12 +60,14 @@ impl Serving {
         let flights = Arc::new(Flights::new(write, is_proxy));
         let service = {
             let flights = flights.clone();
+            let handlers = Handlers::new(tasks.clone(), kill.clone());
             service_fn(move |request: Request<Incoming>| {
                 let flight = Flights::begin(&flights);
                 let answering = answers.clone().answer(with_host(request));
+                let handlers = handlers.clone();
                 async move {
                     let flight = flight.placed().await;
-                    Ok::<_, Infallible>(flight.carry(answering.await))
+                    handlers.run(async move { flight.carry(answering.await) }).await
                 }
             })
         };

@@ -17,15 +17,15 @@ const VERSION_1: &[u8] = b"PROXY ";
 
 /// For whom the proxy has opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Client {
-    pub(super) address: IpAddr,
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
     /// It came over TLS, which the proxy has ended.
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
 }
 
 /// Why a connection is closed instead.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoHeader {
+pub(crate) enum NoHeader {
     /// A look whether something listens, or a client that went.
     #[error("it ended before its PROXY header")]
     Ended(#[from] io::Error),
@@ -42,7 +42,7 @@ pub(super) enum NoHeader {
 ///
 /// # Errors
 /// [`NoHeader`]; the connection must be closed.
-pub(super) async fn read<I: AsyncRead + Unpin>(io: &mut I) -> Result<Option<Client>, NoHeader> {
+pub(crate) async fn read<I: AsyncRead + Unpin>(io: &mut I) -> Result<Option<Client>, NoHeader> {
     let mut bytes = [0; PROXY_HEADER_BYTES_MAX];
     // A line of version 1 may be shorter than the fixed part, and is told apart by its start.
     let start = VERSION_1.len();

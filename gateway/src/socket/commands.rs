@@ -12,7 +12,7 @@ const LIMIT: u16 = 50;
 
 /// What a frame asks, or why not, with the client's number. `hello` asks nothing of a session
 /// and is answered by the socket.
-pub(super) fn request(frame: ClientFrame<'_>) -> Result<Request, (Option<u64>, Refusal)> {
+pub(crate) fn request(frame: ClientFrame<'_>) -> Result<Request, (Option<u64>, Refusal)> {
     let id = frame.id();
     match command(frame) {
         Ok(command) => Ok(Request { id, command }),

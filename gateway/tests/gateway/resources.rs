@@ -84,6 +84,14 @@ async fn members_are_added_given_roles_and_removed() {
         .collect();
     assert!(roles.contains(&("ann".into(), "owner".into())), "{roles:?}");
     assert!(roles.contains(&("bob".into(), "moderator".into())), "{roles:?}");
+    // Added again without a role, by mistake or by a client that did not know: nobody is demoted.
+    for body in [None, Some(json!({}))] {
+        let again = server.call("PUT", &member, &ann, body).await;
+        assert_eq!(again.code(), (409, "conflict".into()));
+    }
+    let seen = server.get(&format!("/api/rooms/{room}"), &bob).await.expect(200);
+    assert_eq!(seen["role"], "moderator");
+    server.call("PUT", &member, &ann, Some(json!({"role": "member"}))).await.expect(200);
     let nobody = format!("/api/rooms/{room}/members/{}", Uuid::now_v7());
     assert_eq!(server.call("PUT", &nobody, &ann, None).await.code(), (404, "not_found".into()));
     server.call("DELETE", &member, &ann, None).await.expect(200);
@@ -183,6 +191,55 @@ async fn a_room_tells_what_is_unread_and_when_it_was_last_active() {
     server.post(&messages, &ann, json!({"body": "all"})).await.expect(201);
     let seen = lobby(&server.get("/api/rooms", &bob).await.expect(200));
     assert_eq!((&seen["head"], &seen["unread"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_room_counts_mentions_of_its_members_and_a_list_tells_where_they_are() {
+    let server = Server::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let room = json!(server.room(&ann, "public").await);
+    let path = format!("/api/rooms/{}", text(&room));
+    let messages = format!("{path}/messages");
+    // Who looks at a public room from outside has nothing to read there.
+    server.post(&messages, &ann, json!({"body": "@bob, come in"})).await.expect(201);
+    assert_eq!(server.get(&path, &bob).await.expect(200)["mentions"], 0);
+    server.call("POST", &format!("{path}/join"), &bob, None).await.expect(200);
+    let mut seqs = Vec::new();
+    for body in ["@bob", "bob", "hi @BOB!"] {
+        let sent = server.post(&messages, &ann, json!({"body": body})).await.expect(201);
+        seqs.push(sent["seq"].clone());
+    }
+    server.post(&messages, &bob, json!({"body": "@bob to myself"})).await.expect(201);
+    let seen = listed(&server.get("/api/rooms", &bob).await.expect(200), &room);
+    assert_eq!((&seen["unread"], &seen["mentions"]), (&json!(4), &json!(2)));
+    let browsed = listed(&server.get("/api/rooms/browse", &bob).await.expect(200), &room);
+    assert_eq!(browsed["mentions"], 2);
+    let places = |page: &Value| {
+        let all = page["mentions"].as_array().expect("a page").clone();
+        assert!(all.iter().all(|one| one["room"] == room && one["at"].is_string()), "{page}");
+        all.into_iter().map(|one| one["seq"].clone()).collect::<Vec<_>>()
+    };
+    let page = server.get("/api/me/mentions?limit=1", &bob).await.expect(200);
+    assert_eq!(places(&page), [seqs[2].clone()]);
+    let next = format!("/api/me/mentions?limit=1&before={}", text(&page["next"]));
+    let page = server.get(&next, &bob).await.expect(200);
+    assert_eq!((places(&page), page.get("next")), (vec![seqs[0].clone()], None));
+    for bad in ["limit=0", "limit=201", "before=nothing", "after=1"] {
+        let refused = server.get(&format!("/api/me/mentions?{bad}"), &bob).await;
+        assert_eq!(refused.code().0, 400, "{bad}");
+    }
+    assert_eq!(server.get("/api/me/mentions", "").await.status, 401);
+    let read = format!("{path}/read");
+    server.call("PUT", &read, &bob, Some(json!({"seq": seqs[0]}))).await.expect(204);
+    assert_eq!(server.get(&path, &bob).await.expect(200)["mentions"], 1);
+    // In a direct conversation as well, beside what is unread there.
+    let direct = server.post("/api/direct", &ann, json!({"username": "bob"})).await.expect(200);
+    let messages = format!("/api/rooms/{}/messages", text(&direct["id"]));
+    for body in ["psst", "@bob"] {
+        server.post(&messages, &ann, json!({"body": body})).await.expect(201);
+    }
+    let seen = listed(&server.get("/api/rooms", &bob).await.expect(200), &direct["id"]);
+    assert_eq!((&seen["unread"], &seen["mentions"]), (&json!(2), &json!(1)));
 }
 
 #[tokio::test]

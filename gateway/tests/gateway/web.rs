@@ -209,6 +209,8 @@ async fn unknown_calls_files_and_ways_up_are_not_found() {
             let reply = get(&server, path, headers).await;
             assert_eq!(reply.code(), (404, "not_found".into()), "{path}");
             assert_eq!(reply.headers["content-type"], "application/json");
+            // A file of another release is not missing for ever.
+            assert_eq!(reply.headers["cache-control"], "no-store");
         }
     }
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod collector;
 mod commands;
 mod config;
+mod mentions;
 mod serve;
 mod support;
 mod traces;

@@ -46,6 +46,16 @@ fn three_nodes_show_everything_to_who_joins_late() {
 }
 
 #[test]
+fn a_public_room_is_found_and_joined_at_a_desk_and_on_a_phone() {
+    on_one_node("browse");
+}
+
+#[test]
+fn a_page_whose_files_are_of_another_release_is_loaded_anew() {
+    on_one_node("mixed-releases");
+}
+
+#[test]
 fn a_line_that_breaks_in_a_burst_leaves_no_gap_and_no_repeat() {
     on_one_node("offline");
 }

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use parlance_benches::load::plan::{CatchUp, Churn, History, Mixed, Rooms, Storm};
+use parlance_benches::attack::Kind;
+use parlance_benches::load::plan::{Attack, CatchUp, Churn, History, Mixed, Rooms, Storm};
 use parlance_benches::load::{self, Load, Plan, Site, Step};
 use parlance_benches::report::{Report, html};
 
@@ -102,6 +103,40 @@ async fn who_drops_comes_back_and_misses_nothing() {
     assert!(report.fact("the others' ack p99 before").is_some());
     assert!(report.fact("the others' ack p99 during").is_some());
     assert!(report.fact("messages replayed").is_some_and(|count| count > 0.0));
+}
+
+#[tokio::test]
+async fn who_is_attacked_from_elsewhere_has_every_ack() {
+    // Fewer connections than the attacker opens.
+    let node = Node::start(&[("PARLANCE_HTTP__MAX_CONNECTIONS_PER_ADDRESS", "40")]);
+    for (kind, connections) in [(Kind::Idle, 100), (Kind::Pings, 4), (Kind::BadTokens, 4)] {
+        let attack = Attack {
+            kind,
+            sessions: 6,
+            rooms: 3,
+            rate: 60.0,
+            begins_after: Duration::from_millis(500),
+            lasts: Duration::from_secs(1),
+            connections,
+            from: Some([127, 0, 9, 9].into()),
+        };
+        let report = run(&node.site(), Load::Attack(attack), 2.0).await;
+        for when in ["before", "during", "after"] {
+            assert!(
+                report.fact(&format!("the others' ack p99 {when}")).is_some(),
+                "{}",
+                report.table()
+            );
+        }
+        let told = report.attack.as_ref().expect("it took place");
+        assert!(told.opened > 0 && told.not_opened == 0, "{told:?}");
+        let refused = told.answers.keys().map(String::as_str).collect::<Vec<_>>();
+        match kind {
+            Kind::Idle => assert!(told.ended > 0 && refused == ["503"], "{told:?}"),
+            Kind::BadTokens => assert!(refused.contains(&"401"), "{told:?}"),
+            _ => assert!(told.written > 100, "{told:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -149,7 +149,17 @@ fn row(append: &Append, crypt: &Crypt) -> EventRow {
         body,
         doomed: false,
         member,
+        names: names(&draft.content),
     }
+}
+
+/// Found here, before the body is sealed.
+fn names(content: &Content) -> Option<String> {
+    let names = content.names();
+    if names.is_empty() {
+        return None;
+    }
+    Some(serde_json::to_string(&names).expect("texts are JSON"))
 }
 
 /// A seq as databases keep it. A seq that no log can reach stays one.

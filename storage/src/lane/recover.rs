@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use parlance_actors::ports::history::Outcome;
-use parlance_actors::vocab::{RoomId, ShardId, TenantId};
+use parlance_actors::vocab::RoomId;
 use std::sync::atomic::Ordering;
 
 use super::batch::Work;
-use super::writer::{Raised, WriteError, Writer, Written};
+use super::writer::{WriteError, Writer, Written};
 use super::{Lane, within};
 use crate::limits;
 
@@ -116,26 +116,7 @@ impl<W: Writer> Lane<W> {
             tracing::warn!(lane = self.label, ?known, ?database, "the database changed");
             self.owned.clear();
         }
-        let held: Vec<(TenantId, ShardId)> = self.owned.keys().copied().collect();
-        for place in held {
-            let Some(epoch) = self.owned.get(&place).map(|owned| owned.epoch) else { continue };
-            match self.writer.raise(place.0, place.1, epoch).await? {
-                Raised::To(turn) => {
-                    if let Some(owned) = self.owned.get_mut(&place) {
-                        self.forgotten |= turn <= owned.turn;
-                        owned.turn = turn;
-                        owned.pos.clear();
-                    }
-                }
-                Raised::Fenced => {
-                    self.owned.remove(&place);
-                }
-            }
-            if self.forgotten {
-                return Err(WriteError::Lost("a fence went back".to_owned()));
-            }
-        }
-        Ok(())
+        self.raise_owned().await
     }
 }
 

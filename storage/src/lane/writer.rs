@@ -40,6 +40,9 @@ pub(crate) struct EventRow {
     /// that delete goes in.
     pub(crate) doomed: bool,
     pub(crate) member: Option<MemberRow>,
+    /// The names that it mentions, folded, as a JSON array; `None` when there are none. Which of them
+    /// are members is found where it is written.
+    pub(crate) names: Option<String>,
 }
 
 /// The right to append to a shard, and where its stream stands.
@@ -65,6 +68,13 @@ impl Batch {
     pub(crate) fn is_plain(&self) -> bool {
         let delete = Kind::Delete.number();
         self.rows.iter().all(|row| row.kind != delete && row.member.is_none())
+    }
+
+    /// Whether a row of it may change mentions: it names somebody, or it is an edit, which takes back
+    /// what its message mentioned before.
+    pub(crate) fn changes_mentions(&self) -> bool {
+        let edit = Kind::Edit.number();
+        self.rows.iter().any(|row| row.names.is_some() || row.kind == edit)
     }
 
     /// The rows' seq and pos, if none of their keys is in the log and no shard is fenced.
@@ -106,6 +116,8 @@ pub(crate) enum Raised {
     To(Turn),
     /// A later owner was here.
     Fenced,
+    /// It was not raised: an insert that it has to wait for is under way.
+    Held,
 }
 
 /// Why a write did not answer.
@@ -141,20 +153,28 @@ pub(crate) trait Writer: Send + 'static {
     /// Throws the connection away and makes a new one; tells which database it reached.
     fn connect(&mut self) -> impl Future<Output = Written<DatabaseId>> + Send;
 
-    /// Raises a shard's fence, after the end of every older insert.
+    /// Raises the fences of these shards, each of which is named once, in one statement or
+    /// transaction. It waits for no insert: [`Raised::Held`] is to be tried again.
     fn raise(
         &mut self,
         fences: TenantId,
-        shard: ShardId,
-        epoch: Epoch,
-    ) -> impl Future<Output = Written<Raised>> + Send;
+        wanted: &[(ShardId, Epoch)],
+    ) -> impl Future<Output = Written<Vec<Raised>>> + Send;
 
-    /// The last position in a shard's stream of a tenant. True only after the fence was raised.
+    /// Ends the lanes that raised these fences last, where they still have a connection.
+    fn end_holders(
+        &mut self,
+        fences: TenantId,
+        shards: &[ShardId],
+    ) -> impl Future<Output = Written<()>> + Send;
+
+    /// The last position in each of these shards' streams of a tenant. True only after the fences
+    /// were raised.
     fn last_pos(
         &mut self,
         tenant: TenantId,
-        shard: ShardId,
-    ) -> impl Future<Output = Written<Pos>> + Send;
+        shards: &[ShardId],
+    ) -> impl Future<Output = Written<Vec<Pos>>> + Send;
 
     /// Appends a batch, all of it or nothing; for each row its place, `None` where the shard is fenced.
     fn append(

@@ -84,6 +84,15 @@ const POSTGRES: &[Migration] = &[
         up: include_str!("../../migrations/postgres/0004_pin.up.sql"),
         down: include_str!("../../migrations/postgres/0004_pin.down.sql"),
     },
+    Migration {
+        version: 5,
+        name: "mention",
+        scope: Scope::Tenant,
+        release: 1,
+        works_from: 1,
+        up: include_str!("../../migrations/postgres/0005_mention.up.sql"),
+        down: include_str!("../../migrations/postgres/0005_mention.down.sql"),
+    },
 ];
 
 const SQLITE: &[Migration] = &[
@@ -123,6 +132,15 @@ const SQLITE: &[Migration] = &[
         up: include_str!("../../migrations/sqlite/0004_pin.up.sql"),
         down: include_str!("../../migrations/sqlite/0004_pin.down.sql"),
     },
+    Migration {
+        version: 5,
+        name: "mention",
+        scope: Scope::Tenant,
+        release: 1,
+        works_from: 1,
+        up: include_str!("../../migrations/sqlite/0005_mention.up.sql"),
+        down: include_str!("../../migrations/sqlite/0005_mention.down.sql"),
+    },
 ];
 
 /// The build of the upgrade's test.
@@ -131,7 +149,7 @@ mod next {
     use super::{Migration, Scope};
 
     pub(super) const POSTGRES: &[Migration] = &[Migration {
-        version: 5,
+        version: 6,
         name: "next",
         scope: Scope::Tenant,
         release: 2,
@@ -141,7 +159,7 @@ mod next {
     }];
 
     pub(super) const SQLITE: &[Migration] = &[Migration {
-        version: 5,
+        version: 6,
         name: "next",
         scope: Scope::Tenant,
         release: 2,

@@ -1,4 +1,4 @@
-//! The two statements that append a batch, with their arrays. Which of them is run, and what an
+//! The statements that append a batch, with their arrays. Which of them is run, and what an
 //! error means, is the writer's.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::postgres::{PgArguments, PgBindIterExt as _, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, Postgres, SqlSafeStr as _, SqlStr};
 
-use parlance_actors::vocab::{Pos, Seq, TenantId};
+use parlance_actors::vocab::{Pos, RoomId, Seq, TenantId};
 
 use crate::lane::{Batch, EventRow, Placed, column};
 use crate::sabotage::Sabotage;
@@ -17,6 +17,10 @@ use crate::schema::{Schema, Schemas};
 const FULL: &str = include_str!("../../queries/append.sql");
 /// A batch that only adds events.
 const PLAIN: &str = include_str!("../../queries/append_plain.sql");
+/// One that adds events and changes mentions.
+const WITH_MENTIONS: &str = include_str!("../../queries/append_mentions.sql");
+/// What it and the full one have in common.
+const MENTIONS: &str = include_str!("../../queries/mentions.sql");
 
 type Answers<'q, T> = sqlx::query::QueryAs<'q, Postgres, T, PgArguments>;
 
@@ -25,18 +29,28 @@ type Answers<'q, T> = sqlx::query::QueryAs<'q, Postgres, T, PgArguments>;
 pub(super) struct Appends {
     pub(super) full: SqlStr,
     pub(super) plain: SqlStr,
+    pub(super) with_mentions: SqlStr,
 }
 
 impl Appends {
     /// Those of every tenant.
     pub(super) fn of(schemas: &Schemas, sabotage: Sabotage) -> HashMap<TenantId, Self> {
-        let complete = |schema: &Schema, text| {
-            let sql = schema.sql(&sabotage.of_append(text)).0;
+        let complete = |schema: &Schema, text, lobby| {
+            let sql = schema.sql(&whole(&sabotage.of_append(text), lobby)).0;
             AssertSqlSafe(Arc::<str>::from(bare(&sql))).into_sql_str()
         };
-        let of = |schema| Self { full: complete(schema, FULL), plain: complete(schema, PLAIN) };
+        let of = |schema| Self {
+            full: complete(schema, FULL, "$23"),
+            plain: complete(schema, PLAIN, ""),
+            with_mentions: complete(schema, WITH_MENTIONS, "$19"),
+        };
         schemas.iter().map(|(tenant, schema)| (tenant, of(schema))).collect()
     }
+}
+
+/// A statement with the part for mentions, if it has one; `lobby` is its parameter.
+fn whole(sql: &str, lobby: &str) -> String {
+    sql.replace("{mentions}", &MENTIONS.replace("{lobby}", lobby))
 }
 
 /// A statement without its comments and margins: every run looks it up by its text.
@@ -84,6 +98,20 @@ where
         .bind(rows.iter().map(|r| r.body.as_deref()).bind_iter())
 }
 
+/// [`WITH_MENTIONS`] with its arrays.
+pub(super) fn with_mentions<'q, T>(
+    sql: SqlStr,
+    batch: &'q Batch,
+    numbers: &'q [(Seq, Pos)],
+) -> Answers<'q, T>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    plain(sql, batch, numbers)
+        .bind(batch.rows.iter().map(|r| r.names.as_deref()).bind_iter())
+        .bind(RoomId::lobby(batch.tenant).0)
+}
+
 /// [`FULL`] with its arrays.
 pub(super) fn full<'q, T>(sql: SqlStr, batch: &'q Batch) -> Answers<'q, T>
 where
@@ -112,6 +140,8 @@ where
         .bind(rows.iter().map(|r| r.member.map(|m| m.user.0)).bind_iter())
         .bind(rows.iter().map(|r| r.member.and_then(|m| m.role)).bind_iter())
         .bind(rows.iter().map(|r| r.member.is_some_and(|m| m.joined)).bind_iter())
+        .bind(rows.iter().map(|r| r.names.as_deref()).bind_iter())
+        .bind(RoomId::lobby(batch.tenant).0)
 }
 
 /// Encodes a batch's arrays as the plain append does, and tells how many there are. For measurements.
@@ -136,9 +166,10 @@ mod tests {
     fn a_statement_loses_its_comments_and_nothing_else() {
         assert_eq!(bare("-- a\n  SELECT 1, -- one\n\n    2\n"), "SELECT 1,\n2");
         // The bare form knows neither strings nor quoted names with two dashes in them.
-        for text in [FULL, PLAIN] {
-            assert!(!bare(text).contains("--"));
-            assert!(!bare(text).contains('\''), "a string in a statement");
+        for text in [FULL, PLAIN, WITH_MENTIONS] {
+            let text = bare(&whole(text, "$1"));
+            assert!(!text.contains("--"));
+            assert!(!text.contains('\''), "a string in a statement");
         }
     }
 }

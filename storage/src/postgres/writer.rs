@@ -19,18 +19,37 @@ use crate::limits;
 use crate::sabotage::Sabotage;
 use crate::schema::Schemas;
 
-/// Where it raises nothing it still locks the row, and so waits like every commit for a synchronous
-/// standby: what is looked up afterwards is there too.
-const RAISE: &str = "INSERT INTO {g}.fence AS f (shard, epoch, turn, holder) VALUES ($1, $2, 1, $3)
-    ON CONFLICT (shard) DO UPDATE SET
-      turn = CASE WHEN f.epoch = EXCLUDED.epoch THEN f.turn + 1 ELSE 1 END,
-      epoch = EXCLUDED.epoch, holder = EXCLUDED.holder
-    WHERE f.epoch <= EXCLUDED.epoch
-    RETURNING turn";
-const END_HOLDER: &str = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
-    JOIN {g}.fence f ON f.holder = a.application_name
-    WHERE f.shard = $1 AND a.pid <> pg_backend_pid() AND a.datname = current_database()";
-const LAST_POS: &str = "SELECT COALESCE((SELECT max(pos) FROM {t}.event WHERE shard = $1), 0)";
+/// Raises what nobody holds, in the order of the shards, and waits for no row: of many fences one that
+/// is held would keep the others locked meanwhile, and with them the batches of their former owners.
+/// Where it raises nothing because a later owner was here it still locks the row, and so waits like
+/// every commit for a synchronous standby: what is looked up afterwards is there too.
+const RAISE: &str = "WITH free AS MATERIALIZED (
+      SELECT f.shard, w.epoch
+      FROM {g}.fence f JOIN unnest($1::smallint[], $2::bigint[]) AS w(shard, epoch) ON w.shard = f.shard
+      ORDER BY f.shard
+      FOR NO KEY UPDATE OF f SKIP LOCKED
+    ), raised AS (
+      UPDATE {g}.fence f SET
+        turn = CASE WHEN f.epoch = w.epoch THEN f.turn + 1 ELSE 1 END,
+        epoch = w.epoch, holder = $3
+      FROM free w WHERE f.shard = w.shard AND f.epoch <= w.epoch
+      RETURNING f.shard, f.turn
+    ), fresh AS (
+      INSERT INTO {g}.fence (shard, epoch, turn, holder)
+      SELECT w.shard, w.epoch, 1, $3 FROM unnest($1::smallint[], $2::bigint[]) AS w(shard, epoch)
+      WHERE NOT EXISTS (SELECT FROM {g}.fence f WHERE f.shard = w.shard)
+      ORDER BY w.shard
+      ON CONFLICT (shard) DO NOTHING
+      RETURNING shard, turn
+    )
+    SELECT w.shard, r.turn FROM free w LEFT JOIN raised r ON r.shard = w.shard
+    UNION ALL SELECT shard, turn FROM fresh";
+const END_HOLDERS: &str = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+    WHERE a.application_name IN (SELECT f.holder FROM {g}.fence f WHERE f.shard = ANY($1::smallint[]))
+      AND a.pid <> pg_backend_pid() AND a.datname = current_database()";
+const LAST_POS: &str =
+    "SELECT w.ord, COALESCE((SELECT max(e.pos) FROM {t}.event e WHERE e.shard = w.shard), 0)
+    FROM unnest($1::smallint[]) WITH ORDINALITY AS w(shard, ord)";
 const FIND: &str = "SELECT i.ord, e.seq, e.sent_at
     FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::uuid[])
          WITH ORDINALITY AS i(shard, room, sender, key, ord)
@@ -100,13 +119,14 @@ impl PostgresWriter {
 
     /// Assumes that no key of the batch is in the log; [`WriteError::Collided`] if one is.
     async fn append_plain(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
-        let sql = self.appends(batch.tenant)?.plain.clone();
+        let appends = self.appends(batch.tenant)?.clone();
         let numbers = batch.numbers();
-        let rows: Vec<(Option<Vec<i16>>,)> = self
-            .with(async |connection| {
-                append::plain(sql, batch, &numbers).fetch_all(connection).await
-            })
-            .await?;
+        let append = match batch.changes_mentions() {
+            false => append::plain(appends.plain, batch, &numbers),
+            true => append::with_mentions(appends.with_mentions, batch, &numbers),
+        };
+        let rows: Vec<(Option<Vec<i16>>,)> =
+            self.with(async |connection| append.fetch_all(connection).await).await?;
         let owned = rows.into_iter().find_map(|(owned,)| owned).unwrap_or_default();
         Ok(append::placed(batch, &numbers, &owned))
     }
@@ -133,24 +153,6 @@ impl PostgresWriter {
         let missing = || WriteError::Refused(format!("storage has no tenant {tenant}"));
         self.appends.get(&tenant).ok_or_else(missing)
     }
-
-    async fn raise_once(&mut self, shard: ShardId, epoch: Epoch) -> Written<Raised> {
-        let sql = self.global_sql(RAISE)?;
-        let holder = self.how.name.clone();
-        let raising = self.with(async |connection| {
-            sqlx::query_as::<_, (i64,)>(sql)
-                .bind(i16::from(shard.0))
-                .bind(big(epoch.0))
-                .bind(holder)
-                .fetch_all(connection)
-                .await
-        });
-        let turns = match tokio::time::timeout(limits::STATEMENT_WAIT, raising).await {
-            Ok(turns) => turns?,
-            Err(_) => return Err(WriteError::Lost("raising a fence took too long".to_owned())),
-        };
-        Ok(turns.first().map_or(Raised::Fenced, |(turn,)| Raised::To(Turn(small(*turn)))))
-    }
 }
 
 impl Writer for PostgresWriter {
@@ -167,34 +169,47 @@ impl Writer for PostgresWriter {
         Ok(database)
     }
 
-    async fn raise(&mut self, _: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {
-        let mut tries = 1;
-        loop {
-            match self.raise_once(shard, epoch).await {
-                Err(WriteError::Again(why)) if tries < limits::RAISE_TRIES => {
-                    tracing::warn!(%shard, %epoch, why, "a fence is held; ending its holder");
-                    let sql = self.global_sql(END_HOLDER)?;
-                    self.with(async |connection| {
-                        sqlx::query(sql).bind(i16::from(shard.0)).fetch_all(connection).await
-                    })
-                    .await?;
-                    tries += 1;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    async fn last_pos(&mut self, tenant: TenantId, shard: ShardId) -> Written<Pos> {
-        let sql = self.sql(tenant, LAST_POS)?;
-        let (pos,): (i64,) = self
+    async fn raise(&mut self, _: TenantId, wanted: &[(ShardId, Epoch)]) -> Written<Vec<Raised>> {
+        let sql = self.global_sql(RAISE)?;
+        let holder = self.how.name.clone();
+        let rows: Vec<(i16, Option<i64>)> = self
             .with(async |connection| {
-                let rows =
-                    sqlx::query_as(sql).bind(i16::from(shard.0)).fetch_all(connection).await?;
-                rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+                sqlx::query_as(sql)
+                    .bind(wanted.iter().map(|(shard, _)| i16::from(shard.0)).collect::<Vec<_>>())
+                    .bind(wanted.iter().map(|(_, epoch)| big(epoch.0)).collect::<Vec<_>>())
+                    .bind(holder)
+                    .fetch_all(connection)
+                    .await
             })
             .await?;
-        Ok(Pos(small(pos)))
+        let found: HashMap<i16, Option<i64>> = rows.into_iter().collect();
+        let raised = |(shard, _): &(ShardId, Epoch)| match found.get(&i16::from(shard.0)) {
+            Some(Some(turn)) => Raised::To(Turn(small(*turn))),
+            Some(None) => Raised::Fenced,
+            None => Raised::Held,
+        };
+        Ok(wanted.iter().map(raised).collect())
+    }
+
+    async fn end_holders(&mut self, _: TenantId, shards: &[ShardId]) -> Written<()> {
+        let sql = self.global_sql(END_HOLDERS)?;
+        let shards: Vec<i16> = shards.iter().map(|shard| i16::from(shard.0)).collect();
+        self.with(async |connection| sqlx::query(sql).bind(shards).fetch_all(connection).await)
+            .await?;
+        Ok(())
+    }
+
+    async fn last_pos(&mut self, tenant: TenantId, shards: &[ShardId]) -> Written<Vec<Pos>> {
+        let sql = self.sql(tenant, LAST_POS)?;
+        let numbers: Vec<i16> = shards.iter().map(|shard| i16::from(shard.0)).collect();
+        let rows: Vec<(i64, i64)> = self
+            .with(async |connection| sqlx::query_as(sql).bind(numbers).fetch_all(connection).await)
+            .await?;
+        let mut last = vec![Pos(0); shards.len()];
+        for (ord, pos) in rows {
+            last[ordinal(ord)] = Pos(small(pos));
+        }
+        Ok(last)
     }
 
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {

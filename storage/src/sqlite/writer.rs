@@ -1,6 +1,7 @@
 //! A lane's writes to SQLite: the same append in one `BEGIN IMMEDIATE` transaction, which checks
 //! the fence rows of the tenant's own file. What only adds events is in `plain`.
 
+mod mentions;
 mod plain;
 
 use std::collections::HashMap;
@@ -129,28 +130,44 @@ impl Writer for SqliteWriter {
         Ok(DatabaseId::default())
     }
 
-    async fn raise(&mut self, fences: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {
+    async fn raise(
+        &mut self,
+        fences: TenantId,
+        wanted: &[(ShardId, Epoch)],
+    ) -> Written<Vec<Raised>> {
         let mut held = self.connection(fences).await?;
-        let rows = sqlx::query(RAISE)
-            .bind(i64::from(shard.0))
-            .bind(big(epoch.0))
-            .fetch_all(held.get())
-            .await
-            .map_err(judge)?;
-        held.give_back();
-        let Some(row) = rows.first() else { return Ok(Raised::Fenced) };
-        Ok(Raised::To(Turn(small(row.try_get(0).map_err(judge)?))))
+        held.control("BEGIN IMMEDIATE").await?;
+        match raise_all(held.get(), wanted).await {
+            Ok(raised) => {
+                held.control("COMMIT").await.map_err(unsure)?;
+                held.give_back();
+                Ok(raised)
+            }
+            Err(error) => {
+                held.roll_back().await;
+                Err(error)
+            }
+        }
     }
 
-    async fn last_pos(&mut self, tenant: TenantId, shard: ShardId) -> Written<Pos> {
+    /// Nobody holds a fence for longer than the one transaction that writes.
+    async fn end_holders(&mut self, _: TenantId, _: &[ShardId]) -> Written<()> {
+        Ok(())
+    }
+
+    async fn last_pos(&mut self, tenant: TenantId, shards: &[ShardId]) -> Written<Vec<Pos>> {
         let mut held = self.connection(tenant).await?;
-        let pos: i64 = sqlx::query_scalar(LAST_POS)
-            .bind(i64::from(shard.0))
-            .fetch_one(held.get())
-            .await
-            .map_err(judge)?;
+        let mut last = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let pos: i64 = sqlx::query_scalar(LAST_POS)
+                .bind(i64::from(shard.0))
+                .fetch_one(held.get())
+                .await
+                .map_err(judge)?;
+            last.push(Pos(small(pos)));
+        }
         held.give_back();
-        Ok(Pos(small(pos)))
+        Ok(last)
     }
 
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
@@ -206,6 +223,26 @@ fn unsure(error: WriteError) -> WriteError {
 /// Where a shard's stream stands inside the transaction; `None` when another has its fence.
 type Streams = HashMap<ShardId, (Epoch, Option<i64>)>;
 
+async fn raise_all(
+    connection: &mut sqlx::SqliteConnection,
+    wanted: &[(ShardId, Epoch)],
+) -> Written<Vec<Raised>> {
+    let mut raised = Vec::with_capacity(wanted.len());
+    for (shard, epoch) in wanted {
+        let rows = sqlx::query(RAISE)
+            .bind(i64::from(shard.0))
+            .bind(big(epoch.0))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(judge)?;
+        raised.push(match rows.first() {
+            Some(row) => Raised::To(Turn(small(row.try_get(0).map_err(judge)?))),
+            None => Raised::Fenced,
+        });
+    }
+    Ok(raised)
+}
+
 async fn append_all(
     connection: &mut sqlx::SqliteConnection,
     batch: &Batch,
@@ -235,6 +272,7 @@ async fn append_all(
             *head += 1;
             *pos += 1;
             consequences(connection, row).await?;
+            mentions::change(connection, batch.tenant, row, *head).await?;
             placed.push(Some(Placed { seq: Seq(small(*head)), before: None }));
         } else {
             let lookup = Lookup { room: row.room, sender: row.sender, key: row.key };

@@ -6,6 +6,7 @@ use parlance_actors::vocab::{Epoch, Pos, RoomId, RoomRef, Seq, ShardId, TenantId
 
 use crate::crypt::Crypt;
 use crate::lane::{Batch, LaneHandle, Lookup, Placed, Raised, Writer, Written};
+use crate::limits::LOCK_WAIT;
 use crate::postgres::encoded_arguments;
 
 /// The database that an idle lane says it is connected to.
@@ -19,7 +20,7 @@ impl IdleLane {
     /// Starts it on the runtime that this is called on.
     #[must_use]
     pub fn start(crypt: Crypt) -> Self {
-        Self(LaneHandle::start(0, IdleWriter, crypt))
+        Self(LaneHandle::start(0, IdleWriter, crypt, LOCK_WAIT))
     }
 
     /// Raises the fence of a room's shard, so that its appends are taken.
@@ -51,12 +52,16 @@ impl Writer for IdleWriter {
         Ok(IDLE_DATABASE)
     }
 
-    async fn raise(&mut self, _: TenantId, _: ShardId, _: Epoch) -> Written<Raised> {
-        Ok(Raised::To(Turn(1)))
+    async fn raise(&mut self, _: TenantId, wanted: &[(ShardId, Epoch)]) -> Written<Vec<Raised>> {
+        Ok(vec![Raised::To(Turn(1)); wanted.len()])
     }
 
-    async fn last_pos(&mut self, _: TenantId, _: ShardId) -> Written<Pos> {
-        Ok(Pos(0))
+    async fn end_holders(&mut self, _: TenantId, _: &[ShardId]) -> Written<()> {
+        Ok(())
+    }
+
+    async fn last_pos(&mut self, _: TenantId, shards: &[ShardId]) -> Written<Vec<Pos>> {
+        Ok(vec![Pos(0); shards.len()])
     }
 
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {

@@ -16,6 +16,7 @@ use crate::StorageConfig;
 use crate::crypt::Crypt;
 use crate::history::SqlHistory;
 use crate::lane::{Batch, LaneHandle, Lookup, Placed, Raised, WriteError, Writer, Written};
+use crate::limits;
 use crate::reads::Reads;
 use crate::sql::Db;
 use crate::sqlite::{SqliteDb, SqliteWriter};
@@ -228,11 +229,18 @@ impl Writer for Lossy {
     async fn connect(&mut self) -> Written<DatabaseId> {
         self.within.connect().await
     }
-    async fn raise(&mut self, fences: TenantId, shard: ShardId, epoch: Epoch) -> Written<Raised> {
-        self.within.raise(fences, shard, epoch).await
+    async fn raise(
+        &mut self,
+        fences: TenantId,
+        wanted: &[(ShardId, Epoch)],
+    ) -> Written<Vec<Raised>> {
+        self.within.raise(fences, wanted).await
     }
-    async fn last_pos(&mut self, tenant: TenantId, shard: ShardId) -> Written<Pos> {
-        self.within.last_pos(tenant, shard).await
+    async fn end_holders(&mut self, fences: TenantId, shards: &[ShardId]) -> Written<()> {
+        self.within.end_holders(fences, shards).await
+    }
+    async fn last_pos(&mut self, tenant: TenantId, shards: &[ShardId]) -> Written<Vec<Pos>> {
+        self.within.last_pos(tenant, shards).await
     }
     async fn append(&mut self, batch: &Batch) -> Written<Vec<Option<Placed>>> {
         let lose = |n: u32| n.checked_sub(1);
@@ -262,7 +270,8 @@ async fn an_answer_lost_after_the_commit_is_found_again() {
     let db = SqliteDb::open(&config).await.expect("opens");
     let losses = Arc::<AtomicU32>::default();
     let within = SqliteWriter::new(db.clone());
-    let lane = LaneHandle::start(0, Lossy { within, losses: losses.clone() }, Crypt::off());
+    let lossy = Lossy { within, losses: losses.clone() };
+    let lane = LaneHandle::start(0, lossy, Crypt::off(), limits::LOCK_WAIT);
     let reads = Reads { db: Db::Sqlite(db), crypt: Crypt::off() };
     let history: Arc<dyn History> = Arc::new(SqlHistory::new(vec![lane], reads));
     let user = UserId::generate();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use parlance_actors::ports::history::{History, Outcome, Range};
 use parlance_actors::testkit::history_room::{TestRoom, draft, message};
@@ -121,6 +122,20 @@ impl Town {
             history.open(self.rooms[room], epoch, None).await.expect("the highest epoch opens");
         }
         *self.tables[room].owner.lock() = (node, epoch);
+    }
+
+    /// Gives many rooms to a node at once; it takes them over before anybody hears of it.
+    async fn give_all(&mut self, rooms: &[usize], node: usize) {
+        self.epoch += 1;
+        let epoch = Epoch(self.epoch);
+        let history = self.nodes[node].storage.history();
+        let opening = rooms.iter().map(|room| history.open(self.rooms[*room], epoch, None));
+        for opened in join_all(opening).await {
+            opened.expect("the highest epoch opens");
+        }
+        for room in rooms {
+            *self.tables[*room].owner.lock() = (node, epoch);
+        }
     }
 
     /// Lets the clients repeat until everything is acked; then every promise must hold.
@@ -247,6 +262,25 @@ async fn shards_that_move_under_load_lose_and_repeat_nothing() {
         let (room, node) = (dice.below(16), dice.below(3));
         town.give(room, node, dice.below(2) == 0).await;
         if step % 8 == 0 {
+            cut(&mut connection, dice.below(3)).await;
+        }
+    }
+    town.acked_more(100).await;
+    println!("{} messages acked", town.acks());
+    town.ends_well(&server.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_shards_that_move_at_once_under_load_lose_and_repeat_nothing() {
+    let server = PostgresServer::start(false).await;
+    let mut dice = Dice::new();
+    let mut town = Town::new(&server.url(), 3, 16).await;
+    let mut connection = operator(&server.url()).await;
+    for step in 0..30 {
+        town.acked_more(16).await;
+        let rooms: Vec<usize> = (0..16).filter(|_| dice.below(2) == 0).collect();
+        town.give_all(&rooms, dice.below(3)).await;
+        if step % 5 == 0 {
             cut(&mut connection, dice.below(3)).await;
         }
     }

@@ -10,7 +10,7 @@ use parlance_actors::testkit::history_suite::new_room;
 use parlance_actors::vocab::{Epoch, Seq, UserId};
 
 use super::proxy::Proxy;
-use super::takeovers::{HELD, HOLD, LONG, RAISING, SHORT, until};
+use super::takeovers::{HELD, HOLD, LONG, SHORT, until, until_tried_again};
 use super::{Process, audit, execute, operator};
 use crate::StorageConfig;
 use crate::testkit::PostgresServer;
@@ -101,7 +101,7 @@ async fn a_connection_cut_in_mid_statement_is_waited_for_and_not_repeated() {
     until(&mut holder, HELD, true).await;
     scene.proxy.cut();
     // The same node raises its own fence and waits for its own insert.
-    until(&mut holder, RAISING, true).await;
+    until_tried_again(&mut holder, || false).await;
     assert_eq!(scene.room.heard_so_far().len(), 1);
     execute(&mut holder, UNLOCK).await;
     scene.ends_well().await;

@@ -1,6 +1,7 @@
-//! The suite of history again with bodies sealed at rest: encryption changes no promise.
+//! The suites of history and mentions again with bodies sealed at rest, by a process that has written
+//! nothing else: encryption changes no promise.
 
-use parlance_actors::testkit::history_suite;
+use parlance_actors::testkit::{history_suite, mentions_suite};
 use parlance_actors::vocab::Timestamp;
 
 use super::Process;
@@ -14,6 +15,7 @@ async fn keeps_its_contract_when_sealed(mut config: StorageConfig) {
     KeyRing::generate(&ring, Timestamp::now()).expect("a key");
     config.crypt = Crypt::from_file(&ring).expect("a ring");
     let process = Process::open(&config).await;
+    mentions_suite::all(&process).await;
     history_suite::all(&process).await;
     process.storage.close().await;
 }

@@ -29,9 +29,9 @@ pub(super) const HOLD: &str = "
     SELECT pg_advisory_lock(4242)";
 pub(super) const HELD: &str =
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-/// Waits for a fence: for its row's owner, or behind another who waits for it.
-pub(super) const RAISING: &str = "SELECT count(*) FROM pg_locks
-    WHERE locktype IN ('transactionid', 'tuple') AND NOT granted";
+/// When a lane tried to raise fences last.
+const TRIED: &str = "SELECT max(query_start)::text FROM pg_stat_activity
+    WHERE pid <> pg_backend_pid() AND query LIKE '%SKIP LOCKED%'";
 const APPENDING: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%owned AS MATERIALIZED%'";
 
@@ -42,6 +42,21 @@ pub(super) async fn count(connection: &mut PgConnection, sql: &'static str) -> i
 /// Polls until the count is above zero, or zero.
 pub(super) async fn until(connection: &mut PgConnection, sql: &'static str, some: bool) {
     while (count(connection, sql).await > 0) != some {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Returns when a lane has tried to raise a fence again, which is done only while it is held, or when
+/// nothing more is to come.
+pub(super) async fn until_tried_again(connection: &mut PgConnection, is_done: impl Fn() -> bool) {
+    let mut first: Option<String> = None;
+    while !is_done() {
+        let last: Option<String> =
+            sqlx::query_scalar(TRIED).fetch_one(&mut *connection).await.expect(TRIED);
+        if first.is_some() && last.is_some() && first != last {
+            return;
+        }
+        first = first.or(last);
         tokio::time::sleep(POLL).await;
     }
 }
@@ -75,9 +90,7 @@ async fn open_over_a_held_insert(
     let (opener, at) = (history.clone(), room.at);
     let opening = tokio::spawn(async move { opener.open(at, epoch, Some((user, key))).await });
     // Until the open waits for the held insert, or has returned without waiting.
-    while !opening.is_finished() && count(&mut holder, RAISING).await == 0 {
-        tokio::time::sleep(POLL).await;
-    }
+    until_tried_again(&mut holder, || opening.is_finished()).await;
     if lock_wait == LONG {
         execute(&mut holder, "SELECT pg_advisory_unlock(4242)").await;
     }

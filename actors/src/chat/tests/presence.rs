@@ -176,8 +176,11 @@ async fn a_user_is_told_of_their_own_marks_and_rooms_once_on_every_node() {
             device.until(|frame| frame["type"] == "welcome").await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let add =
-            Change::Add { user: bob.user, username: name.as_str().into(), role: Role::Member };
+        let add = Change::Add {
+            user: bob.user,
+            username: name.as_str().into(),
+            role: Some(Role::Member),
+        };
         cluster.node(1).chat.post(&ann, room, Key::generate(), add).await.expect("added");
         tokio::time::sleep(Duration::from_secs(1)).await;
         devices[1].ask(1, Command::Read { room, seq: Seq(2) });

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::ports::history::HistoryError;
-use crate::ports::members::{Membership, Summary};
+use crate::ports::members::{Member, Membership, Mention, Mentions, Summary};
 use crate::vocab::Event;
 
 /// A database that takes reads of membership and never answers them.
@@ -49,6 +49,16 @@ impl Members for Hanging {
     }
 
     async fn sizes(&self, _: TenantId, _: &[RoomId]) -> Result<Vec<u32>, HistoryError> {
+        std::future::pending().await
+    }
+
+    async fn mentions(
+        &self,
+        _: TenantId,
+        _: UserId,
+        _: Option<Mention>,
+        _: u16,
+    ) -> Result<Mentions, HistoryError> {
         std::future::pending().await
     }
 

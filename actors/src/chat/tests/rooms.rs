@@ -2,6 +2,13 @@
 
 use super::*;
 
+#[test]
+fn a_list_that_got_no_turn_is_told_to_come_again() {
+    let refusal = crate::room::actor::unavailable(&crate::ports::HistoryError::Busy);
+    assert_eq!(refusal.code, Code::Busy);
+    assert_eq!(refusal.retry_after, Some(limits::LISTS_RETRY));
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_people_talk_and_see_one_order() {
     let node = Node::start().await;

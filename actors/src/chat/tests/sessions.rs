@@ -65,7 +65,7 @@ async fn a_user_is_told_of_their_own_marks_and_rooms_on_all_devices() {
     let room = node.room(&ann, "talk", RoomKind::Private).await;
     let mut phone = node.client(&bob);
     phone.until(|frame| frame["type"] == "welcome").await;
-    let add = Change::Add { user: bob.user, username: "bob".into(), role: Role::Member };
+    let add = Change::Add { user: bob.user, username: "bob".into(), role: Some(Role::Member) };
     node.chat.post(&ann, room, Key::generate(), add).await.expect("added");
     let me = phone.until(|frame| frame["type"] == "me").await;
     assert_eq!(me["role"], "member");

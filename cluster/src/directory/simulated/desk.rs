@@ -94,7 +94,7 @@ impl Directory for Desk {
         after: Option<RoomId>,
         limit: u16,
     ) -> Vec<Arc<RoomMeta>> {
-        let folded = prefix.to_lowercase();
+        let folded = RoomName::fold(prefix);
         self.view.state.read().public_rooms(tenant, &folded, after, limit)
     }
 

@@ -1,11 +1,15 @@
 //! Registering, signing in and out, and finding people.
 
+use parlance_actors::limits::LIST_MAX;
 use parlance_actors::vocab::Code;
 use parlance_protocol::User;
-use parlance_protocol::http::{Account, Credentials, Login, Refresh, SignedIn, Ticket, Tokens};
+use parlance_protocol::http::{
+    Account, Credentials, Login, Mentions, Refresh, SignedIn, Ticket, Tokens,
+};
 use serde_json::{Value, json};
 
 use super::call::{Book, Call, JSON, need, raw};
+use super::rooms::ROOM;
 use crate::http::auth::ChangePassword;
 use crate::http::users::Users;
 use crate::limits::{NAME_BYTES_MAX, USERS_MAX};
@@ -112,6 +116,19 @@ fn people(book: &mut Book) {
     book.get("/api/me", "Who the caller is")
         .signed()
         .gives::<Account<'_>>(200, "The caller's account.", ada())
+        .done();
+    let at = "2026-06-21T00:00:00.000Z";
+    let most = json!({"type": "integer", "minimum": 1, "maximum": LIST_MAX, "default": LIST_MAX});
+    book.get("/api/me/mentions", "Where the caller was mentioned")
+        .about("Messages of others that mention the caller in their latest form, in rooms that the caller is in; the newest first, in pages: ask again with `before` while there is a `next`.")
+        .signed()
+        .query("before", "The `next` of the page before.", json!({"type": "string"}))
+        .query("limit", "How many at most.", most)
+        .gives::<Mentions<'_>>(
+            200,
+            "A page.",
+            json!({"mentions": [{"room": ROOM, "seq": 58, "at": at}], "next": format!("1782000000000.{ROOM}.58")}),
+        )
         .done();
     let prefix =
         json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "example": "ad"});

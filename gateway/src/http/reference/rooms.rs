@@ -15,7 +15,7 @@ const AT: &str = "2026-06-21T00:00:00.000Z";
 fn room() -> Value {
     json!({
         "id": ROOM, "name": "engines", "kind": "public", "topic": "steam", "slow_mode_seconds": 0,
-        "created_at": AT, "role": "owner", "read": 57, "head": 58, "unread": 1, "last_at": AT,
+        "created_at": AT, "role": "owner", "read": 57, "head": 58, "unread": 1, "mentions": 1, "last_at": AT,
     })
 }
 
@@ -96,7 +96,7 @@ fn rooms(book: &mut Book) {
             "The room.",
             json!({
                 "id": ROOM, "name": null, "kind": "direct", "topic": "", "slow_mode_seconds": 0,
-                "role": "member", "read": 0, "head": 0, "unread": 0, "last_at": null, "with": ada(),
+                "role": "member", "read": 0, "head": 0, "unread": 0, "mentions": 0, "last_at": null, "with": ada(),
             }),
         )
         .refuses(Code::NotFound, "There is no such user.")
@@ -124,6 +124,9 @@ fn members(book: &mut Book) {
         .refuses(Code::Forbidden, "Join the room first.")
         .done();
     change(book.put("/api/rooms/{room}/members/{user}", "Add a member, or change their role"))
+        .about(
+            "Without a role somebody who is in the room already keeps theirs: that is a conflict.",
+        )
         .path_part("user", "The user's id.", uuid())
         .takes::<PutMember>(json!({"role": "moderator"}))
         .gives::<Posted>(200, "The event that says so.", posted())

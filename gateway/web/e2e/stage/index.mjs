@@ -33,10 +33,16 @@ class Stage {
   #name;
   #lines = [];
   #people = [];
+  #expected = [...EXPECTED];
 
   constructor(name, browser) {
     this.#name = name;
     this.browser = browser;
+  }
+
+  /** A page may complain so: it is what the scenario is about. */
+  expects(complaint) {
+    this.#expected.push(complaint);
   }
 
   /** The server without a browser. */
@@ -103,7 +109,7 @@ class Stage {
   #isExpected(message) {
     const url = message.location().url;
     const place = URL.canParse(url) ? new URL(url).pathname : '';
-    return EXPECTED.some((one) => one.text.test(message.text()) && (one.place === null || one.place.test(place)));
+    return this.#expected.some((one) => one.text.test(message.text()) && (one.place === null || one.place.test(place)));
   }
 
   /** How everybody's page looks, kept outside of the tree, for who reads the failure. */

@@ -1,4 +1,5 @@
 // The stores that the pages read, wired to the sync engine. See `types.ts` for what each of them is.
+import { Gather } from '../sync/gather.ts';
 import type { Event } from '../sync/wire.ts';
 import { ConnectionState } from './connection.svelte.ts';
 import { OpenConversation } from './conversation.svelte.ts';
@@ -30,6 +31,9 @@ export const notices: NoticesStore = theNotices;
 
 /** One HTTP call with the session's credential; throws a `CallError`. */
 export const call: Call = (method, path, body) => host.http.call(method, path, body);
+
+/** A read that many events ask for: see `Gather`. */
+export const gathered = (read: () => Promise<void>): Gather => new Gather(host.env.clock, read);
 
 let conversations: { engine: object | null; items: Items; open: Map<string, OpenConversation> } | null = null;
 

@@ -79,7 +79,8 @@ export class Rooms implements RoomsStore {
   }
 
   async invite(room: string, userId: string): Promise<void> {
-    await this.#call('PUT', `/api/rooms/${room}/members/${userId}`, { role: 'member' });
+    // Without a role: somebody may have made them more than a member meanwhile.
+    await this.#call('PUT', `/api/rooms/${room}/members/${userId}`);
   }
 
   async kick(room: string, userId: string): Promise<void> {

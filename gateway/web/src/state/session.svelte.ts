@@ -62,10 +62,9 @@ export class Session implements SessionStore {
   }
 
   async changePassword(oldPassword: string, newPassword: string): Promise<void> {
-    const name = this.user?.username ?? '';
-    await this.#host.http.call('PUT', '/api/auth/password', { old_password: oldPassword, new_password: newPassword });
-    // That ended every sign-in, this one too.
-    await this.signIn(name, newPassword);
+    const account = await this.#host.http.changePassword(oldPassword, newPassword);
+    await this.#in(account);
+    this.#channel?.postMessage('in' satisfies Word);
   }
 
   /** The page woke: what waits is asked at once. */

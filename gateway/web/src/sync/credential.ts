@@ -2,7 +2,7 @@
 // and other hosts use tokens. Renewing is done by one window at a time: a refresh token works once,
 // and showing it a second time ends the sign-in.
 import type { Env } from './env.ts';
-import { exchange } from './http.ts';
+import { exchange, renewing } from './http.ts';
 import { Refusal } from './refusal.ts';
 import type { Account } from './wire.ts';
 
@@ -17,6 +17,8 @@ export interface Credential {
   refresh(since: number): Promise<Renewal>;
   signIn(username: string, password: string): Promise<Account>;
   signOut(): Promise<void>;
+  /** Another password. It ends every sign-in but this one, which goes on with what the answer brings. */
+  changePassword(old: string, next: string, onOver: () => void): Promise<Account>;
 }
 
 const RENEWED_AT = 'parlance.renewed-at';
@@ -54,6 +56,18 @@ export class CookieCredential implements Credential {
 
   async signOut(): Promise<void> {
     await exchange<void>(this.#env, 'POST', '/api/auth/logout', undefined, this.headers());
+  }
+
+  /** Alone: the refresh token that a renewal beside it would show is void from the change on. */
+  changePassword(old: string, next: string, onOver: () => void): Promise<Account> {
+    return this.#env.locks.run(LOCK, async () => {
+      const begun = this.#env.clock.now();
+      const body = { old_password: old, new_password: next };
+      const change = (): Promise<Account> => exchange<Account>(this.#env, 'PUT', '/api/auth/password', body, this.headers());
+      const account = await renewing(change, () => this.#renew(begun), onOver);
+      this.#renewed();
+      return account;
+    });
   }
 
   async #renew(since: number): Promise<Renewal> {
@@ -113,6 +127,21 @@ export class TokenCredential implements Credential {
     this.#tokens = null;
     if (tokens === null) return;
     await exchange<void>(this.#env, 'POST', '/api/auth/logout', { refresh_token: tokens.refresh_token }, {});
+  }
+
+  async changePassword(old: string, next: string, onOver: () => void): Promise<Account> {
+    await this.#renewing;
+    const begun = this.#env.clock.now();
+    const body = { old_password: old, new_password: next };
+    const change = (): Promise<Tokens> => exchange<Tokens>(this.#env, 'PUT', '/api/auth/password', body, this.headers());
+    // A renewal waits for this one, as it does for another.
+    const changed = renewing(change, () => this.#renew(begun), onOver).then((tokens) => {
+      this.#tokens = tokens;
+      this.#renewedAt = this.#env.clock.now();
+    });
+    this.#renewing = changed.then((): Renewal => 'renewed', (): Renewal => 'unreachable').finally(() => (this.#renewing = null));
+    await changed;
+    return await exchange<Account>(this.#env, 'GET', '/api/me', undefined, this.headers());
   }
 
   async #renew(since: number): Promise<Renewal> {

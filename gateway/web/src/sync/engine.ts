@@ -3,6 +3,7 @@
 // it shows is read from `rooms`, `pending`, `typing` and the like after `changed` said so.
 import { Connection } from './connection.ts';
 import type { Env } from './env.ts';
+import { Gather } from './gather.ts';
 import { Follow } from './follow.ts';
 import { History } from './history.ts';
 import type { Http } from './http.ts';
@@ -44,6 +45,7 @@ export class Engine {
   readonly #reads: Reads;
   readonly #typing = new Typing();
   readonly #presence = new Map<string, PresenceStatus>();
+  readonly #pins = new Map<string, Gather>();
   #watched: string[] = [];
   #mine: 'online' | 'away' = 'online';
   #opened = 0;
@@ -106,6 +108,7 @@ export class Engine {
     this.list.close();
     this.#requests.close();
     this.#reads.close();
+    for (const pins of this.#pins.values()) pins.close();
     this.#cancelTyping();
     this.connection.stop();
     await (forget ? this.outbox.closeAndForget() : this.outbox.close());
@@ -187,7 +190,20 @@ export class Engine {
   }
 
   /** Reads the pins of a room. */
-  async loadPins(id: string): Promise<void> {
+  loadPins(id: string): Promise<void> {
+    return this.#pinsOf(id).now();
+  }
+
+  #pinsOf(id: string): Gather {
+    let pins = this.#pins.get(id);
+    if (pins === undefined) {
+      pins = new Gather(this.#env.clock, () => this.#readPins(id));
+      this.#pins.set(id, pins);
+    }
+    return pins;
+  }
+
+  async #readPins(id: string): Promise<void> {
     const room = this.room(id);
     if (room === null) return;
     const answer = await this.#http.call<{ messages: Entry[] }>('GET', `/api/rooms/${id}/pins`);
@@ -255,7 +271,7 @@ export class Engine {
     if (event.kind === 'message' && this.#typing.ended(room.id, event.sender.id)) {
       this.#listener.changed(`typing/${room.id}`);
     }
-    if (this.#touchesPins(room, event)) void this.loadPins(room.id).catch(() => {});
+    if (this.#touchesPins(room, event)) this.#pinsOf(room.id).ask();
     const trimmed = room.timeline?.trim() ?? false;
     if (shown || trimmed) this.#changed(room);
     this.#counted(room);
@@ -330,6 +346,8 @@ export class Engine {
     this.connection.say({ type: 'unsubscribe', rooms: [room.id] });
     room.error ??= 'You are not in this room any more.';
     room.timeline = null;
+    this.#pins.get(room.id)?.close();
+    this.#pins.delete(room.id);
     this.outbox.reached(room.id, Infinity);
     this.#changed(room);
   }

@@ -75,6 +75,53 @@ describe('calls over HTTP', () => {
     expect(over).toBe(1);
   });
 
+  it('are not signed out by a password that is changed beside them', async () => {
+    const clock = new FakeClock();
+    // What the browser has in its cookies, and what the server takes. A cookie comes with the answer.
+    let [jar, valid] = ['first', 'first'];
+    let access = true;
+    const later = (ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));
+    const network: Network = {
+      openSocket: () => {
+        throw new Error('no sockets here');
+      },
+      fetch: async (_window, path) => {
+        const shown = jar;
+        await later(10);
+        if (path === '/api/auth/password') {
+          if (!access) return refused(401, 'unauthenticated');
+          valid = 'changed';
+          await later(40);
+          [jar, access] = [valid, true];
+          return Response.json({ id: 'ann', username: 'ann', admin: false, expires_in: 900 });
+        }
+        if (path === '/api/auth/refresh') {
+          if (shown !== valid) return refused(401, 'unauthenticated');
+          [jar, access] = [valid, true];
+          return Response.json({});
+        }
+        return access && shown === valid ? Response.json({ path }) : refused(401, 'unauthenticated');
+      },
+    };
+    const both = new FakeBrowser('x', clock, () => 0.5, network);
+    const [here, there] = [both.open(), both.open()].map(({ env }) => new Http(env, new CookieCredential(env)));
+    if (here === undefined || there === undefined) throw new Error('two windows');
+    let over = 0;
+    here.onOver = there.onOver = () => (over += 1);
+    // Also when the access token has run out just before.
+    for (const isThere of [true, false]) {
+      access = isThere;
+      [jar, valid] = ['first', 'first'];
+      const changed = here.changePassword('old', 'new');
+      await clock.run(15);
+      const other = there.call('GET', '/a');
+      await clock.run(1_000);
+      expect(await changed).toMatchObject({ username: 'ann' });
+      expect(await other).toEqual({ path: '/a' });
+    }
+    expect([over, jar]).toEqual([0, 'changed']);
+  });
+
   it('give the reason and the time of a refusal, also of something between', async () => {
     const answers = [
       Response.json({ code: 'rate_limited', detail: 'slowly', retry_after_ms: 1_500 }, { status: 429, headers: { 'retry-after': '2' } }),

@@ -1,9 +1,10 @@
 // Calls over HTTP: the credential, one refresh when it has run out, refusals with the time that the
 // server names. It repeats nothing else by itself.
-import type { Credential } from './credential.ts';
+import type { Credential, Renewal } from './credential.ts';
 import type { Env } from './env.ts';
 import { HTTP_WAIT } from './limits.ts';
 import { Refusal } from './refusal.ts';
+import type { Account } from './wire.ts';
 
 export class Http {
   readonly #env: Env;
@@ -19,18 +20,29 @@ export class Http {
   /** One call, with the caller's credential. Throws a `Refusal`. */
   async call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const begun = this.#env.clock.now();
-    try {
-      return await exchange<T>(this.#env, method, path, body, this.credential.headers());
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.code !== 'unauthenticated') throw error;
-      const renewal = await this.credential.refresh(begun);
-      if (renewal === 'unreachable') throw Refusal.offline();
-      if (renewal === 'over') {
-        this.onOver();
-        throw error;
-      }
-      return await exchange<T>(this.#env, method, path, body, this.credential.headers());
+    const exchanged = (): Promise<T> => exchange<T>(this.#env, method, path, body, this.credential.headers());
+    return await renewing(exchanged, () => this.credential.refresh(begun), this.onOver);
+  }
+
+  /** Another password: every other sign-in ends. */
+  async changePassword(old: string, next: string): Promise<Account> {
+    return await this.credential.changePassword(old, next, this.onOver);
+  }
+}
+
+/** A call that is made again when the sign-in, which had run out, could be renewed. */
+export async function renewing<T>(call: () => Promise<T>, renew: () => Promise<Renewal>, onOver: () => void): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 'unauthenticated') throw error;
+    const renewal = await renew();
+    if (renewal === 'unreachable') throw Refusal.offline();
+    if (renewal === 'over') {
+      onOver();
+      throw error;
     }
+    return await call();
   }
 }
 

@@ -29,6 +29,10 @@ export const OPEN_ROOMS_MAX = 12;
 /** Unread messages of a room that are told apart. The server counts up to 100. */
 export const UNREAD_MAX = 100;
 export const UNREAD_KEPT = 1_000;
+/** Names that a message mentions: the first ones, as on the server. */
+export const MENTIONS_MAX = 20;
+/** The longest name that somebody has. */
+export const USERNAME_MAX = 50;
 /** A jump to an older message loads everything between when it is at most this far away. */
 export const JUMP_EVENTS_MAX = 400;
 
@@ -63,6 +67,8 @@ export const READ_GATHER = 300;
 export const REFUSALS_MAX = 3;
 /** Summaries and lists that became uncertain are read again after so long, once for all reasons. */
 export const REFRESH_GATHER = 250;
+/** Lists that many events change one after the other (members, pins) are read so often at least. */
+export const REFRESH_GATHER_MAX = 4_000;
 /** Typing is said at most so often for a room. */
 export const TYPING_EVERY = 3_000;
 /** Somebody who was heard typing is not any more after this. */

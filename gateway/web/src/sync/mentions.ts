@@ -1,6 +1,9 @@
 // Whom a body mentions: `@username`, not inside a word, names without case. The same rule as the
-// server's, which counts mentions in the room list. Pure.
+// server's (`vocab/mention.rs`), which counts mentions in the room list. Pure.
+import { MENTIONS_MAX, USERNAME_MAX } from './limits.ts';
 
+/** Letters of words, of any script. */
+const WORD = '\\p{Alphabetic}\\p{N}_';
 /** Letters of names: `@` before one of them begins a mention, unless another stands before the `@`. */
 const NAME = '[A-Za-z0-9_-]';
 
@@ -12,7 +15,7 @@ export interface Mention {
 }
 
 export function mentions(body: string): Mention[] {
-  const pattern = new RegExp(`(?<![\\p{L}\\p{N}_@-])@(${NAME}+)(?![\\p{L}\\p{N}_])`, 'gu');
+  const pattern = new RegExp(`(?<![${WORD}@-])@(${NAME}+)(?![${WORD}])`, 'gu');
   return Array.from(body.matchAll(pattern), (match) => ({
     start: match.index,
     end: match.index + match[0].length,
@@ -22,6 +25,7 @@ export function mentions(body: string): Mention[] {
 
 export function mentionsUser(body: string, username: string): boolean {
   if (!body.includes('@')) return false;
-  const name = username.toLowerCase();
-  return mentions(body).some((mention) => mention.username.toLowerCase() === name);
+  const names = new Set(mentions(body).map((mention) => mention.username.toLowerCase()));
+  const counted = [...names].filter((name) => name.length <= USERNAME_MAX).slice(0, MENTIONS_MAX);
+  return counted.includes(username.toLowerCase());
 }

@@ -62,7 +62,7 @@ export class Room {
       this.hole = 0;
       return true;
     }
-    const { head, read = 0, unread = 0, mentions = null } = meta;
+    const { head, read = 0, unread = 0, mentions = 0 } = meta;
     this.tally.summary({ head, read, unread, mentions });
     if (head < this.hole) return false;
     this.hole = 0;

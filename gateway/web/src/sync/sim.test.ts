@@ -66,6 +66,7 @@ function credential(server: FakeServer): Credential {
     refresh: () => Promise.resolve(renew()),
     signIn: () => Promise.reject(new Error('nobody signs in here')),
     signOut: () => Promise.resolve(),
+    changePassword: () => Promise.reject(new Error('nobody changes a password here')),
   };
 }
 
@@ -120,8 +121,7 @@ class World {
     if (dice < 0.35) {
       this.#count += 1;
       const bad = this.random() < 0.05;
-      const mention = this.random() < 0.3 ? ` @${this.pick(['ann', 'bob'])}` : '';
-      if (tab.engine.room(room.id) !== null) tab.send(room.id, `${bad ? 'bad ' : ''}${this.#count}${mention}`);
+      if (tab.engine.room(room.id) !== null) tab.send(room.id, `${bad ? 'bad ' : ''}${this.#count}${this.#mention()}`);
     } else if (dice < 0.55) {
       this.#note(tab, room);
     } else if (dice < 0.65) {
@@ -158,11 +158,15 @@ class World {
     }
   }
 
+  #mention(): string {
+    return this.random() < 0.3 ? ` @${this.pick(['ann', 'bob'])}` : '';
+  }
+
   #note(tab: Tab, room: ServerRoom): void {
     if (room.log.length === 0 || tab.engine.room(room.id) === null) return;
     const target = 1 + Math.floor(this.random() * room.log.length);
     const changes: Change[] = [
-      { type: 'edit', target, body: `edit ${this.random()}` },
+      { type: 'edit', target, body: `edit ${this.random()}${this.#mention()}` },
       { type: 'delete', target },
       { type: this.random() < 0.6 ? 'react' : 'unreact', target, emoji: this.pick(['x', 'y']) },
       { type: 'pin', target, on: this.random() < 0.6 },

@@ -47,29 +47,46 @@ describe('the tally', () => {
     expect(tally.uncertain).toBe(true);
   });
 
-  it('keeps the mentions that it heard when the server does not count them', () => {
+  it('counts by the last edit', () => {
     const tally = new Tally();
-    tally.summary({ head: 5, read: 5, unread: 0, mentions: null });
-    tally.apply(message(6, 'hi @me'), me);
-    tally.apply(message(7), me);
-    tally.apply(message(8, '@me again'), me);
-    tally.summary({ head: 8, read: 5, unread: 3, mentions: null });
-    expect([tally.unread, tally.mentions]).toEqual([3, 2]);
-    tally.summary({ head: 9, read: 6, unread: 3, mentions: null });
-    expect([tally.unread, tally.mentions]).toEqual([3, 1]);
-    tally.apply({ ...message(10), kind: 'delete', target: 8 }, me);
-    tally.summary({ head: 10, read: 6, unread: 2, mentions: null });
-    expect([tally.unread, tally.mentions]).toEqual([2, 0]);
+    const edit = (seq: number, target: number, body: string): Event => ({ ...message(seq, body), kind: 'edit', target });
+    tally.summary({ head: 5, read: 2, unread: 3, mentions: 0 });
+    tally.apply(message(6), me);
+    tally.apply(edit(7, 6, 'hi @me'), me);
+    expect([tally.unread, tally.mentions, tally.uncertain]).toEqual([1 + 3, 1, false]);
+    tally.apply(edit(8, 6, 'hi'), me);
+    expect(tally.mentions).toBe(0);
+    // Of what only the server counted: nothing can change, then something can.
+    tally.apply(edit(9, 5, 'ho'), me);
+    tally.apply(edit(10, 2, 'read @me'), me);
+    expect(tally.uncertain).toBe(false);
+    tally.apply(edit(11, 4, '@me'), me);
+    expect(tally.uncertain).toBe(true);
+    tally.summary({ head: 10, read: 2, unread: 4, mentions: 0 });
+    expect(tally.uncertain).toBe(true);
+    tally.summary({ head: 11, read: 2, unread: 4, mentions: 1 });
+    expect([tally.unread, tally.mentions, tally.uncertain]).toEqual([4, 1, false]);
+    tally.apply(edit(12, 4, 'not any more'), me);
+    expect(tally.uncertain).toBe(true);
   });
 
-  it('keeps the mentions that were counted from the messages', () => {
+  it('asks about an edit that came before an older summary told of a mention', () => {
     const tally = new Tally();
-    tally.summary({ head: 5, read: 1, unread: 4, mentions: 2 });
+    tally.summary({ head: 5, read: 5, unread: 0, mentions: 0 });
     tally.apply(message(6, '@me'), me);
-    tally.summary({ head: 6, read: 1, unread: 5, mentions: null });
-    expect(tally.mentions).toBe(3);
-    tally.readTo(6);
-    expect(tally.mentions).toBe(0);
+    tally.apply({ ...message(8, 'nobody'), kind: 'edit', target: 6 }, me);
+    expect([tally.mentions, tally.uncertain]).toEqual([0, false]);
+    tally.summary({ head: 7, read: 5, unread: 1, mentions: 1 });
+    expect(tally.uncertain).toBe(true);
+  });
+
+  it('asks when the mark is among mentions that are older than what is counted as unread', () => {
+    const tally = new Tally();
+    tally.summary({ head: 5_000, read: 10, unread: 0, mentions: 2 });
+    tally.readTo(20);
+    expect(tally.uncertain).toBe(true);
+    tally.readTo(5_000);
+    expect([tally.mentions, tally.uncertain]).toEqual([0, false]);
   });
 
   it('does not go back to an older summary', () => {

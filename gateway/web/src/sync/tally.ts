@@ -8,27 +8,28 @@ export interface Summary {
   head: number;
   read: number;
   unread: number;
-  /** null: the server does not count them. */
-  mentions: number | null;
+  mentions: number;
 }
 
 export class Tally {
-  #base: Summary & { mentions: number } = { head: 0, read: 0, unread: 0, mentions: 0 };
+  #base: Summary = { head: 0, read: 0, unread: 0, mentions: 0 };
   #live: { seq: number; mention: boolean }[] = [];
-  /** Messages after the read mark that were heard and mention the user, for a server that does not count them. */
-  #mentions: number[] = [];
-  /** The last deletes: a summary can be older than they are. */
+  /** The last deletes and edits: a summary can be older than they are. */
   #deletes: { seq: number; target: number }[] = [];
+  #edits: { seq: number; target: number; mention: boolean }[] = [];
   #read = 0;
   /** The read mark is somewhere inside of what only the server can count. */
   #readInside = false;
 
   /** Something changed inside of what only the server can count. */
   get uncertain(): boolean {
-    const { head, unread } = this.#base;
+    const { head, unread, mentions } = this.#base;
     if (this.#readInside) return true;
-    // Whether the server counted what was deleted since is not known here.
-    return unread > 0 && this.#deletes.some((one) => one.seq > head && one.target > this.#read && one.target <= head);
+    const inside = (one: { seq: number; target: number }): boolean =>
+      one.seq > head && one.target > this.#read && one.target <= head;
+    // Whether the server counted what was deleted since is not known here, nor what was edited since mentioned before.
+    if (unread + mentions > 0 && this.#deletes.some(inside)) return true;
+    return this.#edits.some((one) => inside(one) && (one.mention || mentions > 0));
   }
 
   get read(): number {
@@ -56,10 +57,11 @@ export class Tally {
       this.readTo(summary.read);
       return;
     }
-    this.#base = { ...summary, mentions: summary.mentions ?? this.#known(summary) };
+    this.#base = summary;
     this.#read = Math.max(this.#read, summary.read);
     this.#live = this.#live.filter((one) => one.seq > summary.head);
     this.#deletes = this.#deletes.filter((one) => one.seq > summary.head);
+    this.#edits = this.#edits.filter((one) => one.seq > summary.head);
     this.#readInside = false;
     if (summary.read < this.#read) this.#settle();
   }
@@ -68,27 +70,31 @@ export class Tally {
   reset(): void {
     this.#base = { head: 0, read: 0, unread: 0, mentions: 0 };
     this.#live = [];
-    this.#mentions = [];
     this.#deletes = [];
+    this.#edits = [];
     this.#read = 0;
     this.#readInside = false;
   }
 
   /** The next event of the room. */
   apply(event: Event, me: User): void {
+    const { target = 0 } = event;
     if (event.kind === 'delete') {
-      const target = event.target ?? 0;
       this.#live = this.#live.filter((one) => one.seq !== target);
-      this.#mentions = this.#mentions.filter((seq) => seq !== target);
       this.#deletes.push({ seq: event.seq, target });
       if (this.#deletes.length > UNREAD_KEPT) this.#deletes.shift();
       return;
     }
-    if (event.kind !== 'message' || event.sender.id === me.id) return;
-    if (event.seq <= this.#read || event.seq <= this.#base.head) return;
+    if (event.sender.id === me.id) return;
     const mention = event.enc !== true && mentionsUser(event.body ?? '', me.username);
+    if (event.kind === 'edit') {
+      this.#live = this.#live.map((one) => (one.seq === target ? { ...one, mention } : one));
+      this.#edits.push({ seq: event.seq, target, mention });
+      if (this.#edits.length > UNREAD_KEPT) this.#edits.shift();
+      return;
+    }
+    if (event.kind !== 'message' || event.seq <= this.#read || event.seq <= this.#base.head) return;
     this.#live.push({ seq: event.seq, mention });
-    if (mention) this.#mentions = [...this.#mentions, event.seq].slice(-UNREAD_KEPT);
     if (this.#live.length > 2 * UNREAD_KEPT) this.#live = this.#live.slice(-UNREAD_KEPT);
   }
 
@@ -100,24 +106,13 @@ export class Tally {
     return true;
   }
 
-  /** How many mentions a summary without them stands for, as far as that is known here. */
-  #known(summary: Summary): number {
-    const read = Math.max(this.#read, summary.read);
-    const heard = this.#mentions.filter((seq) => seq > read && seq <= summary.head).length;
-    // What was known before holds as long as nothing of it was read or deleted.
-    const holds = read <= this.#base.read && !this.uncertain;
-    const live = this.#live.filter((one) => one.mention && one.seq <= summary.head).length;
-    return Math.min(summary.unread, Math.max(heard, holds ? this.#base.mentions + live : 0));
-  }
-
   #settle(): void {
-    this.#mentions = this.#mentions.filter((seq) => seq > this.#read);
     this.#live = this.#live.filter((one) => one.seq > this.#read);
     if (this.#read >= this.#base.head) {
       this.#base = { ...this.#base, unread: 0, mentions: 0 };
       this.#readInside = false;
     } else {
-      this.#readInside = this.#base.unread > 0;
+      this.#readInside = this.#base.unread + this.#base.mentions > 0;
     }
   }
 }

@@ -1,5 +1,6 @@
 //! A batch that only adds events, in two commands to SQLite's thread: one begins and reads the
 //! fences, one inserts every row and commits. Each command costs two wake-ups, more than a row does.
+//! Between them goes what changes mentions, event by event: it does not need the events' rows.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _, SqlStr, Sqlite};
 use parlance_actors::limits as domain;
 use parlance_actors::vocab::{Pos, Seq};
 
-use super::{Held, big, judge, unsure};
+use super::{Held, big, judge, mentions, unsure};
 use crate::lane::{Batch, Claim, EventRow, Placed, WriteError, Written, column};
 
 const BEGIN: &str = "BEGIN IMMEDIATE;
@@ -62,6 +63,12 @@ pub(super) async fn append(mut held: Held, batch: &Batch) -> Written<Vec<Option<
     if rows.is_empty() {
         held.roll_back().await;
         return Ok(vec![None; batch.rows.len()]);
+    }
+    for (row, (seq, _), _) in &rows {
+        if let Err(error) = mentions::change(held.get(), batch.tenant, row, column(*seq)).await {
+            held.roll_back().await;
+            return Err(error);
+        }
     }
     match insert(&rows).execute(held.get()).await.map_err(judge) {
         Ok(_) => held.give_back(),

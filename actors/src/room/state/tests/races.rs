@@ -74,7 +74,7 @@ fn a_member_change_that_the_lane_did_not_take_leaves_the_one_before_it_in_force(
     }
     assert_eq!(world.lane.len(), 1, "the kick is in flight");
     world.lane_takes = false;
-    let add = Change::Add { user: user(2), username: "user2".into(), role: Role::Member };
+    let add = Change::Add { user: user(2), username: "user2".into(), role: Some(Role::Member) };
     let add = world.post(1, 2, add);
     world.learn_one();
     assert_eq!(world.code_of(add), Code::Busy);
@@ -82,6 +82,25 @@ fn a_member_change_that_the_lane_did_not_take_leaves_the_one_before_it_in_force(
     let send = world.post(2, 3, say("behind the kick"));
     world.settle();
     assert_eq!(world.code_of(send), Code::NotFound);
+}
+
+#[test]
+fn somebody_added_without_a_role_keeps_the_one_that_they_have_or_that_is_under_way() {
+    let mut world = World::new(RoomKind::Private, 1);
+    world.roles.insert(user(2), Role::Moderator);
+    let add = |number, role| Change::Add { user: user(number), username: "them".into(), role };
+    let there = world.post(1, 1, add(2, None));
+    let new = world.post(1, 2, add(3, None));
+    let promoted = world.post(1, 3, add(3, Some(Role::Moderator)));
+    let again = world.post(1, 4, add(3, None));
+    while !world.loads.is_empty() {
+        world.learn_one();
+    }
+    world.settle();
+    assert_eq!(world.code_of(there), Code::Conflict);
+    assert_eq!(world.code_of(again), Code::Conflict);
+    assert!(world.seq_of(new) < world.seq_of(promoted));
+    assert_eq!(world.roles[&user(3)], Role::Moderator);
 }
 
 #[test]

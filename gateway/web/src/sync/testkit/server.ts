@@ -185,13 +185,15 @@ export class FakeServer implements Network {
     const unread = room.log.filter(
       (one) => one.kind === 'message' && one.seq > read && one.sender.id !== account.id && !deleted.has(one.seq),
     );
+    const latest = (message: Event): string =>
+      room.log.filter((one) => one.kind === 'edit' && one.target === message.seq).at(-1)?.body ?? message.body ?? '';
     const name = new RegExp(`(^|\\s)@${account.username}(\\s|$)`, 'i');
     return {
       id: room.id, name: room.name, kind: 'private', topic: '',
       role: room.members.has(account.id) ? 'member' : null,
       read, head: room.log.length,
       unread: Math.min(100, unread.length),
-      mentions: Math.min(100, unread.filter((one) => name.test(one.body ?? '')).length),
+      mentions: Math.min(100, unread.filter((one) => name.test(latest(one))).length),
       last_at: room.log.at(-1)?.sent_at ?? null,
     };
   }

@@ -217,6 +217,7 @@ export class FakeSocket implements Socket {
     if ('target' in change) {
       const gone = room.log.some((one) => one.kind === 'delete' && one.target === change.target);
       if (target?.kind !== 'message' || (gone && !room.keys.has(`${this.account.id}/${key}`))) return refuse('not_found');
+      if (change.type === 'edit' && target.sender.id !== this.account.id) return refuse('forbidden');
     }
     const { event, repeated } = server.commit(room, this.account, key, change as Change);
     // The answer can overtake the event, and the event the answer.

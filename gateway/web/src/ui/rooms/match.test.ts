@@ -11,6 +11,13 @@ describe('matching', () => {
     expect(matching(['b', 'a'], (name) => name, ' ')).toEqual(['b', 'a']);
   });
 
+  it('finds a word by its beginning where that ends in a sigma', () => {
+    for (const sought of ['ΟΔΟΣ', 'οδος', 'οδοσ']) {
+      expect(score('Οδοσήμανση', sought)).toBe(5);
+      expect(score('ΟΔΟΣ', sought)).toBe(6);
+    }
+  });
+
   it('is without case and leaves out what does not fit', () => {
     expect(score('General', 'gen')).toBeGreaterThan(0);
     expect(score('General', 'lg')).toBe(0);

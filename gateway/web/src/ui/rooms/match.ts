@@ -1,9 +1,14 @@
 // Finding a room or a person by some letters.
 
+/** Without case, and with one form of the Greek sigma: lower case makes another one of it at a word's end. */
+function folded(text: string): string {
+  return text.toLowerCase().replaceAll('ς', 'σ');
+}
+
 /** How well `text` fits `sought`: 0 not at all, more is better. */
 export function score(text: string, sought: string): number {
-  const name = text.toLowerCase();
-  const want = sought.trim().toLowerCase();
+  const name = folded(text);
+  const want = folded(sought.trim());
   if (want === '') return 1;
   if (name === want) return 6;
   if (name.startsWith(want)) return 5;

@@ -1,5 +1,5 @@
 // The members of a room as the page knows them, shared by the panel and by completion.
-import { rooms, session, type Member } from '../../state/index.svelte.ts';
+import { gathered, rooms, session, type Member } from '../../state/index.svelte.ts';
 
 /** As many as are read without being asked for more. */
 const FIRST_MAX = 400;
@@ -13,7 +13,7 @@ export class RoomMembers {
   /** The last read did not fail: who is not in the list up to its end is not in the room. */
   #sure = $state(false);
   #room: string;
-  #again = false;
+  readonly #gather = gathered(() => this.#readAnew());
 
   constructor(room: string) {
     this.#room = room;
@@ -21,7 +21,7 @@ export class RoomMembers {
 
   /** Reads the first members unless that was done. */
   load(): void {
-    if ((!this.loaded || this.fault !== null) && !this.loading) void this.#read([]);
+    if ((!this.loaded || this.fault !== null) && !this.loading) void this.#gather.now();
   }
 
   /** Whether the list tells if this user is in the room; it ascends by their ids. */
@@ -29,14 +29,19 @@ export class RoomMembers {
     return this.#sure && (!this.more || user <= (this.items.at(-1)?.user.id ?? ''));
   }
 
-  /** The members changed. */
+  /** The members changed. In a room that many come to at once it is not read for each of them. */
   refresh(): void {
-    if (this.loading) this.#again = true;
-    else if (this.loaded || this.fault !== null) void this.#read([]);
+    if (this.loading || this.loaded || this.fault !== null) this.#gather.ask();
   }
 
   loadMore(): void {
     if (!this.loading && this.more) void this.#read(this.items);
+  }
+
+  async #readAnew(): Promise<void> {
+    // More of the list is being read: after that.
+    if (this.loading) this.#gather.ask();
+    else await this.#read([]);
   }
 
   async #read(held: Member[]): Promise<void> {
@@ -59,10 +64,6 @@ export class RoomMembers {
       this.#sure = false;
     }
     this.loading = false;
-    if (this.#again) {
-      this.#again = false;
-      void this.#read([]);
-    }
   }
 }
 

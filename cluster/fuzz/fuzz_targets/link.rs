@@ -1,0 +1,4 @@
+//! See `src/link.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parlance_cluster_fuzz::link(bytes));

@@ -1,0 +1,4 @@
+//! See `src/head.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parlance_gateway_fuzz::head(bytes));
