@@ -26,9 +26,10 @@ use crate::remote::{Held, Remote, WorldInbox, follow_shards};
 use crate::room::actor::{RoomMsg, unavailable};
 use crate::room::fold::{Entries, HistoryPage};
 use crate::room::state::Post;
-use crate::session::waiter::{Reply, Waiter};
+use crate::session::waiter::{Accepting, Reply, Waiter};
 use crate::session::{Caller, Change, Posted, SessionHandle, View};
 use crate::supervisor::{Rooms, Sessions, Supervisor, SupervisorMsg};
+use crate::traces::Traces;
 use crate::vocab::{
     Code, Gen, Key, Refusal, Role, RoomId, RoomKind, RoomMeta, RoomName, RoomRef, SHARD_COUNT,
     Sender, Seq, Timestamp, Topic, User,
@@ -53,6 +54,8 @@ pub struct Parts {
     pub frames: Arc<dyn Frames>,
     /// The other nodes.
     pub peers: Arc<dyn Peers>,
+    /// The changes that are traced; `None` for none.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// The domain could not start.
@@ -128,7 +131,7 @@ impl Chat {
     /// # Errors
     /// [`StartError`] when the runtime is going away.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { history, members, accounts, directory, frames, peers } = parts;
+        let Parts { history, members, accounts, directory, frames, peers, traces } = parts;
         let (notices, waiting) = mpsc::channel(NOTICES_MAX);
         let changes = directory.changes();
         let live = peers.live();
@@ -136,7 +139,8 @@ impl Chat {
         let shards_changed = directory.shards_changed();
         let counters = || (0..SHARD_COUNT).map(|_| AtomicU64::new(0)).collect();
         let world = Arc::new(World {
-            hub: Hub::new(frames.clone()),
+            hub: Hub::traced(frames.clone(), traces.clone()),
+            traces,
             history,
             members,
             accounts,
@@ -189,9 +193,15 @@ impl Chat {
         key: Key,
         change: Change,
     ) -> Result<Posted, Refusal> {
+        let traced = Accepting::begin(&self.world, meta.at(), caller.user, key, &change);
         let (reply, posted) = Reply::channel();
         self.world.post(meta, Post { caller, key, change, waiter: Waiter::Call(reply) });
-        posted.await.unwrap_or_else(|_| Err(Refusal::unavailable("the room stopped")))
+        let posted = posted.await;
+        let posted = posted.unwrap_or_else(|_| Err(Refusal::unavailable("the room stopped")));
+        if let Some(traced) = traced {
+            traced.answered(&posted);
+        }
+        posted
     }
 
     /// Makes a room whose owner is the caller, or gives the one made with the same key.

@@ -22,6 +22,7 @@ use crate::outbox::Outbox;
 use crate::ports::Frames;
 use crate::ports::frames::Dialect;
 use crate::session::Output;
+use crate::traces::{Mark, Traces};
 use crate::vocab::{Content, Event, Gen, MemberChange, RoomRef, Seq, SessionId, UserId};
 
 /// A session as a follower of rooms.
@@ -42,6 +43,7 @@ pub struct Hub {
     feeds: DashMap<RoomRef, Arc<Feed>>,
     frames: Arc<dyn Frames>,
     deliveries: Counter,
+    traces: Option<Arc<Traces>>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -103,8 +105,14 @@ impl Hub {
     /// A hub without rooms.
     #[must_use]
     pub fn new(frames: Arc<dyn Frames>) -> Arc<Self> {
+        Self::traced(frames, None)
+    }
+
+    /// A hub without rooms, which traces what it shows.
+    #[must_use]
+    pub fn traced(frames: Arc<dyn Frames>, traces: Option<Arc<Traces>>) -> Arc<Self> {
         let deliveries = metrics::counter!("parlance_deliveries_total");
-        Arc::new(Self { feeds: DashMap::new(), frames, deliveries })
+        Arc::new(Self { feeds: DashMap::new(), frames, deliveries, traces })
     }
 
     /// Begins to follow a room: call this before asking the room for its head, so that nothing
@@ -121,10 +129,17 @@ impl Hub {
     /// Publishes a committed event to the followers here. Repeats are dropped.
     pub fn publish(&self, room: RoomRef, r#gen: Gen, event: &Arc<Event>) {
         let Some(feed) = self.feeds.get(&room).map(|feed| feed.clone()) else { return };
-        let Some((shown, emptied)) = feed.state.lock().publish(&*self.frames, room, r#gen, event)
-        else {
-            return;
-        };
+        let mut mark = None;
+        let under = self.traces.as_ref().and_then(|traces| {
+            let under = traces.begin(room, event.sender.id, event.key)?;
+            mark = Some(Mark::new(traces.clone(), under, event.seq));
+            Some((traces, under))
+        });
+        let shown = feed.state.lock().publish(&*self.frames, room, r#gen, event, &mut mark);
+        let Some((shown, emptied)) = shown else { return };
+        if let Some((traces, under)) = under {
+            traces.shown(under, event.seq, shown);
+        }
         feed.deliveries.add(shown as u64);
         self.deliveries.increment(shown as u64);
         if emptied {
@@ -322,6 +337,7 @@ impl FeedState {
         room: RoomRef,
         r#gen: Gen,
         event: &Arc<Event>,
+        mark: &mut Option<Mark>,
     ) -> Option<(usize, bool)> {
         if r#gen < self.r#gen {
             return None;
@@ -343,7 +359,7 @@ impl FeedState {
         let mut frames: EncodedFrames = [const { None }; Dialect::COUNT];
         let output = Output::Event { room: room.room, r#gen, event };
         for following in &mut self.followers.list {
-            following.push(&mut frames, encoder, room, event.seq, &output);
+            following.push(&mut frames, encoder, room, event.seq, &output, mark);
         }
         let shown = self.followers.list.len();
         self.keep(Recent { event: event.clone(), frames });
@@ -460,7 +476,7 @@ impl FeedState {
         for recent in ring.iter_mut().filter(|recent| recent.event.seq > head) {
             let following = followers.get_mut(session).expect("inserted above");
             let output = Output::Event { room: room.room, r#gen, event: &recent.event };
-            following.push(&mut recent.frames, encoder, room, recent.event.seq, &output);
+            following.push(&mut recent.frames, encoder, room, recent.event.seq, &output, &mut None);
             let is_gone = matches!(recent.event.content,
                 Content::Member { user: who, change: MemberChange::Left | MemberChange::Kicked, .. }
                     if who == user);

@@ -19,6 +19,7 @@ pub mod session;
 mod supervisor;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod traces;
 pub mod vocab;
 mod wire;
 mod world;

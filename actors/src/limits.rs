@@ -208,6 +208,11 @@ pub const BUSIEST_OVER_MIN: Duration = Duration::from_secs(1);
 pub const BUSIEST_MARK: Duration = Duration::from_secs(5);
 /// Who looks for the first time in so long begins anew, and waits for [`BUSIEST_OVER_MIN`].
 pub const BUSIEST_ANEW: Duration = Duration::from_secs(20);
+/// Spans of traced changes that wait to be sent on. More are dropped and counted: with every change
+/// traced, some seconds of a busy node.
+pub const SPANS_MAX: usize = 8_192;
+/// Traced frames on their way through one outbox. The span of one more is of another follower, or of none.
+pub const OUTBOX_TRACED_MAX: usize = 8;
 /// All of a drain: in-flight changes are answered or refused within it.
 pub const DRAIN: Duration = Duration::from_secs(4);
 

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::limits;
+use crate::traces::Mark;
 use crate::vocab::{Code, Refusal, RoomRef};
 
 /// Why a socket is closed, as a WebSocket close code.
@@ -101,12 +102,39 @@ struct Queue {
     /// The closing was handed to the socket task.
     closed: bool,
     drain: Option<Arc<dyn Ready>>,
+    /// Traced frames on their way; `None` while there are none.
+    traced: Option<Box<TracedFrames>>,
+}
+
+/// Traced frames between their push and their socket, a few at a time.
+#[derive(Default)]
+struct TracedFrames {
+    queued: Vec<Mark>,
+    /// Whoever writes has them.
+    taken: Vec<Mark>,
 }
 
 impl Queue {
     fn push(&mut self, frame: Bytes) {
         self.bytes += cost(&frame);
         self.frames.push(frame);
+    }
+
+    fn mark(&mut self, mark: &mut Option<Mark>, bytes: usize) {
+        let traced = self.traced.get_or_insert_default();
+        if traced.queued.len() + traced.taken.len() < limits::OUTBOX_TRACED_MAX {
+            traced.queued.extend(mark.take().map(|mark| mark.pushed(bytes)));
+        }
+    }
+
+    /// Ends the spans of what was taken.
+    fn written(&mut self) {
+        if let Some(traced) = &mut self.traced {
+            traced.taken.drain(..).for_each(|mark| mark.written());
+            if traced.queued.is_empty() {
+                self.traced = None;
+            }
+        }
     }
 
     /// Nothing may be said before the welcome, unless the session ends without one.
@@ -149,6 +177,17 @@ impl Outbox {
     /// Queues a durable event of `room`. Full means that the room's feed is cut here: the caller
     /// stops pushing its events until `mend` was told.
     pub fn push_event(&self, room: RoomRef, frame: Bytes) -> Pushed {
+        self.push_marked(room, frame, &mut None)
+    }
+
+    /// As [`push_event`](Self::push_event), and takes the mark of a traced event, unless it has too
+    /// many.
+    pub(crate) fn push_marked(
+        &self,
+        room: RoomRef,
+        frame: Bytes,
+        mark: &mut Option<Mark>,
+    ) -> Pushed {
         let mut queue = self.queue.lock();
         if queue.closing.is_some() {
             return Pushed::Closed;
@@ -156,6 +195,9 @@ impl Outbox {
         if !queue.fits(&frame, limits::OUTBOX_BYTES_MAX) {
             queue.cuts.push(room);
             return Pushed::Cut;
+        }
+        if mark.is_some() {
+            queue.mark(mark, frame.len());
         }
         self.queue_and_wake(queue, frame);
         Pushed::Queued
@@ -221,6 +263,14 @@ impl Outbox {
         self.queue.lock().waits()
     }
 
+    /// Everything that was taken is in the socket's buffer. Whether there is more to take.
+    #[must_use]
+    pub fn wrote_all(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.written();
+        queue.waits()
+    }
+
     /// Ends the session in order: what is queued still goes out, then `bye` (if the dialect has
     /// one), then the close code. The first call wins.
     pub fn close(&self, closing: Closing, bye: Option<Bytes>) {
@@ -272,6 +322,11 @@ impl Outbox {
             let mut queue = self.queue.lock();
             if queue.is_held() {
                 return None;
+            }
+            // Who takes again has written what was taken before.
+            queue.written();
+            if let Some(traced) = &mut queue.traced {
+                std::mem::swap(&mut traced.queued, &mut traced.taken);
             }
             into.append(&mut queue.frames);
             queue.bytes = 0;

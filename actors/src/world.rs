@@ -18,6 +18,7 @@ use crate::room::state::{Look, Post, Seen};
 use crate::session::waiter::{Reply, Waiter};
 use crate::session::{Caller, Cursor, View};
 use crate::supervisor::{Rooms, Sessions};
+use crate::traces::Traces;
 use crate::vocab::{
     Event, Gen, Refusal, Role, RoomKind, RoomMeta, RoomRef, Seq, SessionId, UserId,
 };
@@ -52,6 +53,7 @@ pub(crate) struct World {
     pub(crate) committed: Vec<AtomicU64>,
     /// For who asks for the busiest rooms.
     pub(crate) marks: Marks,
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl World {

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use parlance_actors::chat::{self, Chat};
 use parlance_actors::ports::accounts::LockoutRule;
 use parlance_actors::ports::{Cluster, History};
+use parlance_actors::traces::Traces;
 use parlance_cluster::cluster::ClusterNode;
 use parlance_cluster::directory::OpenError;
 use parlance_gateway::config::{Acme, Lifetimes, PasswordCost, Rates, RedirectFrom, Tls, TlsFiles};
@@ -29,6 +30,7 @@ use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::data_dir::DataDir;
 use crate::failure::{Cause, Failure};
+use crate::traces::{self, Exporting, Whose};
 use crate::{first_admin, telemetry};
 
 /// The version that this node runs.
@@ -53,6 +55,8 @@ pub(crate) struct Node {
     /// Its part in the cluster, also if it is alone.
     pub(crate) member: ClusterNode,
     pub(crate) control: ControlSocket,
+    /// Where spans are sent.
+    pub(crate) exporting: Option<Exporting>,
     /// Tidies the metrics; ends with the node.
     _upkeep: JoinSet<()>,
 }
@@ -78,6 +82,7 @@ pub(crate) async fn start(
         upkeep.spawn(telemetry::upkeep(handle));
     }
     let history = storage.history();
+    let (traces, exporting) = traces(config, &member, control)?.unzip();
     let chat = Chat::start(chat::Parts {
         history: history.clone(),
         members: storage.members(),
@@ -85,6 +90,7 @@ pub(crate) async fn start(
         directory: directory.clone(),
         frames: Arc::new(JsonFrames),
         peers: member.peers(),
+        traces,
     });
     let chat = chat.await.map_err(|error| Failure::new(Cause::Other, error.to_string()))?;
     let meter = Arc::new(Meter::new(chat.clone()));
@@ -111,7 +117,23 @@ pub(crate) async fn start(
     member::told(&member, address);
     let control = ControlSocket::open(data_dir.path(), cluster)?;
     let gateway = Front::run(gateway);
-    Ok(Node { address, gateway, chat, history, member, control, _upkeep: upkeep })
+    Ok(Node { address, gateway, chat, history, member, control, exporting, _upkeep: upkeep })
+}
+
+/// What is traced, and who sends it on; `None` where nobody said where to.
+fn traces(
+    config: &Config,
+    member: &ClusterNode,
+    control: &Handle,
+) -> Result<Option<(Arc<Traces>, Exporting)>, Failure> {
+    let Some(endpoint) = &config.traces.endpoint else { return Ok(None) };
+    let whose = Whose {
+        endpoint: traces::endpoint(endpoint),
+        cluster: member.directory().cluster_id().to_string(),
+        node: member.node(),
+    };
+    let (traces, spans) = Traces::new(member.node(), config.traces.one_in.into());
+    Ok(Some((traces, Exporting::begin(&whose, spans, control)?)))
 }
 
 /// The database with its schema up to date.

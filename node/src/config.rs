@@ -38,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) cluster: Cluster,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
 }
 
 impl Config {
@@ -199,6 +200,15 @@ pub(crate) struct Metrics {
     pub(crate) enabled: bool,
 }
 
+/// Spans for a collector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Traces {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    pub(crate) one_in: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -265,6 +275,7 @@ impl Default for Config {
             },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             metrics: Metrics { enabled: true },
+            traces: Traces { endpoint: None, one_in: 100 },
         }
     }
 }

@@ -10,6 +10,7 @@ mod failure;
 mod first_admin;
 mod shutdown;
 mod telemetry;
+mod traces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -70,6 +70,10 @@ pub(crate) async fn shut_down(node: Node) {
     step(begun, "close the control socket", node.control.close()).await;
     // Nothing asks who owns what any more, and the others hear that this node goes.
     step(begun, "leave the cluster", node.member.leave()).await;
+    // What was traced of all that.
+    if let Some(exporting) = node.exporting {
+        step(begun, "send the last spans", exporting.close()).await;
+    }
     // Log lines are written as they are made; this is the last one.
     let took = begun.elapsed();
     info!(took_ms = took.as_millis() as u64, "ended in order");

@@ -43,7 +43,12 @@ impl History for EarlyAck {
         let Append { head, ticket, draft, sink, .. } = append;
         let seq = head.get().next();
         head.set(seq);
-        sink.settled(vec![Settled { ticket, draft, outcome: Outcome::Committed { seq } }]);
+        sink.settled(vec![Settled {
+            ticket,
+            draft,
+            batch: 1,
+            outcome: Outcome::Committed { seq },
+        }]);
         Ok(())
     }
 
@@ -115,6 +120,7 @@ async fn node(memory: &Arc<MemoryHistory>, history: Arc<dyn History>) -> Arc<Cha
         directory: Arc::new(MemoryDirectory::new(NodeId(1))),
         frames: Arc::new(NoFrames),
         peers: Arc::new(parlance_actors::ports::peers::Alone::new(NodeId(1))),
+        traces: None,
     };
     Chat::start(parts).await.expect("started")
 }

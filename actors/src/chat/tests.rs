@@ -97,6 +97,7 @@ impl Node {
             directory,
             frames: Arc::new(Json),
             peers: Arc::new(crate::ports::peers::Alone::new(NodeId(1))),
+            traces: None,
         };
         let chat = Chat::start(parts.clone()).await.expect("started");
         Self { chat, history, parts }

@@ -6,6 +6,7 @@ use super::{EncodedFrames, Follower, encoded};
 use crate::outbox::Pushed;
 use crate::ports::Frames;
 use crate::session::Output;
+use crate::traces::Mark;
 use crate::vocab::{RoomRef, Seq, SessionId, UserId};
 
 pub(super) struct Following {
@@ -59,12 +60,13 @@ impl Following {
         room: RoomRef,
         seq: Seq,
         output: &Output<'_>,
+        mark: &mut Option<Mark>,
     ) {
         if self.cut_from.is_some() || seq <= self.shown {
             return;
         }
         let Some(frame) = encoded(frames, encoder, self, output) else { return };
-        if self.follower.outbox.push_event(room, frame) == Pushed::Cut {
+        if self.follower.outbox.push_marked(room, frame, mark) == Pushed::Cut {
             metrics::counter!("parlance_feed_cuts_total").increment(1);
             self.cut_from = Some(seq);
         }

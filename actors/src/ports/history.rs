@@ -110,6 +110,8 @@ pub struct Settled {
     pub draft: Draft,
     /// What became of it.
     pub outcome: Outcome,
+    /// How many appends were settled together with it, it among them.
+    pub batch: usize,
 }
 
 /// What became of an append.

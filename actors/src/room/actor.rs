@@ -16,6 +16,7 @@ use crate::ports::history::{
 use crate::remote::moved;
 use crate::session::waiter::{Reply, Waiter};
 use crate::supervisor::Load;
+use crate::traces::Under;
 use crate::vocab::{Epoch, Gen, Refusal, RoomMeta, RoomRef, Sender, Seq, Timestamp, UserId};
 use crate::world::{Notice, World};
 
@@ -85,6 +86,8 @@ pub(crate) struct Room {
     expiring: bool,
     /// It ends as soon as nothing is in flight.
     leaving: bool,
+    /// What is traced of what is on the lane, in the order of tickets.
+    traced: VecDeque<(u64, Under)>,
 }
 
 /// The shell without state of its own.
@@ -118,6 +121,7 @@ impl Actor for RoomActor {
             tasks: JoinSet::new(),
             expiring: false,
             leaving: false,
+            traced: VecDeque::new(),
         };
         room.begin_opening(&myself);
         Ok(room)
@@ -168,6 +172,9 @@ impl Room {
                         && outcomes.iter().any(|settled| settled.outcome == Outcome::Fenced)
                     {
                         self.args.world.fence(self.at.shard(), self.args.epoch);
+                    }
+                    if let RoomMsg::Settled(outcomes) = &request {
+                        trace_settled(&self.args.world, &mut self.traced, outcomes);
                     }
                     let changed = match &request {
                         RoomMsg::Refresh { meta, .. } => Some(meta.clone()),
@@ -368,11 +375,13 @@ impl Room {
 
     /// Puts a draft on the lane; gives it back with the reason when the lane does not take it.
     fn append(
-        &self,
+        &mut self,
         ticket: u64,
         draft: crate::vocab::Draft,
         not_taken: &mut Option<Refusal>,
     ) -> Option<crate::vocab::Draft> {
+        let traces = self.args.world.traces.as_deref();
+        let traced = traces.and_then(|traces| traces.begin(self.at, draft.sender.id, draft.key));
         let append = Append {
             room: self.at,
             epoch: self.args.epoch,
@@ -381,7 +390,11 @@ impl Room {
             draft,
             sink: self.sink.clone(),
         };
-        let refused = self.args.world.history.append(append).err()?;
+        let refused = self.args.world.history.append(append).err();
+        if let (None, Some(traced)) = (&refused, traced) {
+            self.traced.push_back((ticket, traced));
+        }
+        let refused = refused?;
         *not_taken = Some(match refused.why {
             NotTakenWhy::Full => Refusal::busy("the database has more to write than it can"),
             NotTakenWhy::Away => Refusal::unavailable("the database is away"),
@@ -452,6 +465,27 @@ pub(crate) fn unavailable(error: &HistoryError) -> Refusal {
         HistoryError::Unreadable(why) => {
             tracing::error!(why, "history cannot be read");
             Refusal::internal()
+        }
+    }
+}
+
+/// Ends the spans of what the lane settled. Tickets grow, and are settled in their order.
+fn trace_settled(world: &World, traced: &mut VecDeque<(u64, Under)>, outcomes: &[Settled]) {
+    let Some(traces) = &world.traces else { return };
+    for settled in outcomes {
+        // One before it was never settled, and never will be.
+        while traced.front().is_some_and(|(ticket, _)| *ticket < settled.ticket) {
+            traced.pop_front();
+        }
+        if traced.front().is_some_and(|(ticket, _)| *ticket == settled.ticket)
+            && let Some((_, under)) = traced.pop_front()
+        {
+            match settled.outcome {
+                // It was committed before, and its span is of then.
+                Outcome::Repeated { .. } => {}
+                Outcome::Committed { seq } => traces.settled(under, settled.batch, Some(seq)),
+                _ => traces.settled(under, settled.batch, None),
+            }
         }
     }
 }

@@ -342,7 +342,7 @@ impl<W, F> RoomState<W, F> {
     /// What became of appends, in the order of their commit.
     pub fn settled(&mut self, outcomes: Vec<Settled>) -> Effects<W, F> {
         let mut effects = Vec::new();
-        for Settled { ticket, draft, outcome } in outcomes {
+        for Settled { ticket, draft, outcome, .. } in outcomes {
             let Some(in_flight) = self.take_in_flight(ticket) else { continue };
             let result = match outcome {
                 Outcome::Committed { seq } => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::actor::SessionMsg;
 use super::link::SessionLink;
 use super::mailbox::Mailbox;
-use super::waiter::Waiter;
+use super::waiter::{Accepting, Waiter};
 use super::words::{Answer, Command, Request};
 use crate::limits;
 use crate::room::state::Post;
@@ -103,11 +103,13 @@ impl SessionHandle {
 
     fn post(&self, id: Option<u64>, command: Command) {
         let Command::Post { room, key, change } = command else { return };
+        let (world, caller) = (&self.world, &self.link.caller);
+        let traced = Accepting::begin(world, self.at(room), caller.user, key, &change);
         let place = match self.link.admit_change(room, key, &change) {
             Ok(place) => place,
             Err(refusal) => return self.link.answer(id, Err(&refusal)),
         };
-        let waiter = Waiter::of_session(self.link.clone(), id, room, (key, place), &change);
+        let waiter = Waiter::of_session(self.link.clone(), id, room, (key, place), &change, traced);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
         let at = self.at(room);
         // Not past one that waits for the actor: a room may wake up between two sends.

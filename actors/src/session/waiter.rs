@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use super::link::{SessionLink, is_send};
 use super::words::{Change, Posted};
 use crate::remote::PeerWaiter;
-use crate::vocab::{Epoch, Key, Refusal, RoomId, SessionId};
+use crate::traces::{Traces, Under};
+use crate::vocab::{Epoch, Key, Refusal, RoomId, RoomRef, SessionId, UserId};
+use crate::world::World;
 
 pub(crate) fn room_stopped() -> Refusal {
     Refusal::unavailable("the room stopped before it answered; repeat with the same key")
@@ -71,6 +73,34 @@ pub(crate) enum Waiter {
     Peer(PeerWaiter),
 }
 
+/// A change that is traced, between its request and its answer.
+pub(crate) struct Accepting {
+    traces: Arc<Traces>,
+    under: Under,
+    bytes: usize,
+}
+
+impl Accepting {
+    /// `None` for a change that is not traced.
+    pub(crate) fn begin(
+        world: &World,
+        at: RoomRef,
+        sender: UserId,
+        key: Key,
+        change: &Change,
+    ) -> Option<Box<Self>> {
+        let traces = world.traces.as_ref()?;
+        let under = traces.begin(at, sender, key)?;
+        Some(Box::new(Self { traces: traces.clone(), under, bytes: change.weight() }))
+    }
+
+    pub(crate) fn answered(&self, result: &Result<Posted, Refusal>) {
+        let result = result.as_ref();
+        let result = result.map(|posted| (posted.seq, posted.repeated)).map_err(|why| why.code);
+        self.traces.accepted(self.under, self.bytes, result);
+    }
+}
+
 /// A session that waits for a change of its own.
 pub(crate) struct SessionWaiter {
     link: Arc<SessionLink>,
@@ -82,6 +112,7 @@ pub(crate) struct SessionWaiter {
     /// It went to its room's owner, and counts among the session's sends there.
     went: bool,
     answered: bool,
+    traced: Option<Box<Accepting>>,
 }
 
 impl Waiter {
@@ -92,6 +123,7 @@ impl Waiter {
         room: RoomId,
         (key, place): (Key, u64),
         change: &Change,
+        traced: Option<Box<Accepting>>,
     ) -> Self {
         let is_send = is_send(change);
         Self::Session(SessionWaiter {
@@ -103,6 +135,7 @@ impl Waiter {
             is_send,
             went: false,
             answered: false,
+            traced,
         })
     }
 
@@ -149,6 +182,9 @@ impl Waiter {
 impl SessionWaiter {
     fn settle(&mut self, result: Result<Posted, Refusal>) {
         self.answered = true;
+        if let Some(traced) = self.traced.take() {
+            traced.answered(&result);
+        }
         if self.went {
             self.link.came_back(self.room);
         }

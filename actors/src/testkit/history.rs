@@ -520,7 +520,7 @@ fn commit(database: &Mutex<Database>, process: &Process, appends: Vec<Append>) -
                 Outcome::Committed { seq }
             }
         };
-        told.push((room, sink, Settled { ticket, draft, outcome }));
+        told.push((room, sink, Settled { ticket, draft, outcome, batch: 1 }));
     }
     database.batches.push(batch);
     told
@@ -532,7 +532,7 @@ fn refuse_all(requests: VecDeque<Request>) {
         if let Request::Append(append) = request {
             let Append { room, ticket, draft, sink, .. } = *append;
             let outcome = Outcome::Failed { why: "the lane is closing".to_owned() };
-            told.push((room, sink, Settled { ticket, draft, outcome }));
+            told.push((room, sink, Settled { ticket, draft, outcome, batch: 1 }));
         }
     }
     tell(told);

@@ -70,6 +70,7 @@ async fn populated(drained: &Rc<Cell<u64>>) -> (Arc<Chat>, RoomId, Vec<SessionHa
         directory: Arc::new(MemoryDirectory::new(NodeId(1))),
         frames: Arc::new(JsonFrames),
         peers: Arc::new(Alone::new(NodeId(1))),
+        traces: None,
     };
     let chat = Chat::start(parts).await.expect("nothing can fail here");
     let (owner, name) = (sample::caller(0), RoomName::parse("room").expect("a valid name"));

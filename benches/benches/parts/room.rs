@@ -78,7 +78,7 @@ impl Part for PostAndSettle {
             };
             self.head = self.head.next();
             let outcome = Outcome::Committed { seq: self.head };
-            let effects = self.state.settled(vec![Settled { ticket, draft, outcome }]);
+            let effects = self.state.settled(vec![Settled { ticket, draft, outcome, batch: 1 }]);
             assert_eq!(effects.len(), 2, "published and answered");
         }
     }

@@ -79,6 +79,7 @@ impl Fleet {
             directory: desk.clone(),
             frames: Arc::new(Postcards),
             peers: port,
+            traces: None,
         };
         let (world, doors) = (self.world.clone(), self.doors.clone());
         self.tasks.spawn(async move {

@@ -164,7 +164,7 @@ impl Writer {
     /// Gives the turn back, unless something came meanwhile.
     fn release(self: &Arc<Self>) {
         self.turn.store(IDLE, Ordering::SeqCst);
-        if self.outbox.waits() {
+        if self.outbox.wrote_all() {
             Arc::clone(self).ready();
         }
     }

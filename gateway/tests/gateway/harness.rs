@@ -96,6 +96,7 @@ impl Server {
             directory: directory.clone(),
             frames: Arc::new(JsonFrames),
             peers: Arc::new(Alone::new(NodeId(1))),
+            traces: None,
         })
         .await
         .expect("the domain starts");

@@ -252,6 +252,7 @@ fn fits(kind: Kind, value: &Value) -> Result<(), String> {
             None => Err("must be a text".to_owned()),
         },
         Kind::DatabaseUrl => database_url(value),
+        Kind::CollectorUrl => collector_url(value),
     }
 }
 
@@ -308,6 +309,34 @@ fn database_url(value: &Value) -> Result<(), String> {
             masked_url(url)
         )),
     }
+}
+
+/// Plain HTTP, and nothing in it that must not be shown.
+fn collector_url(value: &Value) -> Result<(), String> {
+    const ALLOWED: &str = "must be http://HOST:PORT or http://HOST:PORT/PATH";
+    let Some(url) = value.as_str() else {
+        return Err(format!("{ALLOWED}, and is {}", described(value)));
+    };
+    if url.starts_with("https://") {
+        return Err(format!(
+            "{ALLOWED}: spans go in the clear to a collector beside the node, which may send them on over TLS"
+        ));
+    }
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(format!("{ALLOWED}, and is \"{}\"", masked_url(url)));
+    };
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if place.contains('@') {
+        return Err(format!(
+            "{ALLOWED}, without a user and password: what the collector wants to see goes into \
+             OTEL_EXPORTER_OTLP_HEADERS"
+        ));
+    }
+    let path_is_good = path.chars().all(|c| c.is_ascii_graphic() && !"?#".contains(c));
+    if path_is_good && (is_place(place) || is_host(place)) {
+        return Ok(());
+    }
+    Err(format!("{ALLOWED}, and is {}", described(value)))
 }
 
 /// A value for a fault, not too long.

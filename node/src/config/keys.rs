@@ -48,6 +48,8 @@ pub(super) enum Kind {
     Secret,
     /// A database's URL; the password in it is never shown.
     DatabaseUrl,
+    /// The URL of a collector, without a password.
+    CollectorUrl,
 }
 
 /// The key of this path.
@@ -66,7 +68,7 @@ pub(super) fn environment_name(path: &str) -> String {
 }
 
 /// The sections and what each is about.
-pub(super) const SECTIONS: [(&str, &str); 9] = [
+pub(super) const SECTIONS: [(&str, &str); 10] = [
     ("http", "The front door: HTTP and WebSocket."),
     (
         "acme",
@@ -84,6 +86,10 @@ pub(super) const SECTIONS: [(&str, &str); 9] = [
     ),
     ("log", "What the node says about itself, on standard error."),
     ("metrics", "What the node counts."),
+    (
+        "traces",
+        "The way of single changes through the nodes, for an OpenTelemetry collector (OTLP).",
+    ),
 ];
 
 /// Every key, in the order of the example file.
@@ -466,6 +472,21 @@ pub(super) const KEYS: &[Key] = &[
         path: "metrics.enabled",
         kind: Kind::Switch,
         about: "Whether /metrics answers.",
+        example: None,
+    },
+    Key {
+        path: "traces.endpoint",
+        kind: Kind::CollectorUrl,
+        about: "Where spans go: an OTLP collector that takes HTTP with protobuf, in the clear. Run one beside the\n\
+                node, which sends them on over TLS. Without a path it is /v1/traces. Headers that it wants are taken from\n\
+                OTEL_EXPORTER_OTLP_HEADERS in the environment. Without an endpoint nothing is traced.",
+        example: Some("\"http://127.0.0.1:4318\""),
+    },
+    Key {
+        path: "traces.one_in",
+        kind: Kind::Number { min: 0, max: 1_000_000_000 },
+        about: "One change in so many is traced: 1 for all, 0 for none. The same on every node of a cluster, so that\n\
+                all of them choose the same ones.",
         example: None,
     },
 ];

@@ -161,6 +161,7 @@ mod tests {
                 Kind::Origins => "https://a.example,http://b.example:81",
                 Kind::Secret => "kTqPzv0cX3m8yJrN5bLwQfHs7uGdEi2oAaVxZ1K9RtY=",
                 Kind::DatabaseUrl => "postgres://u:p@h/d",
+                Kind::CollectorUrl => "http://collector:4318",
                 Kind::File => continue,
             };
             let set = |path: &str, text: &str| (path.into(), "--set".into(), text.into());

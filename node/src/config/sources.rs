@@ -294,6 +294,7 @@ fn read_text(kind: Kind, text: &str) -> Value {
         | Kind::HttpsUrl
         | Kind::Host
         | Kind::Secret
-        | Kind::DatabaseUrl => Value::from(text),
+        | Kind::DatabaseUrl
+        | Kind::CollectorUrl => Value::from(text),
     }
 }

@@ -125,6 +125,31 @@ simple_chat = 1
 }
 
 #[test]
+fn a_collectors_url_that_cannot_be_used_is_refused_with_what_is_allowed() {
+    let dir = folder();
+    for (url, why) in [
+        ("collector:4318", "must be http://HOST:PORT or http://HOST:PORT/PATH, and is"),
+        ("https://collector", "a collector beside the node, which may send them on over TLS"),
+        ("http://ann:hunter2@collector", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("grpc://ann:hunter2@collector", "must be http://HOST:PORT"),
+        ("http://collector:4318/a?b", "must be http://HOST:PORT"),
+        ("http://", "must be http://HOST:PORT"),
+    ] {
+        let setting = format!("traces.endpoint={url}");
+        let output = parlance(dir.path(), &["config", "check", "--set", &setting], &[]);
+        let named = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{url}: {named}");
+        assert!(named.contains("traces.endpoint (flag --set)") && named.contains(why), "{named}");
+        assert!(!named.contains("hunter2"), "a secret is shown:\n{named}");
+    }
+    for url in ["http://127.0.0.1:4318", "http://[::1]:4318/", "http://collector/v1/traces"] {
+        let setting = format!("traces.endpoint={url}");
+        let output = parlance(dir.path(), &["config", "check", "--set", &setting], &[]);
+        assert!(output.status.success(), "{url}: {}", text(&output));
+    }
+}
+
+#[test]
 fn an_order_that_can_come_to_nothing_is_named() {
     let dir = folder();
     let check = |lines: &str| {

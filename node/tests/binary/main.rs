@@ -3,8 +3,11 @@
 mod api;
 mod cert;
 mod cluster;
+#[path = "../town/collector.rs"]
+mod collector;
 mod commands;
 mod config;
 mod mentions;
 mod serve;
 mod support;
+mod traces;

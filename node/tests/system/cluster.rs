@@ -1,11 +1,16 @@
 //! Three nodes as an operator starts them: certificates by the command line, one begins, two join;
 //! then one is stopped in order and comes back, and another is killed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::trace::v1::Span;
+use parlance_actors::vocab::{RoomId, TenantId};
+use parlance_benches::lean::Socket;
+use parlance_client::protocol::simple::SimpleClientFrame;
 use parlance_client::protocol::{RoomKind, View};
 use parlance_client::{Http, Server};
 use parlance_storage::testkit::PostgresServer;
@@ -15,6 +20,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
+
+use crate::collector::{Collector, called, number};
 
 /// Everything waits at most this long, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,13 +48,15 @@ async fn run(arguments: &[&str]) -> Output {
 struct Place {
     folder: TempDir,
     database: PostgresServer,
+    collector: Collector,
 }
 
 impl Place {
     async fn prepare() -> Self {
         let folder = tempfile::Builder::new().prefix("parlance-cluster-").tempdir();
         let folder = folder.expect("a temporary folder");
-        let place = Self { folder, database: PostgresServer::start(false).await };
+        let (database, collector) = (PostgresServer::start(false).await, Collector::open());
+        let place = Self { folder, database, collector };
         let [ca, certs] = [place.at("ca"), place.at("certs")];
         run(&["cert", "ca", "--cluster", "test", "--out", &ca]).await;
         for name in ["one", "two", "three"] {
@@ -78,6 +87,8 @@ impl Place {
             .env("PARLANCE_AUTH__ARGON2_MEMORY_KIB", "8192")
             .env("PARLANCE_AUTH__ARGON2_ITERATIONS", "1")
             .env("PARLANCE_HTTP__DISK_FREE_MIN_MIB", "0")
+            .env("PARLANCE_TRACES__ENDPOINT", &self.collector.url)
+            .env("PARLANCE_TRACES__ONE_IN", "1")
             .env("PARLANCE_CLUSTER__CA", self.path("ca/ca.pem"))
             .env("PARLANCE_CLUSTER__CERT", self.path(&format!("certs/{name}.pem")))
             .env("PARLANCE_CLUSTER__KEY", self.path(&format!("certs/{name}.key")))
@@ -168,12 +179,12 @@ fn is_spread(report: &Value) -> bool {
 }
 
 /// Sends with one key until it is acknowledged, as the protocol asks.
-async fn send(node: &Node, token: &str, room: Uuid, body: &str) {
+async fn send(node: &Node, token: &str, room: Uuid, body: &str) -> u64 {
     let key = Uuid::now_v7();
     let sent = tokio::time::timeout(PATIENCE, async {
         loop {
             match node.http().send(token, room, key, body).await {
-                Ok(_) => return,
+                Ok(sent) => return sent.seq,
                 Err(error) if error.can_repeat() => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -181,7 +192,68 @@ async fn send(node: &Node, token: &str, room: Uuid, body: &str) {
             }
         }
     });
-    sent.await.expect("accepted in time");
+    sent.await.expect("accepted in time")
+}
+
+/// A socket that follows the lobby through a node. Simple chat has no answers: it says so until it hears
+/// itself, because what came before it followed, or was refused for now, is not heard.
+async fn follower(node: &Node, token: &str) -> Socket {
+    let server = Server::parse(&node.address).expect("a good address");
+    let mut socket = Socket::connect_simple(&server, token).await.expect("simple chat is on");
+    let content = format!("here on {}", node.name);
+    let say = SimpleClientFrame::Message { content: content.as_str().into() };
+    let say = serde_json::to_vec(&say).expect("plain text");
+    let following = tokio::time::timeout(PATIENCE, async {
+        loop {
+            socket.put(&say);
+            socket.flush().await.expect("the node reads");
+            let heard = tokio::time::timeout(Duration::from_secs(1), heard(&mut socket, &content));
+            if heard.await.is_ok() {
+                return;
+            }
+        }
+    });
+    following.await.expect("heard in time");
+    socket
+}
+
+async fn heard(socket: &mut Socket, body: &str) {
+    loop {
+        let text = socket.text().await.expect("the socket stays open");
+        let frame: Value = serde_json::from_slice(&text).expect("JSON");
+        if frame["content"] == body {
+            return;
+        }
+    }
+}
+
+/// One message is one trace on all nodes, although nothing of it is said between them.
+async fn one_message_is_one_trace(nodes: [&Node; 3], collector: &Collector, token: &str) {
+    let mut sockets = Vec::new();
+    for node in nodes {
+        sockets.push(follower(node, token).await);
+    }
+    let lobby = RoomId::lobby(TenantId::MAIN);
+    let seq = send(nodes[0], token, lobby.0, "seen everywhere").await;
+    for socket in &mut sockets {
+        let heard = tokio::time::timeout(PATIENCE, heard(socket, "seen everywhere"));
+        heard.await.expect("heard in time");
+    }
+    let spans = collector.until(&lobby.to_string(), seq, "all nodes show it", |spans| {
+        let count = |name| called(spans, name).len();
+        ["accept", "commit", "hub", "socket"].map(count) == [1, 1, 3, 3]
+    });
+    let (accept, commit) = (called(&spans, "accept")[0], called(&spans, "commit")[0]);
+    assert!(spans.iter().all(|span| span.trace_id == accept.trace_id), "{spans:#?}");
+    assert_eq!(commit.parent_span_id, accept.span_id);
+    let mut shown = BTreeSet::new();
+    for hub in called(&spans, "hub") {
+        assert_eq!(hub.parent_span_id, commit.span_id);
+        shown.insert(number(hub, "parlance.node"));
+        let of_hub = |socket: &&&Span| socket.parent_span_id == hub.span_id;
+        assert_eq!(called(&spans, "socket").iter().filter(of_hub).count(), 1);
+    }
+    assert_eq!(shown.len(), 3, "each on a node of its own");
 }
 
 async fn bodies(node: &Node, token: &str, room: Uuid) -> Vec<String> {
@@ -213,6 +285,8 @@ async fn three_nodes_talk_and_go_on_when_one_is_stopped_and_another_is_killed() 
     for node in [&one, &two, &three] {
         assert_eq!(bodies(node, &token, room).await, ["one", "two", "three"], "on {}", node.name);
     }
+
+    one_message_is_one_trace([&one, &two, &three], &place.collector, &token).await;
 
     let ended = two.signal(Signal::TERM).await;
     assert!(ended.success(), "{ended}:\n{}", place.log("two"));

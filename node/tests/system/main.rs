@@ -2,6 +2,8 @@
 //! checked against the promises. Every process is ended by its own handle, every port is free.
 
 mod cluster;
+#[path = "../town/collector.rs"]
+mod collector;
 mod conversation;
 mod crash;
 mod harness;

@@ -96,6 +96,7 @@ impl Work {
                 other => other.clone(),
             };
         }
+        let batch = self.appends.len();
         let mut rooms: Vec<(Arc<dyn AppendSink>, Vec<Settled>)> = Vec::new();
         let mut places: HashMap<(RoomRef, *const ()), usize> = HashMap::new();
         for (append, outcome) in self.appends.into_iter().zip(self.outcomes) {
@@ -107,7 +108,7 @@ impl Work {
                 rooms.len() - 1
             });
             let outcome = outcome.unwrap_or_else(|| rest.clone());
-            rooms[place].1.push(Settled { ticket, draft, outcome });
+            rooms[place].1.push(Settled { ticket, draft, outcome, batch });
         }
         for (sink, outcomes) in rooms {
             sink.settled(outcomes);

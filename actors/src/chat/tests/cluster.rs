@@ -75,6 +75,7 @@ impl Cluster {
                 directory: directory.clone(),
                 frames: Arc::new(Json),
                 peers: cluster.mesh.join(NodeId(number)),
+                traces: None,
             };
             let chat = Chat::start(parts.clone()).await.expect("started");
             cluster.directories.push(directory);
@@ -122,6 +123,7 @@ impl Cluster {
             history: history.clone(),
             members: history.clone(),
             peers: self.mesh.join(NodeId(number)),
+            traces: None,
             ..self.nodes[place].parts.clone()
         };
         let chat = Chat::start(parts.clone()).await.expect("started");

@@ -156,7 +156,7 @@ impl World {
                     Outcome::Committed { seq }
                 }
             };
-            outcomes.push(Settled { ticket, draft, outcome });
+            outcomes.push(Settled { ticket, draft, outcome, batch: 1 });
         }
         let effects = self.state.settled(outcomes);
         self.perform(effects);
@@ -331,7 +331,8 @@ fn a_fenced_room_stops_and_acknowledges_nothing() {
     let waiter = world.post(1, 5, say("one"));
     world.learn_one();
     let (ticket, draft) = world.lane.pop_front().expect("queued");
-    let effects = world.state.settled(vec![Settled { ticket, draft, outcome: Outcome::Fenced }]);
+    let effects =
+        world.state.settled(vec![Settled { ticket, draft, batch: 1, outcome: Outcome::Fenced }]);
     world.perform(effects);
     assert_eq!(world.stopped, Some("fenced"));
     assert_eq!(world.code_of(waiter), Code::Unavailable);
@@ -345,7 +346,7 @@ fn a_room_whose_database_changed_stops_and_acknowledges_nothing() {
     world.learn_one();
     let (ticket, draft) = world.lane.pop_front().expect("queued");
     let outcome = Outcome::DatabaseChanged;
-    let effects = world.state.settled(vec![Settled { ticket, draft, outcome }]);
+    let effects = world.state.settled(vec![Settled { ticket, draft, outcome, batch: 1 }]);
     world.perform(effects);
     assert_eq!(world.stopped, Some("the database changed"));
     assert_eq!(world.code_of(waiter), Code::Unavailable);
