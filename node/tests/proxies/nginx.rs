@@ -1,5 +1,8 @@
 //! nginx, with TLS and HTTP/2 of its own.
 
+use std::path::Path;
+use std::time::Duration;
+
 use crate::harness::{Certificate, Door, Node, Proxy, free_address};
 use crate::talk::{all_is_as_without, an_idle_socket_stays};
 
@@ -69,6 +72,20 @@ pub(crate) async fn behind_nginx(with_modsecurity: bool) -> Behind {
     Behind { node, proxy, door, plain: Door::new(plain, None) }
 }
 
+/// The log once it has the request: nginx writes it after its answer is sent.
+async fn logged(path: &Path, request: &str) -> String {
+    let written = async {
+        loop {
+            let log = std::fs::read_to_string(path).expect("a log");
+            if log.contains(request) {
+                return log;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), written).await.expect("the request is logged")
+}
+
 #[tokio::test]
 async fn nginx_with_tls_and_http2() {
     let Behind { node, proxy, door, plain } = behind_nginx(false).await;
@@ -82,8 +99,8 @@ async fn nginx_with_tls_and_http2() {
     assert_eq!(sent_on.status, 308);
     assert_eq!(sent_on.headers["location"], "https://chat.example.com/r/1?a=b");
     door.ask("GET", "/api/chat/messages?token=a-secret", "", None).await.expect(401);
-    let access = std::fs::read_to_string(proxy.folder.path().join("access")).expect("a log");
-    assert!(access.contains("/api/chat/messages") && !access.contains("a-secret"), "{access}");
+    let access = logged(&proxy.folder.path().join("access"), "/api/chat/messages").await;
+    assert!(!access.contains("a-secret"), "{access}");
 }
 
 #[tokio::test]
