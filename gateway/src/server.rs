@@ -37,9 +37,9 @@ use crate::config::{GatewayConfig, Tls};
 use crate::frames::JsonFrames;
 use crate::http::router;
 use crate::lease::{self, Lease};
-use crate::limits::{LINGER, OPENINGS_MAX, PARTINGS_MAX};
+use crate::limits::{LINGER, OPENINGS_MAX};
 use crate::proxies::Proxies;
-use crate::socket::{Turnstile, Writers};
+use crate::socket::Writers;
 use door::{Behind, Door, listen};
 use redirect::Redirect;
 use tls::Source;
@@ -129,7 +129,6 @@ impl Gateway {
             upgrades: Upgrades::new(config.rates, Instant::now()),
             connections: Connections::new(&config),
             sockets: TaskTracker::new(),
-            partings: Turnstile::new(PARTINGS_MAX),
             writers: Writers::new(),
             kill: CancellationToken::new(),
             closing: CancellationToken::new(),

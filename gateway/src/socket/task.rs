@@ -380,7 +380,6 @@ impl Talk {
     /// The client went: what waits is written for one that closed in order, and its close frame
     /// answered.
     async fn part(self) {
-        self.app.partings.pass().await;
         self.outbox.close(Closing { code: CloseCode::GoingAway, refusal: going_away() }, None);
         let rest = async {
             loop {
