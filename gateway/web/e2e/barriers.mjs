@@ -30,7 +30,7 @@ await scenario('barriers', async (stage) => {
       const how = `${theme}, ${width} wide`;
       const person = await stage.person('ada', { theme, width, height });
       const { page } = person;
-      const check = (what) => hasNoBarriers(page, `${what} (${how})`);
+      const check = (what) => hasNoBarriers(page, `${what} (${how})`, theme);
 
       await person.open('/sign-in');
       await page.getByRole('button', { name: 'Sign in' }).waitFor();
@@ -65,7 +65,7 @@ await scenario('barriers', async (stage) => {
       await check('the quick switcher');
       await page.keyboard.press('Escape');
       await person.open('/browse');
-      await page.getByRole('searchbox', { name: 'Find a room by its name' }).waitFor();
+      await page.getByRole('button', { name: 'Open engines' }).waitFor();
       await check('public rooms');
       await page.getByRole('button', { name: 'New room' }).first().click();
       await page.getByRole('dialog', { name: 'New room' }).waitFor();
@@ -81,10 +81,10 @@ await scenario('barriers', async (stage) => {
     await root.signIn(stage.administratorPassword);
     await root.open('/admin');
     await root.page.getByRole('grid', { name: 'Map of shards by owner' }).waitFor();
-    await hasNoBarriers(root.page, `the operator's page (${theme})`);
+    await hasNoBarriers(root.page, `the operator's page (${theme})`, theme);
     await root.page.getByRole('gridcell').first().getByRole('button').click();
     await root.page.getByRole('dialog', { name: 'Shard 0' }).waitFor();
-    await hasNoBarriers(root.page, `a shard (${theme})`);
+    await hasNoBarriers(root.page, `a shard (${theme})`, theme);
     await root.page.context().close();
   }
 });

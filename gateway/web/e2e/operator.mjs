@@ -35,7 +35,7 @@ async function showsTheBusiestRooms(stage, ada, root) {
     await phone.signIn(stage.administratorPassword);
     await phone.open('/admin');
     await phone.page.getByRole('region', { name: 'Busiest rooms' }).getByText('engine-room').waitFor();
-    await hasNoBarriers(phone.page, `the page with busy rooms on a phone (${theme})`);
+    await hasNoBarriers(phone.page, `the page with busy rooms on a phone (${theme})`, theme);
     await phone.page.context().close();
   }
   talks = false;
