@@ -44,7 +44,7 @@ for attack in "${attacks[@]}"; do
     read -r line <"$folder/$attack.out" || fail "no node: $(tail -n 3 "$folder/$attack.log")"
     say "$attack"
     # shellcheck disable=SC2086 # several flags
-    "$bin/parlance-load" attack --kind "$attack" --url "${line#listening on }" --server-pid "$node" \
+    "$bin/parlance-load" attack --processes 2 --kind "$attack" --url "${line#listening on }" --server-pid "$node" \
         --check --json "$reports/$attack.json" ${FLAGS:-} >"$folder/$attack.table" 2>"$folder/$attack.err" \
         || { cat "$folder/$attack.table" "$folder/$attack.err" >&2; bad+=("$attack"); }
     [ ! -e "$reports/$attack.json" ] || files+=("$reports/$attack.json")

@@ -91,6 +91,9 @@ pub enum Scenario {
         /// Its threads.
         #[arg(long, default_value_t = 1)]
         threads: usize,
+        /// It runs at the lowest priority.
+        #[arg(long)]
+        gives_way: bool,
     },
 }
 
@@ -150,7 +153,8 @@ pub struct Common {
     /// A local address that the sockets come from, in place of those; can be given more than once.
     #[arg(long = "source", help_heading = "Generator")]
     pub source: Vec<std::net::IpAddr>,
-    /// Processes that share the load: 1 to 64. A process has one thread and a limit of open files.
+    /// Processes that share the load: 1 to 64. A process has one thread and a limit of open files. In `storm` the
+    /// last has those who stay, and the others give way to everything else on the machine.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Generator")]
     pub processes: u32,
     /// Threads of each process: 1 to 64.

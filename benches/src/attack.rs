@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::lean::{upgrade_request, upgraded};
 use crate::limits;
+use crate::process::give_way;
 use crate::setup::{PASSWORD, patiently};
 
 mod kind;
@@ -117,7 +118,11 @@ impl Attack {
             }
             Ok(plot.told())
         };
-        let run = move || Builder::new_current_thread().enable_all().build()?.block_on(attack);
+        let run = move || {
+            // The attacker is another machine, which takes no processor from this one.
+            give_way()?;
+            Builder::new_current_thread().enable_all().build()?.block_on(attack)
+        };
         let thread = std::thread::Builder::new().name("attack".into()).spawn(run);
         Ok(Running { thread: thread.context("starting a thread")? })
     }

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use parlance_benches::args::{Asked, Flags, Scenario};
 use parlance_benches::attack::table::table;
 use parlance_benches::load::Load;
-use parlance_benches::process::raise_open_files;
+use parlance_benches::process::{give_way, raise_open_files};
 use parlance_benches::report::html;
 use parlance_benches::{across, load};
 use tokio::runtime::{Builder, Runtime};
@@ -58,9 +58,12 @@ fn start(scenario: Scenario) -> anyhow::Result<bool> {
             print!("{}", table(reports)?);
             return Ok(true);
         }
-        Scenario::Work { threads } => {
+        Scenario::Work { threads, gives_way } => {
             // The conductor has said how many files are needed.
             let _ = raise_open_files();
+            if *gives_way {
+                give_way()?;
+            }
             let runtime = runtime(*threads)?;
             let worked = runtime.block_on(Box::pin(load::child()));
             // The thread that reads orders waits for one more.
@@ -106,7 +109,12 @@ fn has_files(asked: &Asked) -> anyhow::Result<()> {
         Load::Attack(attack) => attack.connections,
         _ => 0,
     };
-    let sockets = asked.plan.load.sockets().div_ceil(asked.site.processes.max(1)) + attackers;
+    let processes = match &asked.plan.load {
+        // The last one has those who stay.
+        Load::Storm(_) => asked.site.processes.saturating_sub(1),
+        _ => asked.site.processes,
+    };
+    let sockets = asked.plan.load.sockets().div_ceil(processes.max(1)) + attackers;
     let sockets = sockets as u64;
     anyhow::ensure!(
         files > sockets + FILES_BESIDE,

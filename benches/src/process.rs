@@ -5,6 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use std::{fs, io};
 
+use anyhow::Context;
+
+/// The lowest priority (setpriority(2)).
+const LOWEST: i32 = 19;
+
 /// A process and everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tree {
@@ -132,6 +137,14 @@ pub fn raise_open_files() -> u64 {
     // When it cannot be raised, the answer says how many there are.
     let _ = setrlimit(Resource::Nofile, raised);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Runs at the lowest priority from now on: on Linux this thread and those that it starts, elsewhere the process.
+///
+/// # Errors
+/// When the system refuses it.
+pub fn give_way() -> anyhow::Result<()> {
+    rustix::process::setpriority_process(None, LOWEST).context("lowering the priority")
 }
 
 #[cfg(test)]

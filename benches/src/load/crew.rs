@@ -181,7 +181,8 @@ impl Crew {
         (part, parts): (usize, usize),
     ) -> anyhow::Result<Self> {
         let seats = common.plan.seats();
-        let own = seats.iter().enumerate().filter(|(index, _)| index % parts == part);
+        let of = |index: usize| common.plan.part_of(index, parts);
+        let own = seats.iter().enumerate().filter(|(index, _)| of(*index) == part);
         let door = |index: usize| site.from_source(&doors[index % doors.len()], index);
         match &common.plan.load {
             Load::Churn(_) => Ok(Self::Visitors(

@@ -74,8 +74,12 @@ impl Processes {
                     Some(program) => program.to_owned(),
                     None => std::env::current_exe().context("finding this program")?,
                 };
-                let mut child = Command::new(program)
-                    .args([CHILD, "--threads", &job.site.threads.max(1).to_string()])
+                let mut child = Command::new(program);
+                child.args([CHILD, "--threads", &job.site.threads.max(1).to_string()]);
+                if job.plan.gives_way(job.part, job.parts) {
+                    child.arg("--gives-way");
+                }
+                let mut child = child
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .kill_on_drop(true)

@@ -289,6 +289,23 @@ impl Plan {
         }
     }
 
+    /// Which of so many processes opens this socket. Those who send beside a storm have the last one for
+    /// themselves, so that they are not measured by a process that is busy coming back.
+    #[must_use]
+    pub const fn part_of(&self, index: usize, parts: usize) -> usize {
+        match &self.load {
+            Load::Storm(storm) if parts > 1 && index < storm.steady => parts - 1,
+            Load::Storm(_) if parts > 1 => index % (parts - 1),
+            _ => index % parts,
+        }
+    }
+
+    /// Whether this process yields the processor to others, because what it does stands for many machines.
+    #[must_use]
+    pub const fn gives_way(&self, part: usize, parts: usize) -> bool {
+        matches!(self.load, Load::Storm(_)) && parts > 1 && part + 1 < parts
+    }
+
     /// Who must be a member of what: rooms and accounts.
     #[must_use]
     pub fn joins(&self) -> BTreeSet<(usize, usize)> {
@@ -399,5 +416,25 @@ pub(super) mod tests {
         assert!(seats[4..].iter().all(|seat| seat.rooms.len() == 3));
         let covered: Vec<usize> = seats[..4].iter().map(|seat| seat.rooms[0]).collect();
         assert_eq!(covered, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_steady_ones_of_a_storm_have_the_last_process_for_themselves() {
+        let storm = Storm {
+            sessions: 10,
+            rooms: 4,
+            follows: 3,
+            share: 1.0,
+            steady: 4,
+            rate: 1.0,
+            drop_after: Duration::ZERO,
+            jitter: Duration::ZERO,
+        };
+        let plan = plan(Load::Storm(storm));
+        let of = |parts| (0..14).map(|index| plan.part_of(index, parts)).collect::<Vec<usize>>();
+        assert_eq!(of(1), [0; 14]);
+        assert_eq!(of(3), [2, 2, 2, 2, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+        assert_eq!([0, 1, 2].map(|part| plan.gives_way(part, 3)), [true, true, false]);
+        assert!(!plan.gives_way(0, 1));
     }
 }
