@@ -117,3 +117,10 @@ fn three_nodes_obey_the_operators_page() {
 fn the_readmes_pictures_can_be_made() {
     on_one_node("screenshots");
 }
+
+/// Prints how many frames a second the page draws, and how long they take.
+#[test]
+#[ignore = "a part of make soak"]
+fn a_busy_room_is_drawn_whole() {
+    on_one_node("frames");
+}
