@@ -64,6 +64,9 @@ await scenario('barriers', async (stage) => {
       await page.getByRole('combobox').waitFor();
       await check('the quick switcher');
       await page.keyboard.press('Escape');
+      await person.open('/mentions');
+      await page.getByRole('link', { name: /bob, engines/ }).waitFor();
+      await check('mentions');
       await person.open('/browse');
       await page.getByRole('button', { name: 'Open engines' }).waitFor();
       await check('public rooms');

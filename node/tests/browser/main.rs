@@ -51,6 +51,11 @@ fn a_public_room_is_found_and_joined_at_a_desk_and_on_a_phone() {
 }
 
 #[test]
+fn a_mention_is_found_and_followed_at_a_desk_and_on_a_phone() {
+    on_one_node("mentions");
+}
+
+#[test]
 fn a_page_whose_files_are_of_another_release_is_loaded_anew() {
     on_one_node("mixed-releases");
 }
@@ -111,4 +116,11 @@ fn three_nodes_obey_the_operators_page() {
 #[ignore = "a part of make soak"]
 fn the_readmes_pictures_can_be_made() {
     on_one_node("screenshots");
+}
+
+/// Prints how many frames a second the page draws, and how long they take.
+#[test]
+#[ignore = "a part of make soak"]
+fn a_busy_room_is_drawn_whole() {
+    on_one_node("frames");
 }

@@ -5,13 +5,14 @@ import { ConnectionState } from './connection.svelte.ts';
 import { OpenConversation } from './conversation.svelte.ts';
 import { theHost } from './host.svelte.ts';
 import { Items } from './items.ts';
+import { Mentions } from './mentions.svelte.ts';
 import { Notices } from './notices.svelte.ts';
 import { Presence } from './presence.svelte.ts';
 import { Rooms } from './rooms.svelte.ts';
 import { Session } from './session.svelte.ts';
 import { Settings } from './settings.svelte.ts';
 import type {
-  Call, ConnectionStore, Conversation, Item, NoticesStore, PresenceStore, RoomItem, RoomsStore, SessionStore, SettingsStore,
+  Call, ConnectionStore, Conversation, Item, MentionsStore, NoticesStore, PresenceStore, RoomItem, RoomsStore, SessionStore, SettingsStore,
 } from './types.ts';
 
 export type * from './types.ts';
@@ -55,6 +56,9 @@ export function conversation(room: string): Conversation {
   found.touch();
   return found;
 }
+
+/** Where the user was mentioned, for a page that shows it; to be closed with the page. */
+export const mentions = (): MentionsStore => new Mentions(host, theRooms);
 
 /**
  * Calls for each message of others as it comes, on this page for the first time: for notifications.

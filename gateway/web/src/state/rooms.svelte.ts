@@ -1,10 +1,12 @@
 // The rooms as lists, and what can be done with one.
 import type { Room } from '../sync/room.ts';
-import type { Member as WireMember, Room as WireRoom, User as WireUser } from '../sync/wire.ts';
+import type { Member as WireMember, Mentions as WireMentions, Room as WireRoom, User as WireUser } from '../sync/wire.ts';
 import type { Host } from './host.svelte.ts';
-import type { BrowseItem, Member, Page, Role, RoomItem, RoomsStore, User } from './types.ts';
+import type { BrowseItem, Member, MentionItem, MentionPage, MentionPlace, Page, Role, RoomItem, RoomsStore, User } from './types.ts';
 
 const LIMIT = 100;
+/** Mentions are fuller than rows of rooms, and the message of each is read by itself. */
+const MENTIONS_LIMIT = 25;
 
 export class Rooms implements RoomsStore {
   readonly #host: Host;
@@ -52,6 +54,27 @@ export class Rooms implements RoomsStore {
       members: room.members ?? null,
     }));
     return { items, more: page.more };
+  }
+
+  async mentions(before?: string): Promise<MentionPage> {
+    const query = new URLSearchParams({ limit: String(MENTIONS_LIMIT) });
+    if (before !== undefined) query.set('before', before);
+    const page = await this.#call<WireMentions>('GET', `/api/me/mentions?${query}`);
+    const { list } = this.#host.present;
+    // The page may have been opened here, before there was a list.
+    const unknown = new Set(page.mentions.map((one) => one.room).filter((id) => !list.rooms.has(id)));
+    await Promise.all([...unknown].map((id) => list.fetch(id).catch(() => null)));
+    const items = await Promise.all(page.mentions.map(({ room, seq, at }) => this.mention({ room, seq, at: Date.parse(at) })));
+    return { items: items.filter((item) => item !== null), next: page.next ?? null };
+  }
+
+  async mention({ room: id, seq, at }: MentionPlace): Promise<MentionItem | null> {
+    const engine = this.#host.present;
+    const room = engine.room(id);
+    const entry = room === null ? null : await engine.history.peek(room, seq).catch(() => null);
+    if (entry === null) return null;
+    const { sender, body = null, enc } = entry;
+    return { id: `${id}/${seq}`, room: id, seq, at, sender, body, encrypted: enc === true };
   }
 
   async create(name: string, kind: 'public' | 'private', topic?: string): Promise<RoomItem> {

@@ -81,6 +81,45 @@ export interface BrowseItem {
   readonly members: number | null;
 }
 
+/** Where the user was mentioned, and when (`Date.now()` scale). */
+export interface MentionPlace {
+  readonly room: string;
+  readonly seq: number;
+  readonly at: number;
+}
+
+export interface MentionItem extends MentionPlace {
+  readonly id: string;
+  readonly sender: User;
+  /** null: deleted, or blanked by retention. */
+  readonly body: string | null;
+  readonly encrypted: boolean;
+}
+
+export interface MentionPage {
+  /** Newest first. */
+  items: MentionItem[];
+  /** There are more: ask with it as `before`. */
+  next: string | null;
+}
+
+export interface MentionsStore {
+  /** Newest first. */
+  readonly items: readonly MentionItem[];
+  readonly loading: boolean;
+  /** Why the last page that was asked for did not come, for a person. */
+  readonly fault: string | null;
+  /** There are older ones. */
+  readonly more: boolean;
+  /** Reads the newest. */
+  load(): Promise<void>;
+  loadOlder(): Promise<void>;
+  /** There may be new ones: they are read soon. Cheap to call often. */
+  refresh(): void;
+  /** Nothing is heard any more. */
+  close(): void;
+}
+
 export interface Member {
   readonly user: User;
   readonly role: Role;
@@ -99,6 +138,10 @@ export interface RoomsStore {
   readonly loaded: boolean;
   byId(id: string): RoomItem | null;
   browse(prefix?: string, after?: string): Promise<Page<BrowseItem>>;
+  /** Messages of others that mention the user, in rooms that the user is in. A page may be short while there are more. */
+  mentions(before?: string): Promise<MentionPage>;
+  /** One of them as it is now; null when its message cannot be had. */
+  mention(place: MentionPlace): Promise<MentionItem | null>;
   create(name: string, kind: 'public' | 'private', topic?: string): Promise<RoomItem>;
   join(id: string): Promise<void>;
   leave(id: string): Promise<void>;

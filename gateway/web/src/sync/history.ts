@@ -26,6 +26,8 @@ export class History {
   readonly #listener: HistoryListener;
   readonly #loading = new Map<string, { timeline: Timeline; done: Promise<void> }>();
   readonly #peeked = new Map<string, Shown>();
+  /** What is being fetched one by one, and what was heard of it since. */
+  readonly #peeking = new Set<{ key: string; notes: Event[] }>();
 
   constructor(requests: Requests, follow: Follow, listener: HistoryListener) {
     this.#requests = requests;
@@ -78,21 +80,26 @@ export class History {
 
   /** One message, shown or not. */
   async peek(room: Room, seq: number): Promise<Entry | null> {
-    const held = room.timeline?.at(seq) ?? this.#peeked.get(`${room.id}/${seq}`);
+    const key = `${room.id}/${seq}`;
+    const held = room.timeline?.at(seq) ?? this.#peeked.get(key);
     if (held != null) return held.entry;
-    const answer = await this.#requests.ask({ type: 'history', room: room.id, after: seq - 1, limit: 1 });
+    const peeking = { key, notes: [] as Event[] };
+    this.#peeking.add(peeking);
+    const ask = this.#requests.ask({ type: 'history', room: room.id, after: seq - 1, limit: 1 });
+    const answer = await ask.finally(() => this.#peeking.delete(peeking));
     const page = answer as unknown as Page;
-    const entry = page.messages.find((one) => one.seq === seq) ?? null;
-    if (entry !== null) {
-      if (this.#peeked.size >= PEEKED_MAX) this.#peeked.delete(this.#peeked.keys().next().value ?? '');
-      this.#peeked.set(`${room.id}/${seq}`, { entry, asOf: page.as_of });
-    }
-    return entry;
+    const entry = page.messages.find((one) => one.seq === seq);
+    if (entry === undefined) return null;
+    const shown = peeking.notes.reduce(fold, { entry, asOf: page.as_of });
+    if (this.#peeked.size >= PEEKED_MAX) this.#peeked.delete(this.#peeked.keys().next().value ?? '');
+    this.#peeked.set(key, shown);
+    return shown.entry;
   }
 
   /** What was fetched one by one hears of changes too. */
   noted(room: Room, event: Event): void {
     const key = `${room.id}/${event.target}`;
+    for (const one of this.#peeking) if (one.key === key) one.notes.push(event);
     const held = this.#peeked.get(key);
     if (held !== undefined) this.#peeked.set(key, fold(held, event));
   }

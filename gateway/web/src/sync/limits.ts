@@ -13,7 +13,7 @@ export const SHOWN_PAGE = 60;
 /** In the first page, so many before the first unread one, and so many in all at most. */
 export const SHOWN_BEFORE_UNREAD = 30;
 export const SHOWN_FIRST_MAX = 200;
-/** Messages that were fetched one by one, for quotes. */
+/** Messages that were fetched one by one, for quotes and mentions. */
 export const PEEKED_MAX = 200;
 /** Changes on the wire at once: half of what the server admits for a session. */
 export const IN_FLIGHT_MAX = 32;

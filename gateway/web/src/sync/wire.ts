@@ -183,6 +183,19 @@ export interface Member {
   role: Role;
 }
 
+/** Where the caller was mentioned. */
+export interface Mention {
+  room: string;
+  seq: number;
+  at: string;
+}
+
+export interface Mentions {
+  mentions: Mention[];
+  /** There are more: ask with it as `before`. */
+  next?: string;
+}
+
 export const SUBPROTOCOL = 'parlance.v1';
 
 /** Close codes of the server. */

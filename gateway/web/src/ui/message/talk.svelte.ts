@@ -10,6 +10,8 @@ export type Open =
 export class Talk {
   readonly conv: Conversation;
   readonly me: User;
+  /** The message to begin with; null: where the unread ones begin, or the end. */
+  readonly at: number | null;
   #room: () => RoomItem | null;
 
   /** Key of the message whose actions show. */
@@ -26,10 +28,11 @@ export class Talk {
   /** Set by the composer. */
   focusComposer: () => void = () => {};
 
-  constructor(conv: Conversation, me: User, room: () => RoomItem | null) {
+  constructor(conv: Conversation, me: User, room: () => RoomItem | null, at: number | null) {
     this.conv = conv;
     this.me = me;
     this.#room = room;
+    this.at = at;
   }
 
   get room(): RoomItem | null {
