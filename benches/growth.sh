@@ -92,10 +92,13 @@ rooms() {
     done
 }
 
-# Rooms that nobody talks in: one socket, and so many rooms.
+# So many rooms that nobody talks in, with a message in each.
 others() {
-    "$bin/parlance-load" idle --sessions 1 --rooms "$1" --url "$url" --server-pid "$node" --warm-up 0 --seconds 0 >"$folder/generator" 2>&1 \
-        || { tail -n 5 "$folder/generator" >&2; fail "the rooms were not made"; }
+    "$bin/parlance-load" history --rooms "$1" --length 1 --page 1 --connections 1 --rate 1 --url "$url" --server-pid "$node" --warm-up 0 --seconds 1 \
+        >"$folder/generator" 2>&1 || { tail -n 5 "$folder/generator" >&2; fail "the rooms were not made"; }
+    local made
+    made=$(query growth "SELECT count(*) FROM main.room")
+    [ "$made" -ge "$1" ] || fail "$1 rooms were to be made, and $made are there"
 }
 
 asleep() {

@@ -56,7 +56,7 @@ for rooms in ${ROOMS:-100 1000 5000}; do
         wait "${pids[several-3]}" 2>/dev/null || true
         unset 'pids[several-3]'
         wait "$generator" || { tail -n 5 "$folder/generator" "$folder/said" >&2; say "this run does not count"; }
-        printf '| %s | %s | %s |\n' "$rooms" "$owned" "$(sed -n 's|^ack p50[^0-9]*ms *\([0-9.]*\) / [0-9.]* / \([0-9.]*\) / [0-9.]* / \([0-9.]*\).*|\1 / \2 / \3|p' "$folder/generator")"
+        printf '| %s | %s | %s |\n' "$rooms" "$owned" "$(sed -n 's|^ack p50.* ms  *\([0-9.]*\) / [0-9.]* / \([0-9.]*\) / [0-9.]* / \([0-9.]*\).*|\1 / \2 / \3|p' "$folder/generator")"
         end_nodes
     done
 done
