@@ -12,7 +12,8 @@ DATA_DIR ?= ./parlance-data
 # More flags for `parlance serve`, such as ARGS="--listen 0.0.0.0:9000 --log-level info".
 ARGS ?=
 # What the load generator does, such as BENCH="durable --seconds 60", or BENCH=across for one node
-# beside three, BENCH=rows and BENCH=growth-history for the database, BENCH=attacks; see benches/README.md.
+# beside three, BENCH=rows and BENCH=growth-history for the database, BENCH=attacks, BENCH=takeover; see
+# benches/README.md.
 BENCH ?= fanout
 # What `make bench-micro` times (criterion's own arguments), and `make bench-check` counts: nothing for all
 # parts, or names. `make bench-check BASELINE=write` makes its counts the baseline.
