@@ -16,7 +16,7 @@ use crate::frames::JsonFrames;
 use crate::http::health::Ready;
 use crate::lease::Lease;
 use crate::proxies::Proxies;
-use crate::socket::Writers;
+use crate::socket::{Turnstile, Writers};
 
 /// What a gateway is put together from.
 #[derive(Clone)]
@@ -57,6 +57,10 @@ pub(crate) struct App {
     pub(crate) connections: Arc<Connections>,
     /// Upgraded sockets: one task each.
     pub(crate) sockets: TaskTracker,
+    /// Before what a connection says first.
+    pub(crate) arrivals: Turnstile,
+    /// Before the ends of sockets whose clients went.
+    pub(crate) partings: Turnstile,
     pub(crate) writers: Arc<Writers>,
     /// Ends what is still there when the time to stop is up.
     pub(crate) kill: CancellationToken,

@@ -226,7 +226,7 @@ impl Default for Rates {
             http_per_second: 100,
             http_burst: 400,
             upgrades_per_second: 1_000,
-            upgrades_burst: 1_000,
+            upgrades_burst: 100,
         }
     }
 }

@@ -16,6 +16,10 @@ pub const SOCKET_READ_BYTES: usize = 1024;
 /// Sockets that are written to before other work comes first: some microseconds for a frame each, and at
 /// worst a full outbox each.
 pub const WRITES_IN_A_ROW_MAX: usize = 32;
+/// Connections of a crowd that are opened, and sockets whose clients went that are cleared away, in one round
+/// of the scheduler. Each takes some tens of microseconds, and those of thousands, when a network or a balancer
+/// fails, would all stand in the queue before everybody else's messages, at each step of their way.
+pub const CROWD_IN_A_ROUND: usize = 4;
 /// Malformed frames in a row after which a socket is closed with 4002: a client that does not
 /// speak the protocol at all, and not one with a slip.
 pub const MALFORMED_FRAMES_MAX: u32 = 10;

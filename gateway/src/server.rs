@@ -37,9 +37,9 @@ use crate::config::{GatewayConfig, Tls};
 use crate::frames::JsonFrames;
 use crate::http::router;
 use crate::lease::{self, Lease};
-use crate::limits::{LINGER, OPENINGS_MAX};
+use crate::limits::{CROWD_IN_A_ROUND, LINGER, OPENINGS_MAX};
 use crate::proxies::Proxies;
-use crate::socket::Writers;
+use crate::socket::{Turnstile, Writers};
 use door::{Behind, Door, listen};
 use redirect::Redirect;
 use tls::Source;
@@ -129,6 +129,8 @@ impl Gateway {
             upgrades: Upgrades::new(config.rates, Instant::now()),
             connections: Connections::new(&config),
             sockets: TaskTracker::new(),
+            arrivals: Turnstile::new(CROWD_IN_A_ROUND),
+            partings: Turnstile::new(CROWD_IN_A_ROUND),
             writers: Writers::new(),
             kill: CancellationToken::new(),
             closing: CancellationToken::new(),

@@ -9,9 +9,11 @@ mod rfc6455;
 mod task;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod turnstile;
 pub(crate) mod upgrade;
 mod writers;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use commands::request;
+pub(crate) use turnstile::Turnstile;
 pub(crate) use writers::Writers;

@@ -228,7 +228,7 @@ impl Default for Config {
                 requests_per_second: 100,
                 requests_burst: 400,
                 upgrades_per_second: 1_000,
-                upgrades_burst: 1_000,
+                upgrades_burst: 100,
                 disk_free_min_mib: 256,
             },
             acme: Acme {

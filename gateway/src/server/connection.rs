@@ -63,6 +63,7 @@ impl Opening {
 
 impl Open {
     pub(super) async fn serve(self, stream: TcpStream) {
+        self.app.arrivals.pass().await;
         let opening = self.opening.clone();
         let late = async {
             tokio::time::sleep(OPENING_MAX).await;

@@ -33,7 +33,9 @@ pub(super) enum Heard {
     Life,
     /// Something that the protocol cannot carry: the socket ends with 4002.
     Bad(Refusal),
-    /// The client went.
+    /// The client closes in order, and expects an answer.
+    Closed,
+    /// The connection is over.
     Gone,
 }
 
@@ -100,7 +102,8 @@ impl Line {
             Some(Ok(Message::Binary(_) | Message::Frame(_))) => {
                 Heard::Bad(Refusal::bad_request("a binary frame; frames are JSON as text"))
             }
-            Some(Ok(Message::Close(_))) | None => Heard::Gone,
+            Some(Ok(Message::Close(_))) => Heard::Closed,
+            None => Heard::Gone,
             Some(Err(Error::Utf8(_))) => Heard::Bad(Refusal::bad_request(
                 "a frame that is not UTF-8; frames are JSON as text",
             )),

@@ -139,7 +139,7 @@ async fn greet(
         let text = match heard {
             Heard::Text(text) => text,
             Heard::Life => continue,
-            Heard::Gone => return Err(NotGreeted::Gone),
+            Heard::Closed | Heard::Gone => return Err(NotGreeted::Gone),
             Heard::Bad(refusal) => {
                 say_error(app, line, None, &refusal).await?;
                 return Err(NotGreeted::Closed(CloseCode::BadFrame, refusal));
@@ -216,7 +216,12 @@ struct Talk {
 /// How a turn of the loop ended.
 enum Turn {
     On,
-    Over(Option<Closing>),
+    /// The client is told why, and the socket closed.
+    Close(Closing),
+    /// The client has closed in order.
+    Closed,
+    /// The connection is over.
+    Gone,
 }
 
 impl Talk {
@@ -276,11 +281,12 @@ impl Talk {
             };
             match turn {
                 Turn::On => {}
-                Turn::Over(Some(closing)) => {
+                Turn::Close(closing) => {
                     let left = self.writer.left();
                     return Box::pin(self.line.close(left, closing.code, &closing.refusal)).await;
                 }
-                Turn::Over(None) => return Box::pin(self.part()).await,
+                Turn::Closed => return Box::pin(self.part(true)).await,
+                Turn::Gone => return Box::pin(self.part(false)).await,
             }
         }
     }
@@ -298,7 +304,8 @@ impl Talk {
             Heard::Text(text) if self.dialect == Dialect::V1 => self.take(text.as_bytes()),
             Heard::Text(text) => self.take_simple(text.as_bytes()),
             Heard::Life => {}
-            Heard::Gone => return Turn::Over(None),
+            Heard::Closed => return Turn::Closed,
+            Heard::Gone => return Turn::Gone,
             Heard::Bad(refusal) => {
                 self.deaf = true;
                 self.session.refuse(None, &refusal);
@@ -366,20 +373,24 @@ impl Talk {
                 if closing.code == CloseCode::SlowConsumer {
                     slow_consumer();
                 }
-                Turn::Over(Some(closing))
+                Turn::Close(closing)
             }
-            Err(NotWritten::Gone) => Turn::Over(None),
+            Err(NotWritten::Gone) => Turn::Gone,
             Err(NotWritten::Slow) => {
                 tracing::info!(session = %self.session.id(), "closing a slow consumer");
                 slow_consumer();
-                Turn::Over(Some(Closing::slow_consumer()))
+                Turn::Close(Closing::slow_consumer())
             }
         }
     }
 
-    /// The client went: what waits is written for one that closed in order, and its close frame
-    /// answered.
-    async fn part(self) {
+    /// The client went. What waits is written all the same, and its close frame answered if it
+    /// `closed` in order.
+    async fn part(self, closed: bool) {
+        self.app.partings.pass().await;
+        if !closed && !self.outbox.waits() {
+            return;
+        }
         self.outbox.close(Closing { code: CloseCode::GoingAway, refusal: going_away() }, None);
         let rest = async {
             loop {

@@ -72,7 +72,7 @@ impl SocketLine {
                 Heard::Bad(refusal) => {
                     return self.0.close(Vec::new(), CloseCode::BadFrame, &refusal).await;
                 }
-                Heard::Gone => return self.0.part().await,
+                Heard::Closed | Heard::Gone => return self.0.part().await,
             }
         }
     }
