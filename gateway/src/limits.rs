@@ -16,10 +16,10 @@ pub const SOCKET_READ_BYTES: usize = 1024;
 /// Sockets that are written to before other work comes first: some microseconds for a frame each, and at
 /// worst a full outbox each.
 pub const WRITES_IN_A_ROW_MAX: usize = 32;
-/// Connections of a crowd that are opened, and sockets whose clients went that are cleared away, in one round
-/// of the scheduler. Each takes some tens of microseconds, and those of thousands, when a network or a balancer
+/// Connections of a crowd that are opened, and sockets whose clients went that are cleared away, for each thread
+/// in one round of the scheduler. Each takes some tens of microseconds, and those of thousands, when a balancer
 /// fails, would all stand in the queue before everybody else's messages, at each step of their way.
-pub const CROWD_IN_A_ROUND: usize = 4;
+pub const CROWD_IN_A_ROUND: usize = 2;
 /// Malformed frames in a row after which a socket is closed with 4002: a client that does not
 /// speak the protocol at all, and not one with a slip.
 pub const MALFORMED_FRAMES_MAX: u32 = 10;
@@ -54,7 +54,8 @@ pub const LISTEN_BACKLOG: u32 = 4_096;
 /// everybody's messages. Enough to keep some cores busy.
 pub const OPENINGS_MAX: usize = 32;
 /// How long a connection counts among them at most: a client that is far away, or says nothing, must
-/// not keep others out. So some 2,900 connections a second are accepted whoever they are.
+/// not keep others out. So some 2,900 connections a second are accepted whoever they are, while
+/// [`CROWD_IN_A_ROUND`] lets so many through.
 pub const OPENING_MAX: Duration = Duration::from_millis(10);
 /// How often the files of the TLS identity are looked at.
 pub const TLS_FILES_POLL: Duration = Duration::from_secs(2);

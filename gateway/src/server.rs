@@ -129,8 +129,8 @@ impl Gateway {
             upgrades: Upgrades::new(config.rates, Instant::now()),
             connections: Connections::new(&config),
             sockets: TaskTracker::new(),
-            arrivals: Turnstile::new(CROWD_IN_A_ROUND),
-            partings: Turnstile::new(CROWD_IN_A_ROUND),
+            arrivals: Turnstile::new(CROWD_IN_A_ROUND * threads()),
+            partings: Turnstile::new(CROWD_IN_A_ROUND * threads()),
             writers: Writers::new(),
             kill: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -178,7 +178,7 @@ impl Gateway {
         let moving = tokio::spawn(moving);
         let mut writers = JoinSet::new();
         let written = CancellationToken::new();
-        for _ in 0..Handle::current().metrics().num_workers() {
+        for _ in 0..threads() {
             writers.spawn(app.writers.clone().run(written.clone()));
         }
         if let Some(Tls::Acme(_)) = &app.config.tls
@@ -244,4 +244,9 @@ impl Gateway {
         }
         tracing::info!(%address, "closed");
     }
+}
+
+/// The threads of the runtime that this is called on.
+fn threads() -> usize {
+    Handle::current().metrics().num_workers()
 }

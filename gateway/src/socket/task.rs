@@ -384,11 +384,11 @@ impl Talk {
         }
     }
 
-    /// The client went. What waits is written all the same, and its close frame answered if it
-    /// `closed` in order.
+    /// The client went. What is not written yet is written all the same, and its close frame answered if
+    /// it `closed` in order.
     async fn part(self, closed: bool) {
         self.app.partings.pass().await;
-        if !closed && !self.outbox.waits() {
+        if !closed && self.writer.has_nothing() {
             return;
         }
         self.outbox.close(Closing { code: CloseCode::GoingAway, refusal: going_away() }, None);

@@ -15,7 +15,8 @@ impl Turnstile {
     /// holds up nobody who waits here: only the way through is narrow. Cancel-safe.
     pub(crate) async fn pass(&self) {
         let place = self.0.acquire().await;
-        // To the end of the scheduler's queue, so that a place is given on once a round.
+        // Until the scheduler has looked for other work, so that a place is given on once a round: when its
+        // queue is empty, or after some dozens of other tasks.
         tokio::task::yield_now().await;
         drop(place);
     }

@@ -215,6 +215,11 @@ impl Attached {
         Ok(None)
     }
 
+    /// Whether everything that was pushed is with the system.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.0.turn.load(Ordering::SeqCst) == IDLE && !self.0.outbox.waits()
+    }
+
     /// What is left of the frame that was being written when the client took no more.
     pub(super) fn left(&self) -> Vec<Bytes> {
         let mut left = std::mem::take(&mut self.0.rest.lock().frames);
