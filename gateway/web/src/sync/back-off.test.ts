@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BackOff } from './back-off.ts';
-import { BACK_OFF_FIRST, BACK_OFF_MAX, RETRY_AFTER_MAX } from './limits.ts';
+import { BACK_OFF_FIRST, BACK_OFF_MAX, RETRY_AFTER_MAX, RETRY_SPREAD } from './limits.ts';
 
 describe('the back-off', () => {
   it('is spread over the whole of a bound that doubles up to its maximum', () => {
@@ -21,7 +21,7 @@ describe('the back-off', () => {
   it('never comes before the time that the server names, within reason', () => {
     const backOff = new BackOff(() => 0);
     expect(backOff.next(7_000)).toBe(7_000);
-    expect(new BackOff(() => 1).next(7_000)).toBe(7_000 + BACK_OFF_FIRST);
+    expect(new BackOff(() => 1).next(7_000)).toBe(7_000 + RETRY_SPREAD);
     expect(backOff.next(10 ** 9)).toBe(RETRY_AFTER_MAX);
   });
 });

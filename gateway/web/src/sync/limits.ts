@@ -49,8 +49,10 @@ export const LIFE_WAIT = 6_000;
 /** A timer that fires this much too late: the machine or the page slept, and what waits was not heard yet. */
 export const SLEPT = 2_000;
 
-/** Back-off between sockets: full jitter under a doubling bound. */
-export const BACK_OFF_FIRST = 500;
+/** Back-off between sockets: full jitter under a doubling bound. The first is what a crowd is spread over when its node or balancer fails. */
+export const BACK_OFF_FIRST = 1_000;
+/** What is spread over after the time that a server names. */
+export const RETRY_SPREAD = 500;
 export const BACK_OFF_MAX = 30_000;
 /** After a close that was this client's fault. */
 export const FAULT_PAUSE = 5_000;
