@@ -49,11 +49,11 @@ export const LIFE_WAIT = 6_000;
 /** A timer that fires this much too late: the machine or the page slept, and what waits was not heard yet. */
 export const SLEPT = 2_000;
 
-/** Back-off between sockets: full jitter under a doubling bound. The first is what a crowd is spread over when its node or balancer fails. */
+/** Back-off between sockets: full jitter under a doubling bound. A crowd that loses its node is spread over the first. */
 export const BACK_OFF_FIRST = 1_000;
-/** What is spread over after the time that a server names. */
-export const RETRY_SPREAD = 500;
 export const BACK_OFF_MAX = 30_000;
+/** What clients are spread over after the time that a server names. */
+export const RETRY_SPREAD = 500;
 /** After a close that was this client's fault. */
 export const FAULT_PAUSE = 5_000;
 /** The longest delay of the server that is honoured, so that a wrong one does not silence a client. */
