@@ -227,7 +227,7 @@ impl World {
 pub(crate) fn directory_refusal(error: DirectoryError) -> Refusal {
     match error {
         DirectoryError::NameTaken => {
-            Refusal::new(crate::vocab::Code::NameTaken, "another room of this tenant has that name")
+            Refusal::new(crate::vocab::Code::NameTaken, "another public room has that name")
         }
         DirectoryError::NoSuchRoom => Refusal::no_such_room(),
         DirectoryError::Refused(why) => Refusal::new(crate::vocab::Code::Conflict, why),

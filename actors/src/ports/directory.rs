@@ -23,7 +23,7 @@ pub struct NewRoom {
     pub key: Key,
     /// Public or private.
     pub kind: RoomKind,
-    /// Its name, unique in the tenant without regard to case.
+    /// Its name; a public room's is unique in the tenant without regard to case.
     pub name: RoomName,
     /// Its topic.
     pub topic: Topic,
@@ -73,8 +73,9 @@ pub struct Tenant {
 /// Why the directory did not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DirectoryError {
-    /// Nothing was changed.
-    #[error("another room of this tenant has that name")]
+    /// Nothing was changed. Public rooms alone have names of their own: a refusal must not tell that a
+    /// private room is there. Nobody may have the lobby's.
+    #[error("another public room of this tenant has that name")]
     NameTaken,
     /// Nothing was changed.
     #[error("no such room")]
@@ -97,7 +98,7 @@ pub trait Directory: Send + Sync + 'static {
     /// A room's metadata, if this node knows it.
     fn room(&self, room: RoomRef) -> Option<Arc<RoomMeta>>;
 
-    /// A room by its name, without regard to case.
+    /// A public room by its name, without regard to case.
     fn room_by_name(&self, tenant: TenantId, name: &RoomName) -> Option<Arc<RoomMeta>>;
 
     /// Public rooms whose names begin with `prefix`, without regard to case, ascending by the folded

@@ -171,8 +171,10 @@ impl Rooms {
         if self.by_id.contains_key(&(tenant, id)) {
             return Err(DirectoryError::Refused(format!("another room has the id {id}")));
         }
-        self.check_free(tenant, &name, None)?;
-        self.by_name.insert((tenant, name.folded()), id);
+        self.check_free(tenant, kind, &name, None)?;
+        if kind == RoomKind::Public {
+            self.by_name.insert((tenant, name.folded()), id);
+        }
         self.by_key.insert((tenant, by, key), id);
         let meta = Arc::new(RoomMeta {
             tenant,
@@ -204,16 +206,14 @@ impl Rooms {
         next.topic = change.topic.unwrap_or(next.topic);
         next.settings = change.settings.unwrap_or(next.settings);
         if let Some(name) = change.name {
-            self.check_free(at.tenant, &name, Some(at.room))?;
+            self.check_free(at.tenant, now.kind, &name, Some(at.room))?;
             next.name = Some(name);
         }
         if next == *now {
             return Ok((now, false));
         }
-        if let Some(old) = &now.name {
+        if let (RoomKind::Public, Some(old), Some(name)) = (now.kind, &now.name, &next.name) {
             self.by_name.remove(&(at.tenant, old.folded()));
-        }
-        if let Some(name) = &next.name {
             self.by_name.insert((at.tenant, name.folded()), at.room);
         }
         next.version += 1;
@@ -226,13 +226,15 @@ impl Rooms {
     fn check_free(
         &self,
         tenant: TenantId,
+        kind: RoomKind,
         name: &RoomName,
         except: Option<RoomId>,
     ) -> Result<(), DirectoryError> {
         let folded = name.folded();
         let lobby = RoomMeta::lobby(tenant).name.map(|name| name.folded());
         let holder = self.by_name.get(&(tenant, folded.clone())).copied();
-        if Some(folded) == lobby || (holder.is_some() && holder != except) {
+        let taken = kind == RoomKind::Public && holder.is_some() && holder != except;
+        if Some(folded) == lobby || taken {
             return Err(DirectoryError::NameTaken);
         }
         Ok(())

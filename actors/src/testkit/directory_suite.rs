@@ -19,6 +19,7 @@ pub async fn run<D: Directory>(make: impl AsyncFn() -> D) {
     the_same_key_of_the_same_creator_makes_one_room(&make().await).await;
     keys_of_different_creators_do_not_meet(&make().await).await;
     a_name_is_taken_in_any_case(&make().await).await;
+    names_of_private_rooms_are_nobodys_business(&make().await).await;
     what_cannot_be_made_is_refused(&make().await).await;
     each_change_grows_the_version_by_one(&make().await).await;
     a_change_that_changes_nothing_keeps_the_version(&make().await).await;
@@ -135,6 +136,23 @@ async fn a_name_is_taken_in_any_case(directory: &impl Directory) {
     let kept = directory.room(other.at()).expect("there");
     assert_eq!(kept.name, Some(room_name("strasse")), "a refused rename changes nothing");
     assert_eq!(directory.room_count(), 2);
+}
+
+async fn names_of_private_rooms_are_nobodys_business(directory: &impl Directory) {
+    let private = |name| NewRoom { kind: RoomKind::Private, ..new_room(name) };
+    let secret = directory.create_room(private("merger")).await.expect("made");
+    assert_eq!(directory.room_by_name(TenantId::MAIN, &room_name("merger")), None);
+    let public = directory.create_room(new_room("Merger")).await.expect("who asks learns nothing");
+    let second = directory.create_room(private("MERGER")).await.expect("nor with a private one");
+    let named = || directory.room_by_name(TenantId::MAIN, &room_name("merger"));
+    assert_eq!(named(), Some(public.clone()));
+    for (room, name) in [(&second, "merger"), (&secret, "other")] {
+        directory.change_room(room.at(), rename(name), room.created_by).await.expect("renamed");
+        assert_eq!(named(), Some(public.clone()), "the name stays the public room's");
+    }
+    directory.change_room(public.at(), rename("other"), public.created_by).await.expect("free");
+    let lobby = directory.create_room(private("lobby")).await;
+    assert!(matches!(lobby, Err(DirectoryError::NameTaken)), "{lobby:?}");
 }
 
 async fn what_cannot_be_made_is_refused(directory: &impl Directory) {

@@ -98,7 +98,7 @@ impl RoomName {
         &self.0
     }
 
-    /// The form that is unique in a tenant: as [`Self::fold`] makes it.
+    /// The form that is unique among a tenant's public rooms: as [`Self::fold`] makes it.
     #[must_use]
     pub fn folded(&self) -> String {
         Self::fold(&self.0)

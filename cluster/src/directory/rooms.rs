@@ -9,19 +9,18 @@ use parlance_actors::vocab::{Key, RoomId, RoomKind, RoomMeta, TenantId, UserId};
 
 use super::command::{FoldedName, ListedKind, RoomRecord};
 
-/// A room and the form of its name that is unique.
+/// A room and the form of its name that is unique among public rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) meta: Arc<RoomMeta>,
     pub(super) folded: Arc<str>,
 }
 
-/// Rooms by id, and the indexes: names in each tenant, creators' keys, public rooms by
-/// name.
+/// Rooms by id, and the indexes: creators' keys, and each tenant's public rooms by name. Names of private
+/// rooms are in none: whether one exists is nobody's business but its members'.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Rooms {
     by_id: BTreeMap<(TenantId, RoomId), Listed>,
-    by_name: HashMap<TenantId, HashMap<Arc<str>, RoomId>>,
     by_key: HashMap<(TenantId, UserId, Key), RoomId>,
     public: HashMap<TenantId, BTreeMap<Arc<str>, RoomId>>,
 }
@@ -35,8 +34,9 @@ impl Rooms {
         self.by_id.get(&(tenant, room))
     }
 
+    /// The public room of that name.
     pub(super) fn named(&self, tenant: TenantId, folded: &str) -> Option<&Listed> {
-        let room = self.by_name.get(&tenant)?.get(folded)?;
+        let room = self.public.get(&tenant)?.get(folded)?;
         self.get(tenant, *room)
     }
 
@@ -73,16 +73,13 @@ impl Rooms {
     pub(super) fn put(&mut self, listed: Listed) {
         let Listed { meta, folded } = &listed;
         let at = (meta.tenant, meta.id);
-        if let Some(former) = self.by_id.get(&at) {
-            let names = self.by_name.entry(meta.tenant).or_default();
-            names.remove(&former.folded);
-            if let Some(public) = self.public.get_mut(&meta.tenant) {
-                public.remove(&former.folded);
-            }
+        if let Some(former) = self.by_id.get(&at).filter(|former| former.is_public())
+            && let Some(public) = self.public.get_mut(&meta.tenant)
+        {
+            public.remove(&former.folded);
         }
-        self.by_name.entry(meta.tenant).or_default().insert(folded.clone(), meta.id);
         self.by_key.insert((meta.tenant, meta.created_by, meta.key), meta.id);
-        if meta.kind == RoomKind::Public {
+        if listed.is_public() {
             self.public.entry(meta.tenant).or_default().insert(folded.clone(), meta.id);
         }
         self.by_id.insert(at, listed);
@@ -98,7 +95,8 @@ impl Rooms {
         let mut rooms = Self::default();
         for record in records {
             let taken = rooms.get(record.tenant, record.id).is_some()
-                || rooms.named(record.tenant, &record.name.folded).is_some()
+                || record.kind == ListedKind::Public
+                    && rooms.named(record.tenant, &record.name.folded).is_some()
                 || rooms.made_with(record.tenant, record.created_by, record.key).is_some();
             if taken {
                 return None;
@@ -110,6 +108,10 @@ impl Rooms {
 }
 
 impl Listed {
+    fn is_public(&self) -> bool {
+        self.meta.kind == RoomKind::Public
+    }
+
     pub(super) fn record(&self) -> RoomRecord {
         let meta = &self.meta;
         let name = meta.name.clone().expect("listed rooms have a name");

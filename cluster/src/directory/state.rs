@@ -19,7 +19,9 @@ pub(super) use self::nodes::NodeRecord;
 pub(super) use self::record::{FirstStateRecord, StateRecord};
 pub(super) use self::shards::{MoveRecord, ShardRecord};
 
-use super::command::{Bootstrap, ChangeRoom, Command, CreateRoom, Response, Restore, RoomRecord};
+use super::command::{
+    Bootstrap, ChangeRoom, Command, CreateRoom, ListedKind, Response, Restore, RoomRecord,
+};
 use super::rooms::{Listed, Rooms};
 
 /// The name that every tenant's lobby has, though it is not in the directory.
@@ -79,7 +81,7 @@ impl State {
         }
         for room in &restore.rooms {
             let taken = self.rooms.get(room.tenant, room.id).is_some()
-                || self.is_taken(room.tenant, &room.name.folded, None)
+                || self.is_taken(room.tenant, room.kind, &room.name.folded, None)
                 || self.rooms.made_with(room.tenant, room.created_by, room.key).is_some();
             let same =
                 self.rooms.get(room.tenant, room.id).map(Listed::record).as_ref() == Some(room);
@@ -109,7 +111,7 @@ impl State {
         if self.rooms.get(new.tenant, new.id).is_some() {
             return Response::Refused(format!("another room has the id {}", new.id));
         }
-        if self.is_taken(new.tenant, &new.name.folded, None) {
+        if self.is_taken(new.tenant, new.kind, &new.name.folded, None) {
             return Response::NameTaken;
         }
         let room = RoomRecord {
@@ -136,7 +138,7 @@ impl State {
         let now = now.record();
         let mut next = now.clone();
         if let Some(name) = &change.name {
-            if self.is_taken(change.tenant, &name.folded, Some(change.room)) {
+            if self.is_taken(change.tenant, now.kind, &name.folded, Some(change.room)) {
                 return Response::NameTaken;
             }
             next.name = name.clone();
@@ -156,7 +158,17 @@ impl State {
         Response::Room { room: next, changed: true }
     }
 
-    fn is_taken(&self, tenant: TenantId, folded: &str, by_other_than: Option<RoomId>) -> bool {
+    /// Private rooms may have any name but the lobby's: a refusal would tell that a room is there.
+    fn is_taken(
+        &self,
+        tenant: TenantId,
+        kind: ListedKind,
+        folded: &str,
+        by_other_than: Option<RoomId>,
+    ) -> bool {
+        if kind == ListedKind::Private {
+            return folded == LOBBY;
+        }
         let holder = self.rooms.named(tenant, folded).map(|holder| holder.meta.id);
         folded == LOBBY || (holder.is_some() && holder != by_other_than)
     }

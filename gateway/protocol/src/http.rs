@@ -98,7 +98,7 @@ pub struct CreateRoom<'a> {
     /// The idempotency key; the server makes one when it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Uuid>,
-    /// The name, unique in the tenant.
+    /// The name; a public room's is unique in the tenant.
     #[serde(borrow)]
     pub name: Text<'a>,
     /// `public` or `private`.

@@ -22,7 +22,7 @@ async fn a_room_is_made_once_for_a_key_listed_changed_and_joined() {
     assert!(made["created_at"].is_string());
     let again = server.post("/api/rooms", &ann, new).await.expect(201);
     assert_eq!(again["id"], made["id"]);
-    let taken = json!({"name": "hall", "kind": "private"});
+    let taken = json!({"name": "hall", "kind": "public"});
     assert_eq!(server.post("/api/rooms", &bob, taken).await.code(), (409, "name_taken".into()));
     for (body, why) in [
         (json!({"name": "", "kind": "public"}), "1 to 80"),

@@ -61,7 +61,7 @@ fn rooms(book: &mut Book) {
         .keyed()
         .takes::<CreateRoom<'_>>(json!({"name": "engines", "kind": "public", "topic": "steam"}))
         .gives::<Room<'_>>(201, "The room.", room())
-        .refuses(Code::NameTaken, "Another room has the name.")
+        .refuses(Code::NameTaken, "Another public room has the name, or it is the lobby's.")
         .refuses(Code::Conflict, "The key was used for something else.")
         .done();
     paged(book.get("/api/rooms", "The caller's rooms and the lobby").signed())
@@ -84,7 +84,7 @@ fn rooms(book: &mut Book) {
         .takes::<ChangeRoom<'_>>(json!({"topic": "steam and coal"}))
         .gives::<Room<'_>>(200, "The room from now on.", room())
         .refuses(Code::Forbidden, "Only a moderator changes a room.")
-        .refuses(Code::NameTaken, "Another room has the name.")
+        .refuses(Code::NameTaken, "Another public room has the name, or it is the lobby's.")
         .refuses(Code::Conflict, "Rooms of this kind do not change so.")
         .done();
     book.post("/api/direct", "Open the conversation with another user")
