@@ -35,8 +35,9 @@ pub const LIFE_AFTER: Duration = Duration::from_secs(2);
 pub const LIFE_WAIT: Duration = Duration::from_secs(4);
 /// A write that the server does not take for this long ends the socket.
 pub const WRITE_WAIT: Duration = Duration::from_secs(15);
-/// The first pause before connecting again.
-pub const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+/// The longest first pause before connecting again. When a node or a balancer fails, thousands come at once: spread
+/// over a second they hold up the others' messages a third as much as in one instant (`benches/README.md`).
+pub const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause before connecting again.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 /// The longest delay of a `bye`, or of a refused upgrade, that is honoured, so that a wrong one does not silence a client.
