@@ -11,6 +11,22 @@ use parlance_actors::ports::accounts::LockoutRule;
 use crate::limits::SIGN_IN_CACHE_MAX;
 use crate::web::Web;
 
+/// This machine and private networks (RFC 1918, RFC 4193, link-local ones): where those are who watch a node.
+pub const OWN_NETWORKS: [&str; 8] = [
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+fn own_networks() -> Vec<IpNet> {
+    OWN_NETWORKS.iter().map(|network| network.parse().expect("a network")).collect()
+}
+
 /// All settings of the gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -20,6 +36,8 @@ pub struct GatewayConfig {
     pub tls: Option<Tls>,
     /// Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks that may read `/metrics`.
+    pub metrics_from: Vec<IpNet>,
     /// Networks whose connections begin with a header of the PROXY protocol, version 2.
     pub proxy_protocol_from: Vec<IpNet>,
     /// A plain address that sends everybody to the one above; needs `tls`.
@@ -179,6 +197,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tls: None,
             trusted_proxies: Vec::new(),
+            metrics_from: own_networks(),
             proxy_protocol_from: Vec::new(),
             redirect: None,
             allowed_origins: Vec::new(),

@@ -158,7 +158,8 @@ pub(crate) async fn answer(
     let method = request.method().clone();
     let path = redacted(request.uri());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let probe = is_probe(request.uri().path());
+    let path_asked = request.uri().path();
+    let (probe, scrape) = (is_probe(path_asked), path_asked == "/metrics");
     let admitted = if probe { Ok(()) } else { app.buckets.take(client.address, began.into()) };
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = || cors::preflight(&method, request.headers(), &app.config.allowed_origins);
@@ -189,7 +190,7 @@ pub(crate) async fn answer(
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let client = client.address;
         // Balancers ask every second, and what they hear is in the metrics.
-        if probe && status < 500 {
+        if (probe && status < 500) || (scrape && status == 200) {
             tracing::debug!(%method, route, path, status, micros, %client, "request");
         } else {
             tracing::info!(%method, route, path, status, micros, %client, "request");
@@ -211,21 +212,32 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Path and query without the secrets that simple chat and tickets carry there.
+/// Path and query without the secrets that simple chat and tickets carry there. Whatever the spelling, escapes
+/// or separators: only what is plainly harmless is shown.
 fn redacted(uri: &Uri) -> String {
     let Some(query) = uri.query() else { return uri.path().to_owned() };
     let parts = query.split('&').map(|part| match part.split_once('=') {
-        // Whatever the name's spelling or escapes: only plainly harmless ones are shown.
-        Some((name, _)) if !HARMLESS.contains(&name) => format!("{name}=…"),
-        _ => part.to_owned(),
+        Some((name, value)) if HARMLESS.contains(&name) && is_harmless(value) => part.to_owned(),
+        Some((name, _)) if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {
+            format!("{name}=…")
+        }
+        _ => "…".to_owned(),
     });
     format!("{}?{}", uri.path(), parts.collect::<Vec<_>>().join("&"))
 }
 
+/// A number, a word, an id, or the beginning of a name.
+fn is_harmless(value: &str) -> bool {
+    value.len() <= VALUE_SHOWN_MAX
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_%+".contains(&byte))
+}
+
+/// A UUID as text.
+const VALUE_SHOWN_MAX: usize = 36;
 const HARMLESS: [&str; 5] = ["before", "after", "limit", "view", "prefix"];
 
 fn is_probe(path: &str) -> bool {
-    matches!(path, "/api/health" | "/api/health/ready" | "/metrics")
+    matches!(path, "/api/health" | "/api/health/ready")
 }
 
 fn wrong_method(method: &Method, response: &Response) -> Response {
@@ -307,7 +319,12 @@ mod tests {
         for (uri, shown) in [
             ("/ws/chat?token=abc", "/ws/chat?token=…"),
             ("/ws?ticket=abc&limit=5", "/ws?ticket=…&limit=5"),
-            ("/ws?%74oken=abc", "/ws?%74oken=…"),
+            ("/ws?%74oken=abc", "/ws?…"),
+            ("/ws?TOKEN=abc&abc", "/ws?…&…"),
+            ("/ws/chat?token%3Dabc", "/ws/chat?…"),
+            ("/ws/chat?limit=5;token=abc", "/ws/chat?limit=…"),
+            ("/ws?view=eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9xxx", "/ws?view=…"),
+            ("/ws?eyJhbGciOiJIUzI1NiJ9.e30.x", "/ws?…"),
             ("/api/rooms?limit=5", "/api/rooms?limit=5"),
             ("/api/me", "/api/me"),
         ] {

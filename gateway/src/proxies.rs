@@ -26,8 +26,7 @@ impl Proxies {
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        is_in(&self.0, address)
     }
 
     /// Walks `X-Forwarded-For` from the right, past trusted hops, to the first that is not one.
@@ -49,6 +48,12 @@ impl Proxies {
         let secure = proto.map_or(tls, |proto| proto.trim().eq_ignore_ascii_case("https"));
         Client { address, secure, behind_proxy: true }
     }
+}
+
+/// Whether an address is in one of these networks.
+pub(crate) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// The hops in the order in which they were added, `None` for what is no text.

@@ -228,6 +228,7 @@ fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
         listen: http.listen,
         tls: tls(config, data_dir),
         trusted_proxies: networks(&http.trusted_proxies),
+        metrics_from: networks(&config.metrics.from),
         proxy_protocol_from: networks(&http.proxy_protocol_from),
         redirect: http
             .redirect_listen

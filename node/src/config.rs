@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use figment::Figment;
+use parlance_gateway::config::OWN_NETWORKS;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::Faults;
@@ -198,6 +199,7 @@ pub(crate) enum LogLevel {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metrics {
     pub(crate) enabled: bool,
+    pub(crate) from: Vec<String>,
 }
 
 /// Spans for a collector.
@@ -274,7 +276,10 @@ impl Default for Config {
                 election_max_ms: 2_000,
             },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
-            metrics: Metrics { enabled: true },
+            metrics: Metrics {
+                enabled: true,
+                from: OWN_NETWORKS.iter().map(|network| (*network).to_owned()).collect(),
+            },
             traces: Traces { endpoint: None, one_in: 100 },
         }
     }

@@ -5,10 +5,11 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{StatusCode, header};
+use parlance_actors::vocab::{Code, Refusal};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::limits::{READY_CACHE, READY_CHECK};
+use crate::proxies::{Client, is_in};
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -146,10 +148,16 @@ fn free_bytes(folder: &Path) -> std::io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let Some(handle) = &app.metrics else {
-        return Err(parlance_actors::vocab::Refusal::internal().into());
-    };
+/// Counts for who watches the node: they cost a look at every session, and tell much of what goes on.
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    Extension(client): Extension<Client>,
+) -> Result<Response, ApiError> {
+    let Some(handle) = &app.metrics else { return Err(Refusal::internal().into()) };
+    if !is_in(&app.config.metrics_from, client.address) {
+        let detail = format!("{} is not in metrics.from of this node", client.address);
+        return Err(Refusal::new(Code::Forbidden, detail).into());
+    }
     let (outboxes, fullest) = app.chat.outbox_bytes();
     let gauges = [
         ("parlance_sessions", app.chat.sessions()),

@@ -475,6 +475,13 @@ pub(super) const KEYS: &[Key] = &[
         example: None,
     },
     Key {
+        path: "metrics.from",
+        kind: Kind::Networks,
+        about: "Addresses or networks that may read it: this machine and private networks, unless you say otherwise.\n\
+                Behind a trusted proxy it is the client's address that counts.",
+        example: None,
+    },
+    Key {
         path: "traces.endpoint",
         kind: Kind::CollectorUrl,
         about: "Where spans go: an OTLP collector that takes HTTP with protobuf, in the clear. Run one beside the\n\

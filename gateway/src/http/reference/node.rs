@@ -110,9 +110,10 @@ fn health(book: &mut Book) {
         .gives::<Report>(503, "It cannot; the check that failed says why.", failed)
         .done_as_probe();
     book.get("/metrics", "Counts for Prometheus")
-        .about("Only where metrics are on (`http.metrics`).")
+        .about("Only where metrics are on (`metrics.enabled`), and to who is in `metrics.from`.")
         .answer(200, "The text format, version 0.0.4.", "text/plain", text(), None)
-        .done_as_probe();
+        .refuses(Code::Forbidden, "The address is not in `metrics.from`.")
+        .done();
 }
 
 fn text() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
