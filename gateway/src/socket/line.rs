@@ -162,6 +162,11 @@ impl Line {
         let _ = tokio::time::timeout(LINGER, ending).await;
     }
 
+    /// Leaves a client that went, with nothing left to be written.
+    pub(super) fn leave(self) {
+        self.mouth.leave();
+    }
+
     /// Writes what the library has said, and that nothing more comes.
     async fn finish(&mut self) -> Option<()> {
         self.unsaid.extend(self.stream.get_mut().said());

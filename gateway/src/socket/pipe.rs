@@ -156,6 +156,16 @@ impl Mouth {
         }
         rustix::net::shutdown(self.write.as_ref(), Shutdown::Write).map_err(|_| NotWritten::Gone)
     }
+
+    /// The same for a client that went, which may have ended its own side only: over TLS an end that is not announced
+    /// looks like one that somebody else made (RFC 8446, section 6.1). One try without waiting.
+    pub(super) fn leave(&self) {
+        if let Some(tls) = &self.tls {
+            let mut tls = tls.lock();
+            tls.send_close_notify();
+            let _ = self.flush(&mut tls);
+        }
+    }
 }
 
 /// Takes what was written from the front.

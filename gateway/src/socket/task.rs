@@ -389,7 +389,7 @@ impl Talk {
     async fn part(self, closed: bool) {
         self.app.partings.pass().await;
         if !closed && self.writer.has_nothing() {
-            return;
+            return self.line.leave();
         }
         self.outbox.close(Closing { code: CloseCode::GoingAway, refusal: going_away() }, None);
         let rest = async {
