@@ -15,7 +15,7 @@ use parlance_actors::vocab::{Code, Refusal};
 use tokio::time::Instant;
 
 use crate::config::{GatewayConfig, Rates};
-use crate::limits::{ADDRESSES_MAX, UPGRADE_RETRY_MIN, UPGRADE_TURN_MAX};
+use crate::limits::{ADDRESSES_MAX, REFUSALS_ANSWERED, UPGRADE_RETRY_MIN, UPGRADE_TURN_MAX};
 
 /// The address that limits count: IPv4 as it is, IPv6 without its last 64 bits.
 #[must_use]
@@ -76,6 +76,19 @@ impl Buckets {
                 format!("more than {} requests a second from this address", self.per_second);
             Refusal::new(Code::RateLimited, detail).retry_after(wait)
         })
+    }
+}
+
+/// How many refused connections are told why.
+pub(crate) struct Refusals(Mutex<Bucket>);
+
+impl Refusals {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(Mutex::new(Bucket { tokens: REFUSALS_ANSWERED, at: now }))
+    }
+
+    pub(crate) fn may_answer(&self, now: Instant) -> bool {
+        self.0.lock().take(REFUSALS_ANSWERED, REFUSALS_ANSWERED, now).is_ok()
     }
 }
 

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -30,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Buckets, Connections, Upgrades};
+use crate::admission::{Buckets, Connections, Refusals, Upgrades};
 use crate::app::{App, Parts};
 use crate::auth::{Auth, KeyError};
 use crate::config::{GatewayConfig, Tls};
@@ -40,7 +39,7 @@ use crate::lease::{self, Lease};
 use crate::limits::{CROWD_IN_A_ROUND, LINGER, OPENINGS_MAX};
 use crate::proxies::Proxies;
 use crate::socket::{Turnstile, Writers};
-use door::{Behind, Door, listen};
+use door::{Behind, Door, Listener, listen};
 use redirect::Redirect;
 use tls::Source;
 
@@ -66,10 +65,10 @@ pub enum GatewayError {
 
 /// A bound gateway, ready to run.
 pub struct Gateway {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
     /// The plain address beside it, if there is one.
-    redirect: Option<(TcpListener, SocketAddr, Redirect)>,
+    redirect: Option<(Listener, SocketAddr, Redirect)>,
     tls: Option<(Source, TlsAcceptor)>,
     router: Router,
     paths: Vec<&'static str>,
@@ -102,12 +101,12 @@ impl Gateway {
         let auth = Auth::open(accounts.clone(), secret, &config).await?;
         let unbound = |error| GatewayError::Listen(config.listen, error);
         let listener = listen(config.listen).map_err(unbound)?;
-        let address = listener.local_addr().map_err(unbound)?;
+        let address = listener.get_ref().local_addr().map_err(unbound)?;
         let redirect = match config.redirect {
             Some(from) => {
                 let unbound = |error| GatewayError::Listen(from.listen, error);
                 let listener = listen(from.listen).map_err(unbound)?;
-                let at = listener.local_addr().map_err(unbound)?;
+                let at = listener.get_ref().local_addr().map_err(unbound)?;
                 let port = from.port.unwrap_or_else(|| address.port());
                 Some((listener, at, Redirect { port }))
             }
@@ -194,6 +193,7 @@ impl Gateway {
             app: app.clone(),
             stop: stop.clone(),
             openings: openings.clone(),
+            refusals: Refusals::new(Instant::now()),
             tasks: connections.clone(),
         };
         let main = door(Behind::Server { tls, router });

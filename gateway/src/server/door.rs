@@ -3,11 +3,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{SendFlags, SocketFlags, acceptfrom_with, send};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -16,8 +21,12 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{Open, Opening, TOO_MANY};
 use super::redirect::Redirect;
+use crate::admission::Refusals;
 use crate::app::App;
 use crate::limits::{ACCEPT_PAUSE, LISTEN_BACKLOG};
+
+/// What is listened on. Not tokio's: that registers each connection before anybody could refuse it.
+pub(super) type Listener = AsyncFd<std::net::TcpListener>;
 
 /// What is behind an address.
 #[derive(Clone)]
@@ -42,24 +51,25 @@ pub(super) struct Door {
     pub(super) stop: CancellationToken,
     /// Places of those whose first request is being worked on, at all doors together.
     pub(super) openings: Arc<Semaphore>,
+    pub(super) refusals: Refusals,
     pub(super) tasks: TaskTracker,
 }
 
 impl Door {
     /// Accepts until the server stops.
-    pub(super) async fn accept(&self, listener: TcpListener) {
+    pub(super) async fn accept(&self, listener: Listener) {
         let mut complained: Option<Instant> = None;
         loop {
             let next = async {
                 let place = self.openings.clone().acquire_owned().await;
-                (place.expect("it is never closed"), listener.accept().await)
+                (place.expect("it is never closed"), next(&listener).await)
             };
             let (place, accepted) = tokio::select! {
                 () = self.stop.cancelled() => return,
                 next = next => next,
             };
-            match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, place),
+            match accepted.and_then(|(stream, peer)| self.admit(stream, peer, place)) {
+                Ok(()) => {}
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of file descriptors or memory: others will end and free some.
@@ -76,17 +86,20 @@ impl Door {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    fn admit(
+        &self,
+        stream: OwnedFd,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
         let app = &self.app;
         let brings_clients = app.proxies.trusts(peer.ip()) || app.preambles.trusts(peer.ip());
         let Some(admitted) = app.connections.admit(peer.ip(), brings_clients) else {
             metrics::counter!("parlance_connections_refused_total").increment(1);
-            if self.behind.is_plain() {
-                // One try without waiting: the refusal must cost less than the connection.
-                let _ = stream.try_write(TOO_MANY);
-            }
-            return;
+            self.refuse(&stream);
+            return Ok(());
         };
+        let stream = TcpStream::from_std(stream.into())?;
         let open = Open {
             admitted,
             peer: peer.ip(),
@@ -98,16 +111,53 @@ impl Door {
             tasks: self.tasks.clone(),
         };
         self.tasks.spawn(open.serve(stream));
+        Ok(())
+    }
+
+    /// Says why, to so many a second. The others of a flood are reset: to say it and to close in order would cost
+    /// several times as much, and the refusal must cost less than the connection. What goes wrong changes nothing.
+    fn refuse(&self, stream: &OwnedFd) {
+        if !self.refusals.may_answer(Instant::now()) {
+            let _ = set_socket_linger(stream, Some(Duration::ZERO));
+        } else if self.behind.is_plain() {
+            // One try without waiting.
+            let _ = send(stream, TOO_MANY, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
     }
 }
 
+/// The next connection.
+async fn next(listener: &Listener) -> io::Result<(OwnedFd, SocketAddr)> {
+    loop {
+        let mut ready = listener.readable().await?;
+        let accepted = ready.try_io(|listener| {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let (stream, peer) = acceptfrom_with(listener.get_ref(), flags)?;
+            // Whose address is not known is gone already.
+            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+            Ok((stream, peer.ok_or(io::ErrorKind::ConnectionAborted)?))
+        });
+        if let Ok(accepted) = accepted {
+            return accepted;
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for types that would lie about their descriptor; the standard library's does not"
+)]
+fn registered(listener: std::net::TcpListener) -> io::Result<Listener> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
 /// Takes an address, with room for a crowd that has connected and is yet to be accepted.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<Listener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // As `TcpListener::bind` does: a start must not wait until the last one's connections are forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(LISTEN_BACKLOG)
+    registered(socket.listen(LISTEN_BACKLOG)?.into_std()?)
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
