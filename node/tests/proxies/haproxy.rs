@@ -1,7 +1,7 @@
 //! HAProxy, speaking HTTP, and passing bytes with the PROXY protocol.
 
 use crate::harness::{Certificate, Door, Node, Proxy, free_address};
-use crate::talk::{all_is_as_without, an_idle_socket_stays};
+use crate::talk::{a_huge_body_does_not_reach, all_is_as_without, an_idle_socket_stays};
 
 /// All three nodes of the example are the one.
 async fn before(node: &Node, example: &str) -> (Proxy, Door) {
@@ -42,6 +42,7 @@ async fn haproxy_speaking_http() {
     let (node, _proxy, door) = speaking_http().await;
     all_is_as_without(&door, &node).await;
     door.ask("GET", "/metrics", "", None).await.expect(404);
+    a_huge_body_does_not_reach(&door, &node).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::{Certificate, Door, Node, Proxy, free_address};
-use crate::talk::{all_is_as_without, an_idle_socket_stays};
+use crate::talk::{a_huge_body_does_not_reach, all_is_as_without, an_idle_socket_stays};
 
 /// What surrounds the example on a machine where it is installed.
 const AROUND: &str = "
@@ -95,6 +95,7 @@ async fn nginx_with_tls_and_http2() {
     reply.expect(200);
     assert!(reply.headers.contains_key("strict-transport-security"), "the node knows of TLS");
     door.ask("GET", "/metrics", "", None).await.expect(404);
+    a_huge_body_does_not_reach(&door, &node).await;
     let sent_on = plain.ask("GET", "/r/1?a=b", "", None).await;
     assert_eq!(sent_on.status, 308);
     assert_eq!(sent_on.headers["location"], "https://chat.example.com/r/1?a=b");

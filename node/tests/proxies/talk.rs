@@ -108,6 +108,18 @@ pub(crate) async fn all_is_as_without(door: &Door, node: &Node) {
     assert!(!line.contains("198.51.100.7"), "and not what it says: {line}");
 }
 
+/// A body that is larger than anything a node would take ends at the proxy.
+pub(crate) async fn a_huge_body_does_not_reach(door: &Door, node: &Node) {
+    let marker = format!("/api/users/{}", uuid::Uuid::new_v4());
+    let body = json!({"body": "x".repeat(600_000)});
+    // It may close while it is written to.
+    if let Ok(reply) = within(door.try_ask("POST", &marker, "", &[], Some(&body))).await {
+        assert_eq!(reply.status, 413);
+    }
+    door.ask("GET", "/api/health", "", None).await.expect(200);
+    assert!(!node.log().contains(&marker), "the node did not hear of it");
+}
+
 /// Longer than any of the proxies' time-outs, and than the node's own.
 pub(crate) async fn an_idle_socket_stays(door: &Door) {
     let token = user(door, "idle").await;
