@@ -24,7 +24,8 @@ OTHERS ?=
 # What `make fuzz` runs: nothing for every target, or names, each for FUZZ_SECONDS (60).
 TARGET ?=
 # `make test WITHOUT=postgres` leaves out the tests that need PostgreSQL, and says so; WITHOUT=browser those
-# that need Chromium and Node; WITHOUT="postgres browser" both.
+# that need Chromium and Node; WITHOUT=api those of the API that need schemathesis or Node; WITHOUT="postgres browser api"
+# all three.
 WITHOUT ?=
 
 help:

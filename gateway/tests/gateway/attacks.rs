@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use crate::certificates::secured;
 use crate::harness::{Server, config, until, within};
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Somebody who chats while others attack, from an address of their own.
@@ -89,7 +89,7 @@ impl Bystander {
     }
 }
 
-async fn sign_in_over_tls(server: &Server, roots: &RootCertStore) -> String {
+pub(crate) async fn sign_in_over_tls(server: &Server, roots: &RootCertStore) -> String {
     let account = json!({"username": "bystander", "password": crate::harness::PASSWORD});
     let post = async |path: &str| {
         let stream = secured(server.connect().await, roots, "http/1.1").await.expect("TLS");
@@ -205,12 +205,15 @@ async fn ten_thousand_idle_connections_from_one_address() {
     assert!(count > 2 * bound, "{count} connections show nothing: raise the limit of open files");
     let attack = async {
         // The attacker keeps every connection open, whatever the server does with it.
-        let connecting = futures_util::stream::iter(0..count).map(|_| server.connect());
-        let connected: Vec<TcpStream> = connecting.buffered(100).collect().await;
-        let heard = connected.into_iter().map(|mut stream| async move {
+        let connecting =
+            futures_util::stream::iter(0..count).map(|_| TcpStream::connect(server.address));
+        let connected: Vec<_> = connecting.buffered(100).collect().await;
+        let heard = connected.into_iter().map(|stream| async move {
             let mut answer = Vec::new();
+            // It may be reset before it is known to be open.
+            let Ok(mut stream) = stream else { return (answer, None) };
             let _ = stream.read_to_end(&mut answer).await;
-            (answer, stream)
+            (answer, Some(stream))
         });
         let mut heard: FuturesUnordered<_> = heard.collect();
         let mut refused = Vec::new();
@@ -319,6 +322,52 @@ async fn floods_of_pings_and_pongs() {
         assert_eq!(socket.hear_type("ok").await["id"], 7, "it is still a client");
     };
     assert!(bystander.during(attack).await > 0);
+}
+
+/// What no client asks for: paths out of their folder, headers within headers, a socket for another page, a ticket
+/// that was used.
+#[tokio::test]
+async fn requests_that_try_doors() {
+    let server = Server::start().await;
+    let bystander = Bystander::plain(&server).await;
+    let access = server.user("mallory").await;
+    let attack = async {
+        for round in 0..20 {
+            for path in [
+                "/docs/../../../../etc/passwd",
+                "/docs/..%2f..%2f..%2fetc%2fpasswd",
+                "/assets/%2e%2e/%2e%2e/etc/passwd",
+                "//etc/passwd",
+            ] {
+                let answer = whole_answer(&server, &format!("GET {path} HTTP/1.1\r\n")).await;
+                assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+                assert!(!answer.contains("root:"), "{path}: {answer}");
+            }
+            let split = format!("GET /api/me?x=%0d%0aset-cookie:%20a={round} HTTP/1.1\r\n");
+            let answer = whole_answer(&server, &split).await.to_ascii_lowercase();
+            assert!(answer.starts_with("http/1.1 400 ") || answer.starts_with("http/1.1 401 "));
+            assert!(!answer.contains("\r\nset-cookie:"), "{answer}");
+            let from_elsewhere = [("origin", "https://elsewhere.example")];
+            let refused = server.try_ws_with("/ws", "", &from_elsewhere).await;
+            assert_eq!(refused.err(), Some(403));
+            let ticket =
+                server.call("POST", "/api/auth/ws-ticket", &access, None).await.expect(200);
+            let path = format!("/ws?ticket={}", crate::harness::text(&ticket["ticket"]));
+            server.try_ws(&path, "", None).await.expect("once");
+            assert_eq!(server.try_ws(&path, "", None).await.err(), Some(401), "and no second time");
+        }
+    };
+    assert!(bystander.during(attack).await > 0);
+}
+
+/// Sends a request as it is written, and gives what comes until the end.
+async fn whole_answer(server: &Server, start: &str) -> String {
+    let mut stream = server.connect().await;
+    let request = format!("{start}host: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    within(stream.read_to_end(&mut answer)).await.expect("an answer");
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]

@@ -78,6 +78,23 @@ async fn connections_over_the_cap_of_an_address_are_refused_and_others_go_on() {
     let mut answer = String::new();
     within(server.connect().await.read_to_string(&mut answer)).await.expect("refused");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"busy\""), "{answer}");
+    // Of a flood the first are told why, and the others are reset.
+    let mut reset = 0;
+    for _ in 0..2_000 {
+        let asked = async {
+            // It may be reset before it is known to be open.
+            let mut stream = TcpStream::connect(server.address).await?;
+            stream.read(&mut [0; 1]).await
+        };
+        match within(asked).await {
+            Ok(count) => assert_eq!(count, 1, "an answer, or a reset"),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+                reset += 1;
+            }
+        }
+    }
+    assert!(reset > 0, "all 2,000 were answered");
     drop(held);
     until(async || {
         let mut stream = server.connect().await;
@@ -359,10 +376,24 @@ async fn metrics_are_served_where_a_recorder_is_given() {
     };
     // One thread runs this test and the server, so a local recorder sees what the server counts.
     let _local = metrics::set_default_local_recorder(&recorder);
-    let gateway = parlance_gateway::Gateway::bind(config(), parts).await.expect("bound");
+    let mut config = config();
+    config.trusted_proxies = vec!["127.0.0.1".parse::<std::net::IpAddr>().expect("one").into()];
+    let gateway = parlance_gateway::Gateway::bind(config, parts).await.expect("bound");
     let address = gateway.address();
     let stop = tokio_util::sync::CancellationToken::new();
     let run = tokio::spawn(gateway.run(stop.clone()));
+    for (from, status) in
+        [("203.0.113.9", 403), ("2001:db8::1", 403), ("10.9.8.7", 200), ("fd00::1", 200)]
+    {
+        let stream = TcpStream::connect(address).await.expect("connected");
+        let asked = with(request("GET", "/metrics", "", None), &[("x-forwarded-for", from)]);
+        let reply = exchange(stream, asked).await;
+        assert_eq!(reply.status, status, "{from}: {reply:?}");
+        if status == 403 {
+            let detail = text(&reply.json()["detail"]);
+            assert!(detail.contains(from) && detail.contains("metrics.from"), "{detail}");
+        }
+    }
     for path in ["/api/health", "/metrics"] {
         let stream = TcpStream::connect(address).await.expect("connected");
         let reply = exchange(stream, request("GET", path, "", None)).await;

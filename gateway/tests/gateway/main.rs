@@ -9,6 +9,7 @@ mod browser;
 mod certificates;
 mod cluster;
 mod cors;
+mod ends;
 mod errors;
 mod front_door;
 mod http2;

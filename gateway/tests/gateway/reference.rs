@@ -53,6 +53,31 @@ async fn every_route_is_described_and_every_description_has_its_route() {
     assert!(left.is_empty(), "described and not routed: {left:?}");
 }
 
+#[tokio::test]
+async fn the_short_page_names_every_call() {
+    let page = Server::start().await.get("/api", "").await;
+    let page = String::from_utf8(page.body.to_vec()).expect("text");
+    let (_, list) = page.split_once("<pre>").expect("a list");
+    let named: BTreeSet<(&str, &str)> = list
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(method, rest)| Some((method, rest.split_whitespace().next()?)))
+        .map(|(method, path)| (method, path.split('?').next().unwrap_or(path)))
+        .collect();
+    let all = documented();
+    let all =
+        all.iter().flat_map(|(path, methods)| methods.iter().map(move |one| (&**one, &**path)));
+    // Not itself, nor other pages.
+    let expected: BTreeSet<(&str, &str)> = all
+        .filter(|(_, path)| path.matches('/').count() > 1 && !path.starts_with("/docs"))
+        .collect();
+    let missing: Vec<_> = expected.difference(&named).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let others =
+        named.difference(&expected).filter(|(_, path)| !["/ws", "/metrics"].contains(path));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&(&str, &str)>::new());
+}
+
 /// Every schema with the examples that stand beside it.
 fn examples(at: &Value, found: &mut Vec<(Value, Value)>) {
     if at["schema"].is_object() {

@@ -34,13 +34,21 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Says that a machine without these programs fails the tests instead of skipping them.
+const REQUIRED: &str = "TEST_API";
+
+fn skip(why: &str) {
+    assert!(std::env::var_os(REQUIRED).is_none(), "{why}, and {REQUIRED} asks for these tests");
+    println!("SKIPPED: {why}");
+}
+
 /// A program of Python's that `.ci/setup test` installs.
 fn tool(name: &str) -> Option<PathBuf> {
     let tool = root().join("target/tools/api/bin").join(name);
     if tool.exists() {
         return Some(tool);
     }
-    println!("SKIPPED: {} is not there; .ci/setup test installs it", tool.display());
+    skip(&format!("{} is not there; .ci/setup test installs it", tool.display()));
     None
 }
 
@@ -110,8 +118,7 @@ fn the_quick_start_with_javascript_works() {
     const SOCKETS: &str = "--experimental-websocket";
     let probe = Command::new("node").args([SOCKETS, "-e", "WebSocket"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: Node.js 20 or newer is not there");
-        return;
+        return skip("Node.js 20 or newer is not there");
     }
     let (data, code) = (folder(), block("JavaScript", "js"));
     let node = start(data.path());
@@ -147,8 +154,7 @@ console.log(frames > 25 ? "every frame" : `only ${frames} frames`);
 #[test]
 fn the_page_finds_every_frame_and_names_every_type() {
     if !has("node") {
-        println!("SKIPPED: Node.js is not there");
-        return;
+        return skip("Node.js is not there");
     }
     let (data, work) = (folder(), folder());
     let node = start(data.path());

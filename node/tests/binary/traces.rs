@@ -93,24 +93,49 @@ async fn a_message_is_one_trace_from_its_request_to_the_socket_without_what_it_s
     assert_eq!(text(hub, "service.name"), "parlance");
     assert_eq!(number(hub, "parlance.node"), Some(1));
 
+    // What else carries secrets: a hello, a frame, and queries that are spelt wrong.
+    let said = "nor this, in a frame";
+    let server = Server::parse(&format!("http://{}", node.address)).expect("a good address");
+    let mut session = Socket::connect(&server).await.expect("a socket");
+    let key = uuid::Uuid::new_v4();
+    for frame in [
+        json!({"type": "hello", "id": 1, "token": token}),
+        json!({"type": "send", "id": 2, "room": lobby, "key": key, "body": said}),
+        json!({"type": "send", "id": 3, "room": lobby, "key": key, "body": said, "token": token}),
+    ] {
+        session.put(frame.to_string().as_bytes());
+    }
+    session.flush().await.expect("the node reads");
+    loop {
+        let frame: Value =
+            serde_json::from_slice(&session.text().await.expect("open")).expect("JSON");
+        if frame["id"] == 3 {
+            assert_eq!(frame["type"], "error", "an unknown field is refused");
+            break;
+        }
+    }
+    for query in [token.clone(), format!("token%3D{token}"), format!("limit=5;token={token}")] {
+        node.ask("GET", &format!("/api/chat/messages?{query}"), "", "");
+    }
+
     // A session's message as well: the first thing that the socket said.
     let of_socket = collector
         .until(&lobby, seq - 1, "the socket's too", |spans| names(spans).contains(&"accept"));
     assert_ne!(of_socket[0].trace_id, accept.trace_id);
 
-    drop(socket);
+    drop((socket, session));
     let (_, metrics) = node.ask("GET", "/metrics", "", "");
     let metrics = metrics.as_str().expect("text").to_owned();
     assert!(metrics.contains("parlance_spans_total{outcome=\"sent\"}"), "{metrics}");
     let ended = node.end(Signal::TERM);
     assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
     let ticket = token.rsplit('.').next().expect("a signature").to_owned();
-    for secret in [body, PASSWORD, &token, &ticket, "lovelace"] {
+    for secret in [body, said, PASSWORD, &token, &ticket, "lovelace"] {
         let is_there =
             |bytes: &Vec<u8>| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!collector.bytes().iter().any(is_there), "{secret:?} went to the collector");
     }
-    for secret in [body, PASSWORD, &token, &ticket] {
+    for secret in [body, said, PASSWORD, &token, &ticket] {
         assert!(!ended.stderr.contains(secret), "{secret:?} is in the log");
     }
 }

@@ -81,6 +81,11 @@ fn a_sign_in_that_runs_out_keeps_what_was_being_written() {
 }
 
 #[test]
+fn the_engine_misses_nothing_of_a_real_node_whose_line_is_cut() {
+    script::without_a_browser("src/sync/node.test.ts");
+}
+
+#[test]
 fn two_tabs_of_one_person_agree() {
     on_one_node("two-tabs");
 }

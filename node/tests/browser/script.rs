@@ -29,21 +29,16 @@ pub(crate) struct Script {
 impl Script {
     /// `None` with a line that says why the test is skipped.
     pub(crate) fn find(name: &str) -> Option<Self> {
-        let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/web");
-        let why = if !answers("node") {
-            "Node is missing"
-        } else if !Path::new("/usr/bin/chromium").exists() {
+        let web = web()?;
+        let why = if !Path::new("/usr/bin/chromium").exists() {
             "Chromium is missing: apt install chromium"
-        } else if !web.join("node_modules/playwright-core").exists() {
-            "the web client's packages are missing: .ci/web"
         } else if !web.join("dist/index.html").exists() {
             "the web client is not built: .ci/web, then build the server again"
         } else {
             let file = web.join("e2e").join(format!("{name}.mjs"));
             return Some(Self { name: name.to_owned(), file });
         };
-        assert!(std::env::var_os(REQUIRED).is_none(), "{why}, and {REQUIRED} asks for these tests");
-        println!("SKIPPED: {why}");
+        skip(why);
         None
     }
 
@@ -61,14 +56,50 @@ impl Script {
         if let Some(folder) = &stage.cluster {
             command.env("E2E_CLUSTER", folder);
         }
-        let mut child = command.spawn().expect("Node starts");
-        match wait_for(&mut child, PATIENCE) {
-            Some(status) => assert!(status.success(), "{}: it failed; see above", self.name),
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("{}: it did not end in {PATIENCE:?}", self.name);
-            }
+        to_its_end(&self.name, command);
+    }
+}
+
+/// A test of the client without a browser, which starts nodes of its own with this binary.
+pub(crate) fn without_a_browser(file: &str) {
+    let Some(web) = web() else { return };
+    let mut command = Command::new("node");
+    command
+        .current_dir(&web)
+        .args(["node_modules/vitest/vitest.mjs", "run", file])
+        .env("PARLANCE_BIN", env!("CARGO_BIN_EXE_parlance"))
+        // A socket is built in since Node 22, and behind this in Node 20.
+        .env("NODE_OPTIONS", "--experimental-websocket")
+        .stdin(Stdio::null());
+    to_its_end(file, command);
+}
+
+/// The client's folder, if Node and its packages are there.
+fn web() -> Option<PathBuf> {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/web");
+    if !answers("node") {
+        skip("Node is missing");
+    } else if !web.join("node_modules/playwright-core").exists() {
+        skip("the web client's packages are missing: .ci/web");
+    } else {
+        return Some(web);
+    }
+    None
+}
+
+fn skip(why: &str) {
+    assert!(std::env::var_os(REQUIRED).is_none(), "{why}, and {REQUIRED} asks for these tests");
+    println!("SKIPPED: {why}");
+}
+
+fn to_its_end(name: &str, mut command: Command) {
+    let mut child = command.spawn().expect("Node starts");
+    match wait_for(&mut child, PATIENCE) {
+        Some(status) => assert!(status.success(), "{name}: it failed; see above"),
+        None => {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{name}: it did not end in {PATIENCE:?}");
         }
     }
 }
