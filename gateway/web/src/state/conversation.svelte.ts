@@ -163,6 +163,11 @@ export class OpenConversation implements Conversation {
     this.#engine.markRead(this.room, seq);
   }
 
+  lookAt(seq: number | null): void {
+    const timeline = this.#engine.room(this.room)?.timeline;
+    if (timeline != null) timeline.reader = seq;
+  }
+
   sayTyping(): void {
     this.#engine.sayTyping(this.room);
   }

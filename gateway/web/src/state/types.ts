@@ -239,6 +239,8 @@ export interface Conversation {
   pin(seq: number, on: boolean): Promise<void>;
   /** The user has seen everything up to `seq`. Cheap to call often. */
   markRead(seq: number): void;
+  /** Where the reader is, by seq; null: at the newest. What is near is kept, whatever arrives. Cheap to call often. */
+  lookAt(seq: number | null): void;
   /** Cheap to call at every key press. */
   sayTyping(): void;
   /** `id` of a failed item. */

@@ -272,8 +272,7 @@ export class Engine {
       this.#listener.changed(`typing/${room.id}`);
     }
     if (this.#touchesPins(room, event)) this.#pinsOf(room.id).ask();
-    const trimmed = room.timeline?.trim() ?? false;
-    if (shown || trimmed) this.#changed(room);
+    if (shown) this.#changed(room);
     this.#counted(room);
     this.#listener.changed('rooms');
     this.#listener.heard(room, event);
@@ -313,9 +312,10 @@ export class Engine {
 
   #load(room: Room): void {
     const { timeline } = room;
-    if (timeline === null || timeline.loaded) return;
-    this.history.latest(room).catch((error: unknown) => {
-      if (room.timeline !== timeline) return;
+    if (timeline === null || (timeline.loaded && !timeline.stale)) return;
+    const loading = timeline.stale ? this.history.renew(room) : this.history.latest(room);
+    loading.catch((error: unknown) => {
+      if (room.timeline !== timeline || timeline.loaded) return;
       room.error = asRefusal(error).message;
       this.#changed(room);
     });

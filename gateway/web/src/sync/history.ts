@@ -2,7 +2,9 @@
 // then) is left aside; one that is older than what was heard live is asked for again.
 import type { Follow } from './follow.ts';
 import { fold, type Shown } from './fold.ts';
-import { JUMP_EVENTS_MAX, PEEKED_MAX, RETRY_WAIT, SHOWN_BEFORE_UNREAD, SHOWN_PAGE, STALE_TRIES } from './limits.ts';
+import {
+  AROUND_PAGE, JUMP_EVENTS_MAX, PEEKED_MAX, RETRY_WAIT, SHOWN_BEFORE_UNREAD, SHOWN_PAGE, STALE_TRIES,
+} from './limits.ts';
 import { Refusal } from './refusal.ts';
 import type { Requests } from './requests.ts';
 import type { Room } from './room.ts';
@@ -43,6 +45,23 @@ export class History {
   latest(room: Room): Promise<void> {
     return this.#once('latest', room, async (timeline) => {
       await this.#page(room, timeline, {}, room.firstPage, (page) => timeline.latest(page));
+    });
+  }
+
+  /** Reads again what is stale, around the reader or, if that is where the reader is by now, the newest. */
+  renew(room: Room): Promise<void> {
+    return this.#once('renew', room, async (timeline) => {
+      for (let tries = 0; timeline.stale && room.timeline === timeline && tries < STALE_TRIES; tries += 1) {
+        const after = timeline.around(AROUND_PAGE);
+        if (after === null) return await this.latest(room);
+        await this.#page(room, timeline, { after }, AROUND_PAGE, (page) => {
+          const { reader } = timeline;
+          const last = page.more ? (page.messages.at(-1)?.seq ?? after) : Infinity;
+          // Somewhere else by now: what brought the reader there was read anew, or it is asked again from there.
+          const isElsewhere = reader === null || reader <= after || reader > last;
+          return !timeline.stale || isElsewhere || timeline.elsewhere(page, after);
+        });
+      }
     });
   }
 

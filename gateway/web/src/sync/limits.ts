@@ -8,6 +8,8 @@ export const LIST_MAX = 200;
 export const LIST_PAGES_MAX = 25;
 /** Events in one page that fills a gap: the most that the server gives. */
 export const LOG_PAGE = 200;
+/** Messages in the page that brings what is read up to date after a long gap: screens to both sides, the most that the server gives. */
+export const AROUND_PAGE = LOG_PAGE;
 /** Messages in one page that is shown: about three screens. */
 export const SHOWN_PAGE = 60;
 /** In the first page, so many before the first unread one, and so many in all at most. */
@@ -21,7 +23,11 @@ export const IN_FLIGHT_MAX = 32;
 export const GAP_EVENTS_MAX = 1_000;
 /** Recent events of an open room, for pages that are a little older than what was heard live. */
 export const RECENT_EVENTS_MAX = 512;
-/** Items of an open room; over it the oldest are let go of, down to ITEMS_KEPT. */
+/**
+ * Items of an open room; over it those farthest from the reader are let go of, down to ITEMS_KEPT. What is drawn is a
+ * few dozen rows, but every row has a height, and every arrival walks over all of them: that is to stay within a
+ * frame. What is kept is some 1,500 to each side of the reader, far more than one scrolls before a page comes.
+ */
 export const ITEMS_MAX = 4_000;
 export const ITEMS_KEPT = 3_000;
 /** Rooms whose messages are kept; those of the others are read again when they are opened. */

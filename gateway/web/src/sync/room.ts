@@ -86,9 +86,12 @@ export class Room {
 
   /** Events up to `seq` will not come: another history, or too many of them. */
   skipTo(gen: number, seq: number): void {
-    if (this.feed.cursor !== null && this.feed.cursor.gen !== gen) this.tally.reset();
+    const { cursor } = this.feed;
+    if (cursor !== null && cursor.gen !== gen) this.tally.reset();
     this.feed.reset(gen, seq);
-    this.timeline?.reset(seq);
+    // What was heard before is still true of the same history, as far as it goes.
+    if (cursor?.gen === gen && seq >= cursor.seq) this.timeline?.skip(seq);
+    else this.timeline?.reset(seq);
     this.hole = seq;
     this.pins = null;
   }

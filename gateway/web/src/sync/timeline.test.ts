@@ -80,6 +80,49 @@ describe('the timeline', () => {
     expect(timeline.loaded).toBe(false);
   });
 
+  it('keeps the reader and its bound, whatever comes and is let go of', () => {
+    const [most, kept] = [12, 8];
+    for (let seed = 0; seed < 150; seed += 1) {
+      const random = seeded(seed);
+      let head = 40;
+      const timeline = new Timeline(head, most, kept);
+      const answer = (before: number | null, after: number): Page => {
+        const all = Array.from({ length: head }, (_, at) => message(at + 1));
+        const found = before === null ? all.slice(after) : all.slice(0, before - 1);
+        return page(before === null ? found.slice(0, 4) : found.slice(-4), head, found.length > 4);
+      };
+      timeline.latest(answer(head + 1, 0));
+      for (let step = 0; step < 80; step += 1) {
+        const { entries } = timeline;
+        if (random() < 0.5) timeline.reader = entries[Math.floor(random() * entries.length)]?.entry.seq ?? null;
+        if (timeline.atHead && random() < 0.1) timeline.reader = null;
+        const { reader } = timeline;
+        const dice = random();
+        if (dice < 0.4) timeline.apply(message(++head));
+        else if (dice < 0.7) timeline.older(answer(timeline.lo, 0));
+        else timeline.newer(answer(null, timeline.hi));
+        expect(timeline.entries.length).toBeLessThanOrEqual(most);
+        expect(seqs(timeline)).toEqual(Array.from({ length: timeline.hi - timeline.lo + 1 }, (_, at) => timeline.lo + at));
+        if (reader !== null) expect(timeline.at(reader)).not.toBeNull();
+      }
+    }
+  });
+
+  it('keeps what is read over events that were not heard, until a page around it comes', () => {
+    const timeline = new Timeline(9);
+    timeline.latest(page([5, 6, 7, 8, 9].map(message), 9, true));
+    timeline.reader = 7;
+    timeline.skip(5_000);
+    expect([seqs(timeline), timeline.stale, timeline.atHead]).toEqual([[5, 6, 7, 8, 9], true, false]);
+    expect(timeline.around(4)).toBe(4);
+    const edited = { ...message(7), body: 'edited' };
+    expect(timeline.elsewhere(page([message(5), message(6), edited, message(8)], 5_000, true), 4)).toBe(true);
+    expect([timeline.stale, timeline.at(7)?.entry.body, timeline.hi]).toEqual([false, 'edited', 8]);
+    timeline.reader = null;
+    timeline.skip(9_000);
+    expect(timeline.loaded).toBe(false);
+  });
+
   it('shows the log whatever pages come when', () => {
     for (let seed = 0; seed < 150; seed += 1) {
       const random = seeded(seed);

@@ -8,6 +8,11 @@
 // A page of history reflects the log up to its `as_of`, which can be before or after what was heard
 // live. What the page is ahead of, (2) leaves aside when it comes live. What it is behind is applied
 // from `recent`; when that does not reach far enough, the page is refused and is to be asked for again.
+//
+// The stretch is bounded. What is let go of is what is farthest from the reader, at the new end too: the
+// stretch then ends before the present, and pages bring the rest when the reader comes there. So nothing
+// that arrives takes away what is read. After events that were not heard, what is read stays as well: it
+// is stale, which (2) allows until a page around the reader takes its place.
 import { fold, isEntry, type Shown } from './fold.ts';
 import { ITEMS_KEPT, ITEMS_MAX, RECENT_EVENTS_MAX } from './limits.ts';
 import type { Event, Page } from './wire.ts';
@@ -21,11 +26,19 @@ export class Timeline {
   #head: number;
   /** The last events up to `#head`, ascending and without holes. */
   #recent: Event[] = [];
+  /** Events that were not heard changed, or may have changed, what the stretch shows. */
+  #stale = false;
+  readonly #most: number;
+  readonly #kept: number;
   /** Grows when the stretch is another one: a page that was asked for before is then worth nothing. */
   version = 0;
+  /** The seq that the reader looks at; null: the newest, or nobody reads. */
+  reader: number | null = null;
 
-  constructor(head: number) {
+  constructor(head: number, most = ITEMS_MAX, kept = ITEMS_KEPT) {
     this.#head = head;
+    this.#most = most;
+    this.#kept = kept;
   }
 
   get entries(): readonly Shown[] {
@@ -50,7 +63,12 @@ export class Timeline {
 
   /** Whether the stretch reaches the present. */
   get atHead(): boolean {
-    return this.#lo !== null && this.#hi >= this.#head;
+    return this.#lo !== null && !this.#stale && this.#hi >= this.#head;
+  }
+
+  /** It is to be read again around the reader: see `skip`. */
+  get stale(): boolean {
+    return this.#stale;
   }
 
   at(seq: number): Shown | null {
@@ -68,10 +86,19 @@ export class Timeline {
     return false;
   }
 
-  /** Another history, or a jump over events that were not heard: nothing that was held is of use. */
+  /** Events up to `head` were not heard. Who reads further up keeps what is read until a page around it replaces it. */
+  skip(head: number): void {
+    if (this.#lo === null || this.reader === null) return this.reset(head);
+    this.#head = head;
+    this.#recent = [];
+    this.#stale = true;
+  }
+
+  /** Another history: nothing that was held is of use. */
   reset(head: number): void {
     this.#head = head;
     this.#recent = [];
+    this.reader = null;
     this.drop();
   }
 
@@ -80,6 +107,7 @@ export class Timeline {
     this.#entries = [];
     this.#lo = null;
     this.#hi = 0;
+    this.#stale = false;
     this.version += 1;
   }
 
@@ -89,7 +117,8 @@ export class Timeline {
     const wasAtHead = this.atHead;
     this.#head = event.seq;
     this.#remember(event);
-    return this.#take(event, wasAtHead);
+    const shown = this.#take(event, wasAtHead);
+    return this.#trim() || shown;
   }
 
   /** The last page. False: it is older than what was heard and cannot be mended. */
@@ -100,6 +129,7 @@ export class Timeline {
     this.#hi = page.as_of;
     this.#entries = page.messages.map((entry) => ({ entry, asOf: page.as_of }));
     this.#mend(page, true);
+    this.#trim();
     return true;
   }
 
@@ -110,6 +140,7 @@ export class Timeline {
     this.#lo = page.more ? (before[0]?.seq ?? this.#lo) : 1;
     this.#entries = [...before.map((entry) => ({ entry, asOf: page.as_of })), ...this.#entries];
     this.#mend(page, false);
+    this.#trim();
     return true;
   }
 
@@ -121,6 +152,7 @@ export class Timeline {
     this.#entries = [...this.#entries, ...after.map((entry) => ({ entry, asOf: page.as_of }))];
     this.#hi = reached;
     this.#mend(page, !page.more);
+    this.#trim();
     return true;
   }
 
@@ -133,11 +165,22 @@ export class Timeline {
     return this.newer(page);
   }
 
-  /** Lets go of the oldest when there are very many. True when it did. */
-  trim(): boolean {
-    if (this.#entries.length <= ITEMS_MAX || !this.atHead) return false;
-    this.#entries = this.#entries.slice(-ITEMS_KEPT);
-    this.#lo = this.#entries[0]?.entry.seq ?? this.#lo;
+  /** After which seq a page of `count` has the reader in its middle; null: the reader is at the newest. */
+  around(count: number): number | null {
+    if (this.reader === null) return null;
+    const first = this.#entries[Math.max(0, this.#place(this.reader) - Math.floor(count / 2))];
+    return Math.max(0, Math.min(first?.entry.seq ?? this.reader, this.reader) - 1);
+  }
+
+  /** Lets go of what is farthest from the reader when there is very much. True when it did. */
+  #trim(): boolean {
+    const last = this.#entries.length - this.#kept;
+    if (this.#entries.length <= this.#most) return false;
+    const from = this.reader === null ? last : Math.max(0, Math.min(this.#place(this.reader) - Math.floor(this.#kept / 2), last));
+    const to = from + this.#kept;
+    if (from > 0) this.#lo = this.#entries[from]?.entry.seq ?? this.#lo;
+    if (to < this.#entries.length) this.#hi = this.#entries[to - 1]?.entry.seq ?? this.#hi;
+    this.#entries = this.#entries.slice(from, to);
     this.version += 1;
     return true;
   }

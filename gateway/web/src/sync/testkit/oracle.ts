@@ -3,11 +3,14 @@
 import type { Entry, Event } from '../wire.ts';
 
 export function foldedLog(log: readonly Event[]): Entry[] {
-  return log.filter((event) => ['message', 'member', 'room'].includes(event.kind)).map((event) => foldedOne(event, log));
+  const notes = new Map<number, Event[]>();
+  for (const event of log) if (event.target !== undefined) notes.set(event.target, [...(notes.get(event.target) ?? []), event]);
+  return log
+    .filter((event) => ['message', 'member', 'room'].includes(event.kind))
+    .map((event) => foldedOne(event, notes.get(event.seq) ?? []));
 }
 
-function foldedOne(event: Event, log: readonly Event[]): Entry {
-  const notes = log.filter((note) => note.target === event.seq);
+function foldedOne(event: Event, notes: readonly Event[]): Entry {
   const stone = notes.filter((note) => note.kind === 'delete').at(-1);
   const entry: Entry = { ...event };
   if (stone !== undefined) {
