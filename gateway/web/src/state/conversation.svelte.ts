@@ -20,6 +20,8 @@ export class OpenConversation implements Conversation {
   #opened: { read: number; head: number } | null = null;
   #draft: string | null = null;
   #openError: string | null = null;
+  /** It is being asked for. */
+  #opening = false;
   /** The room was among the user's. */
   #known = false;
 
@@ -32,8 +34,11 @@ export class OpenConversation implements Conversation {
 
   /** Makes sure that the messages are there, or on their way. Changes nothing before a microtask is over. */
   touch(): void {
+    if (this.#opening) return;
+    this.#opening = true;
     queueMicrotask(() => {
-      this.#engine.open(this.room).then(
+      const opened = this.#engine.open(this.room).finally(() => (this.#opening = false));
+      opened.then(
         () => {
           this.#openError = null;
           this.#known = true;
@@ -58,8 +63,16 @@ export class OpenConversation implements Conversation {
 
   get error(): string | null {
     const room = this.#room;
-    if (room !== null) return room.error;
+    if (room !== null) return room.error ?? (this.loaded ? null : room.fault);
     return this.#openError ?? (this.#known ? 'You are not in this room any more.' : null);
+  }
+
+  reload(): void {
+    this.#openError = null;
+    this.#known = false;
+    this.#engine.retry(this.room);
+    this.#host.topics.changed(this.#topic);
+    this.touch();
   }
 
   get hasOlder(): boolean {

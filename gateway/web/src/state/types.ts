@@ -208,8 +208,10 @@ export interface Conversation {
   readonly items: readonly Item[];
   /** The first page is there. */
   readonly loaded: boolean;
-  /** Why the room cannot be read (it is gone, or one is no longer in it); null if it can. */
+  /** Why the room cannot be read (it is gone, one is no longer in it, or its messages did not come); null if it can. */
   readonly error: string | null;
+  /** Tries again what `error` says. */
+  reload(): void;
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
   loadOlder(): Promise<void>;

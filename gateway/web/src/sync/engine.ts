@@ -140,6 +140,16 @@ export class Engine {
     return room;
   }
 
+  /** A person wants to see a room that was refused: everything about it may be asked for again. */
+  retry(id: string): void {
+    const room = this.room(id);
+    if (room === null) return;
+    if (room.error !== null) room.asked = false;
+    room.error = null;
+    room.fault = null;
+    this.#changed(room);
+  }
+
   change(id: string, change: Change): Promise<number> {
     return this.outbox.change(id, change);
   }
@@ -313,10 +323,12 @@ export class Engine {
   #load(room: Room): void {
     const { timeline } = room;
     if (timeline === null || (timeline.loaded && !timeline.stale)) return;
+    if (room.fault !== null) this.#changed(room);
+    room.fault = null;
     const loading = timeline.stale ? this.history.renew(room) : this.history.latest(room);
     loading.catch((error: unknown) => {
       if (room.timeline !== timeline || timeline.loaded) return;
-      room.error = asRefusal(error).message;
+      room.fault = asRefusal(error).message;
       this.#changed(room);
     });
   }

@@ -6,7 +6,7 @@
 // its messages and its counts start anew from the server's own.
 import type { Connection } from './connection.ts';
 import type { Clock } from './env.ts';
-import { GAP_EVENTS_MAX, LOG_PAGE, RETRY_AFTER_MAX, RETRY_WAIT, SUBSCRIBE_ROOMS_MAX } from './limits.ts';
+import { BACK_OFF_MAX, GAP_EVENTS_MAX, LOG_PAGE, RETRY_AFTER_MAX, RETRY_WAIT, SUBSCRIBE_ROOMS_MAX } from './limits.ts';
 import type { Room } from './room.ts';
 import {
   type Cursor, type ErrorFrame, type Event, type Gap, isPassing, type Ok, type Page, type RoomAnswer, type RoomEvent,
@@ -140,8 +140,9 @@ export class Follow {
   #subscribed(room: Room, answer: RoomAnswer | undefined): void {
     if (answer === undefined) return this.#refused(room, 'internal', 'The server did not answer for this room.');
     if ('error' in answer) return this.#refused(room, answer.error, answer.detail ?? answer.error, answer.retry_after_ms);
-    const recovered = room.error !== null;
+    const recovered = room.error !== null || room.fault !== null;
     room.error = null;
+    room.failures = 0;
     const before = room.feed.cursor;
     if (!room.feed.subscribed(answer.gen, answer.head)) {
       room.tally.reset();
@@ -157,13 +158,22 @@ export class Follow {
   }
 
   #refused(room: Room, code: string, detail: string, retryAfter: number = RETRY_WAIT): void {
-    if (isPassing(code)) {
+    const pause = this.#pause(room, code, retryAfter);
+    if (pause !== null) {
       room.asked = false;
-      room.askedNotBefore = this.#clock.now() + Math.min(retryAfter, RETRY_AFTER_MAX);
+      room.askedNotBefore = this.#clock.now() + pause;
       return;
     }
     room.error = detail;
     this.#listener.refused(room, code);
+  }
+
+  /** How long a room rests after a refusal; null: it does not pass. A defect of the server may, and is asked ever more seldom. */
+  #pause(room: Room, code: string, retryAfter: number): number | null {
+    if (isPassing(code)) return Math.min(retryAfter, RETRY_AFTER_MAX);
+    if (code !== 'internal') return null;
+    room.failures += 1;
+    return Math.max(Math.min(retryAfter, RETRY_AFTER_MAX), Math.min(RETRY_WAIT * 2 ** room.failures, BACK_OFF_MAX));
   }
 
   /** Fetches what is missing, or leaves it out where nobody looks or it is too much. */
@@ -188,18 +198,16 @@ export class Follow {
   #page(room: Room, answer: Ok | ErrorFrame): void {
     const later = this.#clock.now() + RETRY_WAIT;
     if (answer.type === 'error') {
-      const pause = Math.min(answer.retry_after_ms ?? RETRY_WAIT, RETRY_AFTER_MAX);
-      room.feed.pageEnded(this.#clock.now() + pause);
-      if (!isPassing(answer.code)) {
-        // Without its history it is of no use to follow it.
-        room.feed.disconnected();
-        this.#refused(room, answer.code, answer.detail);
-      }
-      return;
+      const pause = this.#pause(room, answer.code, answer.retry_after_ms ?? RETRY_WAIT);
+      if (pause !== null) return room.feed.pageEnded(this.#clock.now() + pause);
+      // Without its history it is of no use to follow it.
+      room.feed.disconnected();
+      return this.#refused(room, answer.code, answer.detail);
     }
     const page = answer as unknown as Page;
     const era = room.feed.era(page.gen);
     room.feed.pageEnded();
+    room.failures = 0;
     if (era === 'former') return room.feed.pageEnded(later);
     if (era === 'later') return this.laterGeneration(room, page.gen, page.as_of);
     const before = room.feed.cursor?.seq;

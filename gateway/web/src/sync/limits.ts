@@ -66,6 +66,8 @@ export const FAULT_PAUSE = 5_000;
 export const RETRY_AFTER_MAX = 120_000;
 /** Pause before a refused request is made again, when the refusal names none. */
 export const RETRY_WAIT = 500;
+/** A request at which the server fails by a defect of its own is made so often before who waits hears of it. */
+export const INTERNAL_TRIES = 3;
 /** A page or summary that is older than what was heard live is asked for again so often. */
 export const STALE_TRIES = 20;
 

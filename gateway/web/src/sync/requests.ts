@@ -1,8 +1,8 @@
 // Requests that only read, over the socket: made again with every new socket, and after every refusal
-// that passes, until they have an answer.
+// that passes, until they have an answer. A defect of the server may pass too, and is given a few tries.
 import type { Connection } from './connection.ts';
 import type { Clock } from './env.ts';
-import { RETRY_AFTER_MAX, RETRY_WAIT } from './limits.ts';
+import { INTERNAL_TRIES, RETRY_AFTER_MAX, RETRY_WAIT } from './limits.ts';
 import { Refusal } from './refusal.ts';
 import { type ClientFrame, type ErrorFrame, isPassing, type Ok } from './wire.ts';
 
@@ -32,6 +32,7 @@ export class Requests {
 
   /** The answer; throws a `Refusal` that does not pass by itself. */
   async ask(frame: ClientFrame): Promise<Ok> {
+    let failures = 0;
     for (;;) {
       if (this.#closed) throw Refusal.offline('The page was closed.');
       const answer = await new Promise<Ok | ErrorFrame | null>((resolve) => {
@@ -39,8 +40,10 @@ export class Requests {
       });
       if (answer?.type === 'ok') return answer;
       if (answer === null) continue;
-      if (!isPassing(answer.code)) throw new Refusal(answer.code, answer.detail);
-      await this.pause(answer.retry_after_ms ?? RETRY_WAIT);
+      const failed = answer.code === 'internal';
+      if (failed) failures += 1;
+      if (failed ? failures >= INTERNAL_TRIES : !isPassing(answer.code)) throw new Refusal(answer.code, answer.detail);
+      await this.pause(answer.retry_after_ms ?? RETRY_WAIT * 2 ** failures);
     }
   }
 

@@ -21,6 +21,10 @@ export class Room {
   opened = 0;
   /** Why it cannot be followed; null if it can, or if that is not known yet. */
   error: string | null = null;
+  /** Why its messages could not be read; null once they are asked for again. */
+  fault: string | null = null;
+  /** How often in a row the server failed at it by a defect of its own. */
+  failures = 0;
   /** Asked for or answered on the present socket. */
   asked = false;
   /** It was asked for a second time, because what it said looked like another history. */

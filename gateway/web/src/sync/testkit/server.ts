@@ -32,6 +32,8 @@ export class FakeServer implements Network {
   faults = 0;
   /** Nothing is reached at all. */
   down = false;
+  /** What a test has refused. A subscribe is asked about for each of its rooms. */
+  refuses: (what: string, room: string) => { code: string; detail: string; retry_after_ms?: number } | null = () => null;
   /** Keys on the wire, and from which window: none may be there from two. */
   readonly onTheWire = new Map<string, FakeSocket>();
   readonly violations: string[] = [];

@@ -128,6 +128,8 @@ export class FakeSocket implements Socket {
         return ok();
       case 'history': {
         const room = server.rooms.get(frame.room);
+        const refused = server.refuses('history', frame.room);
+        if (refused !== null) return refuse(refused.code, refused.detail, refused.retry_after_ms);
         if (room?.members.has(this.account.id) !== true) return refuse('not_found');
         if (server.chance(2)) return refuse('busy', 'busy', 100);
         const page = server.page(room, frame);
@@ -166,6 +168,11 @@ export class FakeSocket implements Socket {
       const room = server.rooms.get(id);
       if (room?.members.has(this.account.id) !== true) {
         answers[id] = { error: 'not_found' };
+        continue;
+      }
+      const refused = server.refuses('subscribe', id);
+      if (refused !== null) {
+        answers[id] = { error: refused.code, detail: refused.detail, retry_after_ms: refused.retry_after_ms };
         continue;
       }
       if (server.chance(2)) {
