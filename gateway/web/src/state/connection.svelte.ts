@@ -46,7 +46,7 @@ export class ConnectionState implements ConnectionStore {
   }
 
   retryNow(): void {
-    this.#session.wake();
+    this.#session.retryNow();
     this.#host.engine?.connection.retryNow();
   }
 

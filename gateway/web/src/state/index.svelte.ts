@@ -89,7 +89,8 @@ export function start(): void {
     host.engine?.connection.wake();
   };
   addEventListener('online', wake);
-  addEventListener('offline', wake);
+  // What waits would only fail: nothing is tried before the network is there again.
+  addEventListener('offline', () => host.engine?.connection.check());
   addEventListener('pageshow', (event) => {
     if (event.persisted) wake();
   });

@@ -1,5 +1,5 @@
 // Who is signed in on this page, and in the other windows of this browser.
-import { BackOff } from '../sync/back-off.ts';
+import { asked, BackOff } from '../sync/back-off.ts';
 import type { Channel } from '../sync/env.ts';
 import { exchange } from '../sync/http.ts';
 import { asRefusal } from '../sync/refusal.ts';
@@ -19,6 +19,8 @@ export class Session implements SessionStore {
   readonly #backOff: BackOff;
   #channel: Channel | null = null;
   #cancelTimer = (): void => {};
+  /** The server asked not to be asked before this. */
+  #notBefore = 0;
   /** Grows with each word about who is signed in, so that an older one that comes late is not heard. */
   #turn = 0;
 
@@ -67,8 +69,15 @@ export class Session implements SessionStore {
     this.#channel?.postMessage('in' satisfies Word);
   }
 
-  /** The page woke: what waits is asked at once. */
+  /** The page woke: what waits is asked as soon as the server allows. */
   wake(): void {
+    if (this.wait === null) return;
+    if (this.#notBefore <= this.#host.env.clock.now()) return this.retryNow();
+    this.#plan(this.wait.why, this.#notBefore);
+  }
+
+  /** A person says so: what waits is asked at once. */
+  retryNow(): void {
     if (this.wait !== null) void this.#find();
   }
 
@@ -88,10 +97,17 @@ export class Session implements SessionStore {
         if (this.phase === 'unknown') this.phase = 'signed-out';
         return;
       }
-      const pause = this.#backOff.next(refusal.retryAfterMs ?? 0);
-      this.wait = { why: refusal.message, until: this.#host.env.clock.now() + pause };
-      this.#cancelTimer = this.#host.env.clock.after(pause, () => void this.#find());
+      const now = this.#host.env.clock.now();
+      this.#notBefore = now + asked(refusal.retryAfterMs);
+      this.#plan(refusal.message, now + this.#backOff.next(refusal.retryAfterMs ?? 0));
     }
+  }
+
+  #plan(why: string, until: number): void {
+    const { clock } = this.#host.env;
+    this.#cancelTimer();
+    this.wait = { why, until };
+    this.#cancelTimer = clock.after(until - clock.now(), () => void this.#find());
   }
 
   async #in(account: WireAccount): Promise<void> {
@@ -99,7 +115,7 @@ export class Session implements SessionStore {
     const before = this.#host.engine;
     if (before?.account.id === account.id) {
       this.#enter(account);
-      before.connection.retryNow();
+      before.connection.start();
       before.list.refresh();
       return;
     }

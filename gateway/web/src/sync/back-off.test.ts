@@ -18,6 +18,14 @@ describe('the back-off', () => {
     expect(backOff.next()).toBe(BACK_OFF_FIRST);
   });
 
+  it('goes on doubling when the server names a short time', () => {
+    const highest = new BackOff(() => 1);
+    const pauses = Array.from({ length: 8 }, () => highest.next(100));
+    expect(pauses.slice(0, 4)).toEqual([1, 2, 4, 8].map((n) => n * BACK_OFF_FIRST));
+    expect(pauses.at(-1)).toBe(BACK_OFF_MAX);
+    expect(new BackOff(() => 0).next(100)).toBe(100);
+  });
+
   it('never comes before the time that the server names, within reason', () => {
     const backOff = new BackOff(() => 0);
     expect(backOff.next(7_000)).toBe(7_000);

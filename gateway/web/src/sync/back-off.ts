@@ -15,11 +15,16 @@ export class BackOff {
     this.#failures = 0;
   }
 
-  /** The pause after one more failure. `least`: what the server asked for; the jitter comes on top. */
+  /** The pause after one more failure; never below `least`, which is what the server asked for, and spread after it. */
   next(least = 0): number {
     const bound = Math.min(BACK_OFF_MAX, BACK_OFF_FIRST * 2 ** Math.min(this.#failures, 16));
     this.#failures += 1;
-    if (least > 0) return Math.min(least, RETRY_AFTER_MAX) + this.#random() * RETRY_SPREAD;
-    return this.#random() * bound;
+    const floor = least > 0 ? asked(least) + this.#random() * RETRY_SPREAD : 0;
+    return Math.max(floor, this.#random() * bound);
   }
+}
+
+/** What of a pause that the server asked for is kept in any case. */
+export function asked(retryAfterMs: number | null): number {
+  return Math.min(retryAfterMs ?? 0, RETRY_AFTER_MAX);
 }

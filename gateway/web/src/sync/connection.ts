@@ -1,7 +1,7 @@
 // One conversation with the server over as many sockets as it takes: connect, say hello, keep alive,
 // and when a socket ends, decide by its close code when and whether to come again. It knows nothing
 // of rooms. Requests without an answer end with the socket; who made them makes them again.
-import { BackOff } from './back-off.ts';
+import { asked, BackOff } from './back-off.ts';
 import type { Env, Socket } from './env.ts';
 import type { Http } from './http.ts';
 import { ANSWER_WAIT, CONNECT_WAIT, FAULT_PAUSE } from './limits.ts';
@@ -45,6 +45,8 @@ export class Connection {
   #state: State = 'idle';
   #why: string | null = null;
   #retryAt: number | null = null;
+  /** The server asked not to come before this. */
+  #notBefore = 0;
   #socket: Socket | null = null;
   #pulse: Pulse | null = null;
   #nextId = 1;
@@ -85,9 +87,10 @@ export class Connection {
     return this.#retryAt;
   }
 
-  /** Connects, and stays connected until `stop`. */
+  /** Connects, and stays connected until `stop`. Somebody signed in: what was over or replaced begins again. */
   start(): void {
-    if (this.#state === 'idle' || this.#state === 'over') this.retryNow();
+    if (this.#state === 'waiting') this.wake();
+    else this.retryNow();
   }
 
   stop(): void {
@@ -97,16 +100,24 @@ export class Connection {
     this.#become('idle', null);
   }
 
-  /** Ends a pause, whatever it is for. */
+  /** Ends a pause, whatever it is for, because a person says so. */
   retryNow(): void {
     if (this.#state === 'online' || this.#state === 'connecting') return;
     this.#renewed = false;
     void this.#begin();
   }
 
-  /** The page woke or the network changed. */
+  /** The page woke or the network is there again: a pause ends as soon as the server allows. */
   wake(): void {
-    if (this.#state === 'waiting') this.retryNow();
+    if (this.#state === 'online') return this.check();
+    if (this.#state !== 'waiting') return;
+    if (this.#notBefore <= this.#env.clock.now()) return this.retryNow();
+    this.#plan(this.#notBefore);
+    this.#listener.changed();
+  }
+
+  /** The network changed: whether the socket still lives is found out at once. */
+  check(): void {
     if (this.#state !== 'online') return;
     this.#pulse?.wake();
     this.beat();
@@ -275,10 +286,16 @@ export class Connection {
 
   #again(why: string, least: number): void {
     this.#end();
-    const pause = this.#backOff.next(least);
-    this.#retryAt = this.#env.clock.now() + pause;
-    this.#cancelTimer = this.#env.clock.after(pause, () => void this.#begin());
+    const now = this.#env.clock.now();
+    this.#notBefore = now + asked(least);
+    this.#plan(now + this.#backOff.next(least));
     this.#become('waiting', why);
+  }
+
+  #plan(at: number): void {
+    this.#cancelTimer();
+    this.#retryAt = at;
+    this.#cancelTimer = this.#env.clock.after(at - this.#env.clock.now(), () => void this.#begin());
   }
 
   /** The present socket and everything about it is over. */

@@ -4,7 +4,7 @@
 // The feed has a revision. The list is read again after a welcome whose revision is not the last one
 // that was heard, and after a change whose revision does not follow on it; so nothing of the feed is
 // missed. What the feed said while a list was on its way is newer than the list.
-import { BackOff } from './back-off.ts';
+import { asked, BackOff } from './back-off.ts';
 import type { Env } from './env.ts';
 import type { Http } from './http.ts';
 import { LIST_MAX, LIST_PAGES_MAX, LIST_WITHOUT_SOCKET, REFRESH_GATHER, RETRY_WAIT, STALE_TRIES } from './limits.ts';
@@ -19,6 +19,14 @@ export interface RoomListListener {
   came(room: Room): void;
   /** A room is not the user's any more. */
   removed(room: Room): void;
+}
+
+/** A summary that is to be had. */
+interface Summary {
+  tries: number;
+  asking: boolean;
+  /** Not to be asked for before this. */
+  notBefore: number;
 }
 
 export class RoomList {
@@ -38,8 +46,10 @@ export class RoomList {
   #again = false;
   #closed = false;
   #cancelTimer: (() => void) | null = null;
+  /** The server asked not to read the list before this. */
+  #notBefore = 0;
   /** Rooms whose summary is asked for, and those that are to be. */
-  readonly #summaries = new Map<string, { tries: number; asking: boolean }>();
+  readonly #summaries = new Map<string, Summary>();
   #cancelSummaries: (() => void) | null = null;
 
   constructor(env: Env, http: Http, listener: RoomListListener) {
@@ -92,7 +102,7 @@ export class RoomList {
       return this.#listener.changed();
     }
     this.#left.delete(id);
-    if (room === undefined) return void this.fetch(id).catch(() => this.#plan(REFRESH_GATHER));
+    if (room === undefined) return void this.fetch(id).catch((error: unknown) => this.#refetch(error));
     room.membershipAt = this.#tick;
     room.meta = { ...room.meta, role };
     if (room.error !== null) {
@@ -128,6 +138,8 @@ export class RoomList {
       this.#again = true;
       return;
     }
+    const pause = this.#notBefore - this.#env.clock.now();
+    if (pause > 0) return this.#plan(pause);
     this.#reading = true;
     void this.#read().then((after) => {
       this.#reading = false;
@@ -141,13 +153,20 @@ export class RoomList {
 
   /** The room's own count is to be had from the server, until it reaches `room.hole`. */
   summarise(room: Room): void {
-    if (!this.#summaries.has(room.id)) this.#summaries.set(room.id, { tries: 0, asking: false });
-    this.#cancelSummaries ??= this.#env.clock.after(REFRESH_GATHER, () => this.#askSummaries());
+    if (this.#summaries.has(room.id)) return;
+    this.#summaries.set(room.id, { tries: 0, asking: false, notBefore: this.#env.clock.now() + REFRESH_GATHER });
+    this.#planSummaries();
   }
 
   #plan(ms: number): void {
     if (this.#closed) return;
     this.#cancelTimer ??= this.#env.clock.after(ms, () => this.refresh());
+  }
+
+  /** A room could not be read by itself: the list has it, after the time that the server named. */
+  #refetch(error: unknown): void {
+    this.#notBefore = Math.max(this.#notBefore, this.#env.clock.now() + asked(asRefusal(error).retryAfterMs));
+    this.#plan(REFRESH_GATHER);
   }
 
   /** Reads the list; when to try again, or null. */
@@ -166,6 +185,7 @@ export class RoomList {
     } catch (error) {
       const refusal = asRefusal(error);
       if (refusal.code !== 'offline' && !isPassing(refusal.code) && refusal.code !== 'internal') return null;
+      this.#notBefore = this.#env.clock.now() + asked(refusal.retryAfterMs);
       return this.#backOff.next(refusal.retryAfterMs ?? 0);
     }
     if (this.#closed) return null;
@@ -209,14 +229,26 @@ export class RoomList {
   #askSummaries(): void {
     this.#cancelSummaries = null;
     if (this.#closed) return;
+    const now = this.#env.clock.now();
     for (const [id, state] of this.#summaries) {
       const room = this.rooms.get(id);
       if (room === undefined || state.tries >= STALE_TRIES) this.#summaries.delete(id);
-      else if (!state.asking) void this.#askSummary(room, state);
+      else if (!state.asking && state.notBefore <= now) void this.#askSummary(room, state);
     }
+    this.#planSummaries();
   }
 
-  async #askSummary(room: Room, state: { tries: number; asking: boolean }): Promise<void> {
+  /** Those that are not being asked for, when the first of them may be. */
+  #planSummaries(): void {
+    this.#cancelSummaries?.();
+    this.#cancelSummaries = null;
+    const waiting = [...this.#summaries.values()].filter((state) => !state.asking);
+    if (this.#closed || waiting.length === 0) return;
+    const next = Math.min(...waiting.map((state) => state.notBefore));
+    this.#cancelSummaries = this.#env.clock.after(next - this.#env.clock.now(), () => this.#askSummaries());
+  }
+
+  async #askSummary(room: Room, state: Summary): Promise<void> {
     state.asking = true;
     state.tries += 1;
     let pause = RETRY_WAIT;
@@ -230,11 +262,10 @@ export class RoomList {
       const passes = refusal.code === 'offline' || isPassing(refusal.code) || refusal.code === 'internal';
       // The next list says what became of it.
       if (!passes) this.#summaries.delete(room.id);
-      pause = Math.max(pause, refusal.retryAfterMs ?? 0, this.#backOff.next());
+      pause = Math.max(pause, this.#backOff.next(refusal.retryAfterMs ?? 0));
     }
     state.asking = false;
-    if (!this.#closed && this.#summaries.has(room.id)) {
-      this.#cancelSummaries ??= this.#env.clock.after(pause, () => this.#askSummaries());
-    }
+    state.notBefore = this.#env.clock.now() + pause;
+    this.#planSummaries();
   }
 }
