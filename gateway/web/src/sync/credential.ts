@@ -1,6 +1,7 @@
 // Who the client is. In the browser the server keeps that in cookies that no script can read; tests
 // and other hosts use tokens. Renewing is done by one window at a time: a refresh token works once,
-// and showing it a second time ends the sign-in.
+// and showing it a second time ends the sign-in. What else changes the cookies is done under the same
+// lock, so that the answer that came last is the one that counts.
 import type { Env } from './env.ts';
 import { exchange, renewing } from './http.ts';
 import { Refusal } from './refusal.ts';
@@ -47,15 +48,19 @@ export class CookieCredential implements Credential {
     return this.#renewing;
   }
 
-  async signIn(username: string, password: string): Promise<Account> {
-    const body = { username, password, cookie: true };
-    const account = await exchange<Account>(this.#env, 'POST', '/api/auth/login', body, this.headers());
-    this.#renewed();
-    return account;
+  /** Alone: a renewal of the former sign-in, if it came after this, would put its cookies over the new ones. */
+  signIn(username: string, password: string): Promise<Account> {
+    return this.#env.locks.run(LOCK, async () => {
+      const body = { username, password, cookie: true };
+      const account = await exchange<Account>(this.#env, 'POST', '/api/auth/login', body, this.headers());
+      this.#renewed();
+      return account;
+    });
   }
 
-  async signOut(): Promise<void> {
-    await exchange<void>(this.#env, 'POST', '/api/auth/logout', undefined, this.headers());
+  /** Alone: a renewal that came after this would sign in again. */
+  signOut(): Promise<void> {
+    return this.#env.locks.run(LOCK, () => exchange<void>(this.#env, 'POST', '/api/auth/logout', undefined, this.headers()));
   }
 
   /** Alone: the refresh token that a renewal beside it would show is void from the change on. */
@@ -118,11 +123,13 @@ export class TokenCredential implements Credential {
   }
 
   async signIn(username: string, password: string): Promise<Account> {
+    await this.#renewing;
     this.#tokens = await exchange<Tokens>(this.#env, 'POST', '/api/auth/login', { username, password }, {});
     return await exchange<Account>(this.#env, 'GET', '/api/me', undefined, this.headers());
   }
 
   async signOut(): Promise<void> {
+    await this.#renewing;
     const tokens = this.#tokens;
     this.#tokens = null;
     if (tokens === null) return;

@@ -122,6 +122,44 @@ describe('calls over HTTP', () => {
     expect([over, jar]).toEqual([0, 'changed']);
   });
 
+  it('do not undo a sign-in or a sign-out by a renewal of another window that comes late', async () => {
+    const clock = new FakeClock();
+    // The browser's cookie; it comes, or goes, with the answer.
+    let jar: string | null = 'first';
+    const later = (ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));
+    const network: Network = {
+      openSocket: () => {
+        throw new Error('no sockets here');
+      },
+      fetch: async (_window, path) => {
+        const shown = jar;
+        if (path === '/api/auth/refresh') {
+          await later(100);
+          if (shown === null) return refused(401, 'unauthenticated');
+          jar = `${shown}, renewed`;
+          return Response.json({});
+        }
+        await later(10);
+        if (path === '/api/auth/login') jar = 'second';
+        if (path === '/api/auth/logout') jar = null;
+        return Response.json({ id: 'ann', username: 'ann' });
+      },
+    };
+    const both = new FakeBrowser('x', clock, () => 0.5, network);
+    const [here, there] = [both.open(), both.open()].map(({ env }) => new CookieCredential(env));
+    if (here === undefined || there === undefined) throw new Error('two windows');
+    void there.refresh(clock.now());
+    await clock.run(50);
+    void here.signIn('ann', 'secret');
+    await clock.run(1_000);
+    expect(jar).toBe('second');
+    void there.refresh(clock.now() + 1);
+    await clock.run(50);
+    void here.signOut();
+    await clock.run(1_000);
+    expect(jar).toBeNull();
+  });
+
   it('give the reason and the time of a refusal, also of something between', async () => {
     const answers = [
       Response.json({ code: 'rate_limited', detail: 'slowly', retry_after_ms: 1_500 }, { status: 429, headers: { 'retry-after': '2' } }),
