@@ -8,7 +8,7 @@ import { asked, BackOff } from './back-off.ts';
 import type { Env } from './env.ts';
 import type { Http } from './http.ts';
 import { LIST_MAX, LIST_PAGES_MAX, LIST_WITHOUT_SOCKET, REFRESH_GATHER, RETRY_WAIT, STALE_TRIES } from './limits.ts';
-import { asRefusal } from './refusal.ts';
+import { asRefusal, Refusal } from './refusal.ts';
 import { Room } from './room.ts';
 import { isPassing, type Me, type Room as Wire } from './wire.ts';
 
@@ -102,7 +102,7 @@ export class RoomList {
       return this.#listener.changed();
     }
     this.#left.delete(id);
-    if (room === undefined) return void this.fetch(id).catch((error: unknown) => this.#refetch(error));
+    if (room === undefined) return void this.#joined(id);
     room.membershipAt = this.#tick;
     room.meta = { ...room.meta, role };
     if (room.error !== null) {
@@ -125,9 +125,7 @@ export class RoomList {
 
   /** One room by itself, of the list or not. */
   async fetch(id: string): Promise<Room> {
-    const meta = await this.#http.call<Wire>('GET', `/api/rooms/${id}`);
-    if (this.#closed) throw asRefusal('closed');
-    return this.put(meta);
+    return this.put(await this.#fresh(id));
   }
 
   refresh(): void {
@@ -163,9 +161,32 @@ export class RoomList {
     this.#cancelTimer ??= this.#env.clock.after(ms, () => this.refresh());
   }
 
-  /** A room could not be read by itself: the list has it, after the time that the server named. */
-  #refetch(error: unknown): void {
-    this.#notBefore = Math.max(this.#notBefore, this.#env.clock.now() + asked(asRefusal(error).retryAfterMs));
+  /** One room as it is described now, and not before the last word about the user's membership. */
+  async #fresh(id: string): Promise<Wire> {
+    for (let tries = 0; tries < STALE_TRIES; tries += 1) {
+      const begun = this.#tick;
+      const meta = await this.#http.call<Wire>('GET', `/api/rooms/${id}`);
+      if (this.#closed) throw asRefusal('closed');
+      // It was left while the answer was on its way: whether it can still be seen, another answer says.
+      if ((this.#left.get(id) ?? 0) <= begun) return this.#present(meta, begun);
+    }
+    throw new Refusal('not_found', 'You are not in this room any more.');
+  }
+
+  /** An answer that was asked for at `begun`, with the role that was heard of since. */
+  #present(meta: Wire, begun: number): Wire {
+    const known = this.rooms.get(meta.id);
+    return known !== undefined && known.membershipAt > begun ? { ...meta, role: known.role } : meta;
+  }
+
+  /** The user was added to a room that is not known. Where it cannot be read by itself, the list has it. */
+  async #joined(id: string): Promise<void> {
+    try {
+      const meta = await this.#fresh(id);
+      if (meta.role != null) return void this.put(meta);
+    } catch (error) {
+      this.#notBefore = Math.max(this.#notBefore, this.#env.clock.now() + asked(asRefusal(error).retryAfterMs));
+    }
     this.#plan(REFRESH_GATHER);
   }
 
@@ -194,11 +215,10 @@ export class RoomList {
     for (const meta of metas) {
       listed.add(meta.id);
       if ((this.#left.get(meta.id) ?? 0) > begun) continue;
-      const known = this.rooms.get(meta.id);
-      const role = known !== undefined && known.membershipAt > begun ? known.meta.role : meta.role;
+      const { role = null } = this.#present(meta, begun);
       // Public rooms that the user is not in are in the list of older servers.
-      if (role == null && known === undefined) continue;
-      this.#described({ ...meta, role: role ?? null });
+      if (role === null && !this.rooms.has(meta.id)) continue;
+      this.#described({ ...meta, role });
     }
     for (const room of [...this.rooms.values()]) {
       if (!listed.has(room.id) && room.membershipAt <= begun && room.role !== null) this.#remove(room);
@@ -252,10 +272,11 @@ export class RoomList {
     state.asking = true;
     state.tries += 1;
     let pause = RETRY_WAIT;
+    const begun = this.#tick;
     try {
       const meta = await this.#http.call<Wire>('GET', `/api/rooms/${room.id}`);
       if (this.rooms.get(room.id) !== room) return;
-      if (room.described(meta) && !room.tally.uncertain) this.#summaries.delete(room.id);
+      if (room.described(this.#present(meta, begun)) && !room.tally.uncertain) this.#summaries.delete(room.id);
       this.#listener.changed();
     } catch (error) {
       const refusal = asRefusal(error);
