@@ -3,8 +3,9 @@
 // it shows is read from `rooms`, `pending`, `typing` and the like after `changed` said so.
 import { Connection } from './connection.ts';
 import type { Env } from './env.ts';
-import { Gather } from './gather.ts';
+import { isEntry } from './fold.ts';
 import { Follow } from './follow.ts';
+import { Gather } from './gather.ts';
 import { History } from './history.ts';
 import type { Http } from './http.ts';
 import { OPEN_ROOMS_MAX, WATCH_USERS_MAX } from './limits.ts';
@@ -217,7 +218,7 @@ export class Engine {
     const room = this.room(id);
     if (room === null) return;
     const answer = await this.#http.call<{ messages: Entry[] }>('GET', `/api/rooms/${id}/pins`);
-    room.pins = answer.messages;
+    room.pins = answer.messages.filter(isEntry);
     this.#changed(room);
   }
 

@@ -9,7 +9,7 @@ export interface Shown {
   readonly asOf: number;
 }
 
-/** What has a place of its own in the conversation. The other kinds are notes on a message. */
+/** What has a place of its own in the conversation. The other kinds are notes on a message, or those of a newer server. */
 export function isEntry(event: Event): boolean {
   return event.kind === 'message' || event.kind === 'member' || event.kind === 'room';
 }

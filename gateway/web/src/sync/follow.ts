@@ -157,7 +157,7 @@ export class Follow {
     if (recovered) this.#listener.recovered(room);
   }
 
-  #refused(room: Room, code: string, detail: string, retryAfter: number = RETRY_WAIT): void {
+  #refused(room: Room, code: string, detail: string, retryAfter?: number): void {
     const pause = this.#pause(room, code, retryAfter);
     if (pause !== null) {
       room.asked = false;
@@ -169,11 +169,13 @@ export class Follow {
   }
 
   /** How long a room rests after a refusal; null: it does not pass. A defect of the server may, and is asked ever more seldom. */
-  #pause(room: Room, code: string, retryAfter: number): number | null {
-    if (isPassing(code)) return Math.min(retryAfter, RETRY_AFTER_MAX);
-    if (code !== 'internal') return null;
-    room.failures += 1;
-    return Math.max(Math.min(retryAfter, RETRY_AFTER_MAX), Math.min(RETRY_WAIT * 2 ** room.failures, BACK_OFF_MAX));
+  #pause(room: Room, code: string, retryAfter: number | undefined): number | null {
+    const least = Math.min(retryAfter ?? RETRY_WAIT, RETRY_AFTER_MAX);
+    if (code === 'internal') {
+      room.failures += 1;
+      return Math.max(least, Math.min(RETRY_WAIT * 2 ** room.failures, BACK_OFF_MAX));
+    }
+    return isPassing(code, retryAfter) ? least : null;
   }
 
   /** Fetches what is missing, or leaves it out where nobody looks or it is too much. */
@@ -198,7 +200,7 @@ export class Follow {
   #page(room: Room, answer: Ok | ErrorFrame): void {
     const later = this.#clock.now() + RETRY_WAIT;
     if (answer.type === 'error') {
-      const pause = this.#pause(room, answer.code, answer.retry_after_ms ?? RETRY_WAIT);
+      const pause = this.#pause(room, answer.code, answer.retry_after_ms);
       if (pause !== null) return room.feed.pageEnded(this.#clock.now() + pause);
       // Without its history it is of no use to follow it.
       room.feed.disconnected();

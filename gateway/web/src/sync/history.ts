@@ -1,7 +1,7 @@
 // The messages of open rooms, page by page. A page that came too late (another stretch is shown by
 // then) is left aside; one that is older than what was heard live is asked for again.
 import type { Follow } from './follow.ts';
-import { fold, type Shown } from './fold.ts';
+import { fold, isEntry, type Shown } from './fold.ts';
 import {
   AROUND_PAGE, JUMP_EVENTS_MAX, PEEKED_MAX, RETRY_WAIT, SHOWN_BEFORE_UNREAD, SHOWN_PAGE, STALE_TRIES,
 } from './limits.ts';
@@ -107,7 +107,7 @@ export class History {
     const ask = this.#requests.ask({ type: 'history', room: room.id, after: seq - 1, limit: 1 });
     const answer = await ask.finally(() => this.#peeking.delete(peeking));
     const page = answer as unknown as Page;
-    const entry = page.messages.find((one) => one.seq === seq);
+    const entry = page.messages.find((one) => one.seq === seq && isEntry(one));
     if (entry === undefined) return null;
     const shown = peeking.notes.reduce(fold, { entry, asOf: page.as_of });
     if (this.#peeked.size >= PEEKED_MAX) this.#peeked.delete(this.#peeked.keys().next().value ?? '');

@@ -300,7 +300,7 @@ export class Outbox {
     const one = this.#pending.get(key);
     if (answer.type === 'ok') {
       if (one !== undefined) this.#finish(key, answer.seq ?? null);
-    } else if (isPassing(answer.code)) {
+    } else if (isPassing(answer.code, answer.retry_after_ms)) {
       const pause = Math.min(answer.retry_after_ms ?? RETRY_WAIT, RETRY_AFTER_MAX);
       this.#changes.refusedForNow(key, this.#env.clock.now() + pause);
       if (one !== undefined) this.#show(one, 'queued', answer.detail);

@@ -51,7 +51,7 @@ export class Reads {
         if (answer === null) return;
         this.#sent.delete(room);
         if (answer.type === 'ok') this.#listener.taken(room, seq);
-        if (answer.type === 'error' && isPassing(answer.code)) {
+        if (answer.type === 'error' && isPassing(answer.code, answer.retry_after_ms)) {
           this.#plan(Math.min(answer.retry_after_ms ?? RETRY_WAIT, RETRY_AFTER_MAX));
         } else if (this.#marks.get(room) === seq) {
           this.#marks.delete(room);

@@ -42,7 +42,7 @@ export class Requests {
       if (answer === null) continue;
       const failed = answer.code === 'internal';
       if (failed) failures += 1;
-      if (failed ? failures >= INTERNAL_TRIES : !isPassing(answer.code)) throw new Refusal(answer.code, answer.detail);
+      if (failed ? failures >= INTERNAL_TRIES : !isPassing(answer.code, answer.retry_after_ms)) throw new Refusal(answer.code, answer.detail);
       await this.pause(answer.retry_after_ms ?? RETRY_WAIT * 2 ** failures);
     }
   }

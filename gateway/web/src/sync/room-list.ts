@@ -8,9 +8,9 @@ import { asked, BackOff } from './back-off.ts';
 import type { Env } from './env.ts';
 import type { Http } from './http.ts';
 import { LIST_MAX, LIST_PAGES_MAX, LIST_WITHOUT_SOCKET, REFRESH_GATHER, RETRY_WAIT, STALE_TRIES } from './limits.ts';
-import { asRefusal, Refusal } from './refusal.ts';
+import { asRefusal, passes, Refusal } from './refusal.ts';
 import { Room } from './room.ts';
-import { isPassing, type Me, type Room as Wire } from './wire.ts';
+import type { Me, Room as Wire } from './wire.ts';
 
 export interface RoomListListener {
   /** Rooms came, went or changed; new ones are to be followed. */
@@ -205,7 +205,7 @@ export class RoomList {
       }
     } catch (error) {
       const refusal = asRefusal(error);
-      if (refusal.code !== 'offline' && !isPassing(refusal.code) && refusal.code !== 'internal') return null;
+      if (!passes(refusal)) return null;
       this.#notBefore = this.#env.clock.now() + asked(refusal.retryAfterMs);
       return this.#backOff.next(refusal.retryAfterMs ?? 0);
     }
@@ -280,9 +280,8 @@ export class RoomList {
       this.#listener.changed();
     } catch (error) {
       const refusal = asRefusal(error);
-      const passes = refusal.code === 'offline' || isPassing(refusal.code) || refusal.code === 'internal';
       // The next list says what became of it.
-      if (!passes) this.#summaries.delete(room.id);
+      if (!passes(refusal)) this.#summaries.delete(room.id);
       pause = Math.max(pause, this.#backOff.next(refusal.retryAfterMs ?? 0));
     }
     state.asking = false;

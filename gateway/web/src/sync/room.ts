@@ -82,7 +82,7 @@ export class Room {
       this.meta = { ...this.meta, name: event.name ?? this.meta.name, topic: event.topic ?? this.meta.topic };
     }
     if (event.kind === 'member' && event.user?.id === me.id) {
-      const role = event.change === 'joined' || event.change === 'role' ? (event.role ?? this.role) : null;
+      const role = event.change === 'left' || event.change === 'kicked' ? null : (event.role ?? this.role);
       this.meta = { ...this.meta, role };
     }
     return this.timeline?.apply(event) ?? false;

@@ -142,7 +142,7 @@ class World {
       await this.#reload(tab);
     } else if (dice < 0.82) {
       for (const socket of this.server.sockets) {
-        if (socket.window === tab.window) socket.bye(this.pick([4001, 4002, 4003, 4004, 4005]), 'unavailable', this.pick([undefined, 300]));
+        if (socket.window === tab.window) socket.bye(this.pick([4001, 4002, 4003, 4004, 4005, 4099]), 'unavailable', this.pick([undefined, 300]));
       }
     } else if (dice < 0.84) {
       this.server.down = true;
@@ -153,6 +153,10 @@ class World {
       this.server.leave(room, tab.account);
     } else if (dice < 0.9) {
       for (const one of this.rooms) this.server.join(one, tab.account);
+    } else if (dice < 0.93) {
+      if (room.log.length > 0) this.server.novelty(room, tab.account);
+    } else if (dice < 0.94) {
+      this.server.tell(tab.account.id, { novel: { room: room.id, seq: 1 } });
     } else {
       tab.engine.sayTyping(room.id);
     }

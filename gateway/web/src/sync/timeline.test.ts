@@ -72,6 +72,18 @@ describe('the timeline', () => {
     expect(timeline.atHead).toBe(true);
   });
 
+  it('does not show what it does not know, and goes on behind it', () => {
+    const poll = (seq: number): Entry => ({ ...message(seq), kind: 'poll' as Entry['kind'] });
+    const timeline = new Timeline(8);
+    timeline.latest(page([poll(6), message(7), poll(8)], 8, true));
+    expect([seqs(timeline), timeline.lo, timeline.hi]).toEqual([[7], 6, 8]);
+    timeline.older(page([poll(4), poll(5)], 8, true));
+    timeline.older(page([message(1), poll(2), message(3)], 8));
+    timeline.apply(poll(9));
+    timeline.apply(message(10));
+    expect([seqs(timeline), timeline.lo, timeline.atHead]).toEqual([[1, 3, 7, 10], 1, true]);
+  });
+
   it('drops what ends before the events that will be heard', () => {
     const timeline = new Timeline(0);
     timeline.latest(page([message(1)], 1));

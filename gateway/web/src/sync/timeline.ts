@@ -15,7 +15,7 @@
 // is stale, which (2) allows until a page around the reader takes its place.
 import { fold, isEntry, type Shown } from './fold.ts';
 import { ITEMS_KEPT, ITEMS_MAX, RECENT_EVENTS_MAX } from './limits.ts';
-import type { Event, Page } from './wire.ts';
+import type { Entry, Event, Page } from './wire.ts';
 
 export class Timeline {
   #entries: Shown[] = [];
@@ -127,7 +127,7 @@ export class Timeline {
     this.drop();
     this.#lo = page.more ? (page.messages[0]?.seq ?? 1) : 1;
     this.#hi = page.as_of;
-    this.#entries = page.messages.map((entry) => ({ entry, asOf: page.as_of }));
+    this.#entries = shownOf(page.messages, page);
     this.#mend(page, true);
     this.#trim();
     return true;
@@ -138,7 +138,7 @@ export class Timeline {
     if (this.#lo === null || !this.#mendable(page)) return false;
     const before = page.messages.filter((entry) => entry.seq < this.lo);
     this.#lo = page.more ? (before[0]?.seq ?? this.#lo) : 1;
-    this.#entries = [...before.map((entry) => ({ entry, asOf: page.as_of })), ...this.#entries];
+    this.#entries = [...shownOf(before, page), ...this.#entries];
     this.#mend(page, false);
     this.#trim();
     return true;
@@ -149,7 +149,7 @@ export class Timeline {
     if (this.#lo === null || !this.#mendable(page)) return false;
     const after = page.messages.filter((entry) => entry.seq > this.#hi);
     const reached = page.more ? (after.at(-1)?.seq ?? this.#hi) : Math.max(this.#hi, page.as_of);
-    this.#entries = [...this.#entries, ...after.map((entry) => ({ entry, asOf: page.as_of }))];
+    this.#entries = [...this.#entries, ...shownOf(after, page)];
     this.#hi = reached;
     this.#mend(page, !page.more);
     this.#trim();
@@ -245,6 +245,11 @@ export class Timeline {
     }
     return low;
   }
+}
+
+/** Those of a page that are shown. What a newer server has there besides is of no use to this client. */
+function shownOf(entries: readonly Entry[], page: Page): Shown[] {
+  return entries.filter(isEntry).map((entry) => ({ entry, asOf: page.as_of }));
 }
 
 function blanked(event: Event): Event {

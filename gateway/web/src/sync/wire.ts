@@ -208,7 +208,7 @@ export const CLOSE = {
   replaced: 4006,
 } as const;
 
-/** Whether a refusal with this code passes by itself: repeat the same with the same key. */
-export function isPassing(code: string): boolean {
-  return ['busy', 'rate_limited', 'unavailable', 'timeout', 'locked_out'].includes(code);
+/** Whether a refusal passes by itself: repeat the same with the same key. One with a code of a newer server does if it names a time. */
+export function isPassing(code: string, retryAfterMs?: number | null): boolean {
+  return retryAfterMs != null || ['busy', 'rate_limited', 'unavailable', 'timeout', 'locked_out'].includes(code);
 }

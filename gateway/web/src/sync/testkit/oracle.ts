@@ -2,11 +2,14 @@
 // from `fold.ts`, which it judges.
 import type { Entry, Event } from '../wire.ts';
 
-export function foldedLog(log: readonly Event[]): Entry[] {
+/** What has a place of its own, for a client that knows so many kinds. */
+export const KINDS: readonly string[] = ['message', 'member', 'room'];
+
+export function foldedLog(log: readonly Event[], kinds = KINDS): Entry[] {
   const notes = new Map<number, Event[]>();
   for (const event of log) if (event.target !== undefined) notes.set(event.target, [...(notes.get(event.target) ?? []), event]);
   return log
-    .filter((event) => ['message', 'member', 'room'].includes(event.kind))
+    .filter((event) => kinds.includes(event.kind))
     .map((event) => foldedOne(event, notes.get(event.seq) ?? []));
 }
 

@@ -1,15 +1,19 @@
 // A server that speaks the protocol, badly: it loses sockets at any frame, says events twice or leaves
 // them out behind a gap, refuses, answers late and out of turn, reads from replicas that are behind, and
-// loses the end of its history. With `faults` off it is well. What it holds is the truth of a test.
+// loses the end of its history. With `faults` off it is well. It is newer than the client: what it says
+// has fields, frames, kinds of events and codes that the client does not know. What it holds is the truth of a test.
 import type { Network } from './browser.ts';
 import type { FakeWindow } from './browser.ts';
 import type { FakeClock } from './clock.ts';
-import { foldedLog } from './oracle.ts';
+import { foldedLog, KINDS } from './oracle.ts';
 import { FakeSocket } from './socket.ts';
 import type { Account, Change, Entry, Event, Page, Room as WireRoom } from '../wire.ts';
 
 /** A replay longer than this is a gap. The real one's is 200: here gaps are to be frequent. */
 export const REPLAY_MAX = 8;
+
+/** A field of a newer server. */
+export const NOVEL = { novel: { of: [1, null, 'x'] } };
 
 export interface ServerRoom {
   id: string;
@@ -103,6 +107,16 @@ export class FakeServer implements Network {
     return { event, repeated: false };
   }
 
+  /** An event of a kind that the client does not know: one with a place of its own, or a note on a message. */
+  novelty(room: ServerRoom, sender: Account): void {
+    const base = this.#base(room, sender, `novelty-${room.gen}-${room.log.length + 1}`);
+    const target = 1 + Math.floor(this.random() * room.log.length);
+    const fields = this.random() < 0.5 ? { kind: 'poll', body: 'tea or coffee? @ann @bob' } : { kind: 'vote', target };
+    const event = { ...base, ...fields } as Event;
+    room.log.push(event);
+    this.publish(room, event);
+  }
+
   publish(room: ServerRoom, event: Event): void {
     for (const socket of this.sockets) socket.publish(room, event);
   }
@@ -151,7 +165,7 @@ export class FakeServer implements Network {
     // A replica that is behind knows only the first part.
     const lag = this.chance(2) ? Math.floor(this.pick(6)) : 0;
     const log = room.log.slice(0, Math.max(0, room.log.length - lag));
-    const all: Entry[] = ask.view === 'log' ? log : foldedLog(log);
+    const all: Entry[] = ask.view === 'log' ? log : foldedLog(log, [...KINDS, 'poll']);
     const limit = ask.limit ?? 50;
     const { before, after } = ask;
     let found: Entry[];
@@ -172,7 +186,7 @@ export class FakeServer implements Network {
     await new Promise<void>((resolve) => this.clock.after(1 + this.pick(this.faults > 0 ? 400 : 20), resolve));
     if (this.down || this.chance(2)) throw new TypeError('network');
     if (this.chance()) {
-      const body = { code: 'unavailable', detail: 'the database is away' };
+      const body = { code: this.random() < 0.5 ? 'unavailable' : 'novel', detail: 'the database is away', novel: [1] };
       return Response.json(body, { status: 503, headers: { 'retry-after': '1' } });
     }
     const account = this.accountOf(window);
@@ -197,6 +211,7 @@ export class FakeServer implements Network {
       unread: Math.min(100, unread.length),
       mentions: Math.min(100, unread.filter((one) => name.test(latest(one))).length),
       last_at: room.log.at(-1)?.sent_at ?? null,
+      ...NOVEL,
     };
   }
 
@@ -243,6 +258,6 @@ export class FakeServer implements Network {
 
   #base(room: ServerRoom, sender: Account, key: string) {
     const sent_at = new Date(this.clock.now()).toISOString();
-    return { seq: room.log.length + 1, sender: { id: sender.id, username: sender.username }, sent_at, key };
+    return { seq: room.log.length + 1, sender: { id: sender.id, username: sender.username }, sent_at, key, ...NOVEL };
   }
 }

@@ -3,7 +3,7 @@
 import type { Socket } from '../env.ts';
 import type { Account, Change, ClientFrame, Event } from '../wire.ts';
 import type { FakeWindow } from './browser.ts';
-import { type FakeServer, REPLAY_MAX, type ServerRoom } from './server.ts';
+import { type FakeServer, NOVEL, REPLAY_MAX, type ServerRoom } from './server.ts';
 
 interface Following {
   /** The first event that was not said, if the feed was cut. */
@@ -77,13 +77,19 @@ export class FakeSocket implements Socket {
   }
 
   say(frame: object): void {
+    const server = this.#server;
+    if (server.chance(0.5)) this.#send({ type: 'weather', room: 'room-a', gen: 9, seq: 1, of: frame });
+    this.#send({ ...NOVEL, ...frame });
+  }
+
+  #send(frame: object): void {
     const text = JSON.stringify(frame);
     const server = this.#server;
     this.#later(() => {
       if (server.down || server.chance(0.3)) return this.#break();
       if (server.chance(0.05)) return this.#end(4003, 'slow consumer');
       this.onmessage?.({ data: text });
-      if (server.chance(0.5) && text.startsWith('{"type":"event"')) this.onmessage?.({ data: text });
+      if (server.chance(0.5) && text.includes('"type":"event"')) this.onmessage?.({ data: text });
     });
   }
 
@@ -131,7 +137,7 @@ export class FakeSocket implements Socket {
         const refused = server.refuses('history', frame.room);
         if (refused !== null) return refuse(refused.code, refused.detail, refused.retry_after_ms);
         if (room?.members.has(this.account.id) !== true) return refuse('not_found');
-        if (server.chance(2)) return refuse('busy', 'busy', 100);
+        if (server.chance(2)) return refuse(server.random() < 0.5 ? 'busy' : 'novel', 'busy', 100);
         const page = server.page(room, frame);
         // Read now, answered later than what comes next.
         server.clock.after(server.pick(server.faults > 0 ? 300 : 5), () => ok(page));
@@ -141,6 +147,7 @@ export class FakeSocket implements Socket {
         const room = server.rooms.get(frame.room);
         if (room?.members.has(this.account.id) !== true) return refuse('not_found');
         if (server.chance()) return refuse('unavailable');
+        if (server.chance()) return refuse('novel', 'novel', 100);
         server.read(room, this.account.id, frame.seq);
         return ok();
       }
@@ -176,10 +183,10 @@ export class FakeSocket implements Socket {
         continue;
       }
       if (server.chance(2)) {
-        answers[id] = { error: 'unavailable', retry_after_ms: 100 };
+        answers[id] = { error: server.random() < 0.5 ? 'unavailable' : 'novel', retry_after_ms: 100, ...NOVEL };
         continue;
       }
-      answers[id] = { gen: room.gen, first: 1, head: room.log.length };
+      answers[id] = { ...NOVEL, gen: room.gen, first: 1, head: room.log.length };
       this.follows.set(id, { cut: null });
       replays.push(() => this.#replay(room, cursor));
     }
@@ -216,7 +223,7 @@ export class FakeSocket implements Socket {
     if (stall !== undefined && stall.key !== key && stall.until > clock.now()) return refuse('busy', 'behind a refused one', 200);
     if (server.chance(2)) {
       this.#stalls.set(name, { key, until: clock.now() + 2_000 });
-      return refuse(server.random() < 0.5 ? 'busy' : 'rate_limited', 'too much', 50 + server.pick(1_500));
+      return refuse(server.random() < 0.5 ? 'busy' : server.random() < 0.5 ? 'rate_limited' : 'novel', 'too much', 50 + server.pick(1_500));
     }
     this.#stalls.delete(name);
     if ('body' in change && change.body.startsWith('bad')) return refuse('bad_request', 'a bad body');
