@@ -86,7 +86,7 @@ export function start(): void {
   theSession.start();
   const wake = (): void => {
     theSession.wake();
-    host.engine?.connection.wake();
+    host.engine?.wake();
   };
   addEventListener('online', wake);
   // What waits would only fail: nothing is tried before the network is there again.

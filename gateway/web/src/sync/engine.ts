@@ -104,6 +104,12 @@ export class Engine {
     this.connection.start();
   }
 
+  /** The page woke, or the network is there again. */
+  wake(): void {
+    this.connection.wake();
+    void this.outbox.look();
+  }
+
   /** The end. `forget`: nothing of the user stays on this machine. */
   async stop(forget: boolean): Promise<void> {
     this.list.close();

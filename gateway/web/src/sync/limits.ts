@@ -90,6 +90,13 @@ export const WATCH_USERS_MAX = 200;
 
 /** A change that is not on disk by then goes on the wire all the same. */
 export const STORE_WAIT = 1_000;
+/** The disk is looked at so often for what a window left behind that ended before it told of it. Rare, and a small read. */
+export const OUTBOX_LOOK = 20_000;
+/** Taking over what a window left behind is tried so often, so far apart; then it is taken over without the disk. */
+export const ADOPT_TRIES = 3;
+export const ADOPT_PAUSE = 1_000;
+/** What was not on disk is taken over after this, so that the word of an earlier heir comes first. */
+export const HEIR_WAIT = 500;
 /** A lease (where the browser has no locks) that is not renewed for so long is free. */
 export const LEASE = 15_000;
 export const LEASE_RENEW = 4_000;

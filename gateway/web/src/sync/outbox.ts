@@ -6,8 +6,11 @@
 // not seen, and the window in front would wait for a hidden one.) A window holds a lock for as long as
 // it lives. The others wait for the locks of those whose changes they see on disk, and who gets one
 // takes the changes over, in one transaction: so a closed or reloaded window's changes go on at once,
-// and no two windows send the same key. Where leases stand in for locks, a page that was frozen for
-// long may not know that it lost its changes; then a key can be sent twice, and the server takes it once.
+// and no two windows send the same key. A window can end before it told of what it wrote to disk, so the
+// disk is looked at now and then. What is not on disk, or on one that takes nothing any more, is taken over
+// from the memory of who was told of it. Where leases stand in for locks, a page that was frozen for
+// long may not know that it lost its changes; then a key can be sent twice, and the server takes it once. The
+// same goes for a disk that fails for one window and not for another.
 //
 // Order: within a window and room, the order in which they were made; messages among themselves, and what
 // is done to messages. A change that is not on disk yet, or was refused for now, holds up those behind it.
@@ -15,7 +18,9 @@
 import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
 import type { Channel, Env } from './env.ts';
-import { ANSWER_WAIT, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT } from './limits.ts';
+import {
+  ADOPT_PAUSE, ADOPT_TRIES, ANSWER_WAIT, HEIR_WAIT, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT,
+} from './limits.ts';
 import { OutboxStore, type Stored } from './outbox-store.ts';
 import { Refusal } from './refusal.ts';
 import { type Change, type ErrorFrame, type Event, isPassing, type Ok } from './wire.ts';
@@ -45,7 +50,8 @@ interface Deferred {
 }
 
 type Message =
-  | { type: 'put'; stored: Stored }
+  /** `kept`: whether it is on disk; absent: as it was. */
+  | { type: 'put'; stored: Stored; kept?: boolean }
   | { type: 'gone'; key: string; seq: number | null };
 
 export class Outbox {
@@ -61,6 +67,8 @@ export class Outbox {
   readonly #asked = new Map<string, Deferred>();
   /** Keys that are over: an older word about them, from disk or another window, is not news. */
   readonly #over = new Set<string>();
+  /** Keys of other windows that did not get them on disk. */
+  readonly #unkept = new Set<string>();
   /** Windows whose lock is waited for. */
   readonly #heirOf = new Set<string>();
   readonly #closing = new AbortController();
@@ -68,6 +76,7 @@ export class Outbox {
   #lastOrder = 0;
   #release = (): void => {};
   #cancelTimer = (): void => {};
+  #cancelLook = (): void => {};
 
   constructor(env: Env, user: string, connection: Connection, listener: OutboxListener) {
     this.#env = env;
@@ -180,10 +189,30 @@ export class Outbox {
     if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
   }
 
+  /** Finds out what nobody told of: changes on disk, and windows that ended while taking over from them failed. */
+  async look(): Promise<void> {
+    this.#cancelLook();
+    await this.#opened;
+    const onDisk = await this.#store.load(this.#user).catch(() => []);
+    if (this.#closing.signal.aborted) return;
+    // What is known here is known better.
+    for (const stored of onDisk) if (!this.#pending.has(stored.key)) this.#enter(stored, { tell: false, ready: true });
+    for (const { stored, seq } of this.#pending.values()) {
+      if (stored.owner !== this.#window && seq === null) this.#awaitEnd(stored.owner);
+    }
+    this.#planLook();
+  }
+
+  #planLook(): void {
+    this.#cancelLook();
+    this.#cancelLook = this.#env.clock.after(OUTBOX_LOOK, () => void this.look());
+  }
+
   /** Ends this window's part; what it owns is for the others, or for the next page. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#cancelTimer();
+    this.#cancelLook();
     this.#channel.onmessage = null;
     this.#channel.close();
     for (const asked of this.#asked.values()) asked.reject(Refusal.offline('The page was closed.'));
@@ -208,6 +237,7 @@ export class Outbox {
     } catch {
       // Without disk or locks it works for as long as the page lives.
     }
+    if (!this.#closing.signal.aborted) this.#planLook();
   }
 
   #add(room: string, change: Change): Stored {
@@ -237,11 +267,11 @@ export class Outbox {
     };
     const cancel = this.#env.clock.after(STORE_WAIT, ready);
     await this.#opened;
-    await this.#store.put(stored).catch(() => {});
+    const kept = await this.#store.put(stored).then(() => true, () => false);
     // It may be over by now: then the disk must forget it again.
     if (this.#over.has(stored.key)) await this.#store.remove(stored.key).catch(() => {});
     if (this.#closing.signal.aborted) return cancel();
-    this.#channel.postMessage({ type: 'put', stored } satisfies Message);
+    this.#channel.postMessage({ type: 'put', stored, kept } satisfies Message);
     ready();
   }
 
@@ -273,25 +303,58 @@ export class Outbox {
   #awaitEnd(owner: string): void {
     if (this.#heirOf.has(owner)) return;
     this.#heirOf.add(owner);
-    const inherit = async (): Promise<void> => {
-      const adopted = await this.#store.adopt(this.#user, owner, this.#window);
-      this.#heirOf.delete(owner);
-      for (const stored of adopted) this.#enter(stored, { tell: true, ready: true });
-      await this.#reconcile(owner);
-    };
-    this.#env.locks.run(lockOf(owner), inherit, this.#closing.signal).catch(() => this.#heirOf.delete(owner));
+    const inheriting = this.#env.locks.run(lockOf(owner), () => this.#inherit(owner), this.#closing.signal);
+    // If it failed, the next look begins again.
+    inheriting.catch(() => {}).finally(() => this.#heirOf.delete(owner));
   }
 
-  /** A window ended: what it did last may not have been told. The disk has the last word on what was not ours. */
-  async #reconcile(owner: string): Promise<void> {
-    const onDisk = await this.#store.load(this.#user);
-    const keys = new Set(onDisk.map((stored) => stored.key));
-    for (const one of [...this.#pending.values()]) {
-      if (one.stored.owner === owner && one.seq === null && !keys.has(one.stored.key)) this.#forget(one, null, false);
+  /** A window ended: what it did last may not have been told. The disk has the last word on what was on it. */
+  async #inherit(owner: string): Promise<void> {
+    const adopted = await this.#adopt(owner);
+    for (const stored of adopted ?? []) this.#enter(stored, { tell: true, ready: true });
+    const onDisk = await this.#store.load(this.#user).catch(() => null);
+    const keys = new Set(onDisk?.map((stored) => stored.key));
+    const left: string[] = [];
+    for (const one of this.#ownedBy(owner)) {
+      const { key } = one.stored;
+      if (adopted === null || onDisk === null || this.#unkept.has(key)) left.push(key);
+      else if (!keys.has(key)) this.#forget(one, null, false);
     }
-    for (const stored of onDisk) {
-      if (stored.owner !== this.#window) this.#enter(stored, { tell: false, ready: true });
+    if (left.length > 0) await this.#takeOver(owner, new Set(left));
+    for (const stored of onDisk ?? []) {
+      if (stored.owner !== this.#window && stored.owner !== owner) this.#enter(stored, { tell: false, ready: true });
     }
+  }
+
+  /** What a window had on disk, which is this one's from now on; null: the disk takes nothing. */
+  async #adopt(owner: string): Promise<Stored[] | null> {
+    for (let tries = 1; tries <= ADOPT_TRIES; tries += 1) {
+      try {
+        return await this.#store.adopt(this.#user, owner, this.#window);
+      } catch {
+        await this.#pause(ADOPT_PAUSE);
+      }
+    }
+    return null;
+  }
+
+  /** From memory: if it was sent already, the server says so to whoever sends it again. */
+  async #takeOver(owner: string, keys: ReadonlySet<string>): Promise<void> {
+    await this.#pause(HEIR_WAIT);
+    const left = this.#ownedBy(owner).filter((one) => keys.has(one.stored.key));
+    left.sort((a, b) => a.stored.order - b.stored.order);
+    const mine = left.map((one): Stored => ({ ...one.stored, owner: this.#window }));
+    for (const stored of mine) this.#enter(stored, { tell: false, ready: false });
+    // Before the lock is given back, so that the next heir finds it there.
+    await Promise.all(mine.map((stored) => this.#keep(stored)));
+  }
+
+  #ownedBy(owner: string): Pending[] {
+    return [...this.#pending.values()].filter((one) => one.stored.owner === owner && one.seq === null);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#env.clock.after(ms, resolve));
   }
 
   #answered(key: string, answer: Ok | ErrorFrame | null): void {
@@ -338,6 +401,7 @@ export class Outbox {
   #forget(one: Pending, seq: number | null, heard: boolean): void {
     const { key, room, change } = one.stored;
     this.#over.add(key);
+    this.#unkept.delete(key);
     this.#changes.remove(key);
     const asked = this.#asked.get(key);
     this.#asked.delete(key);
@@ -354,6 +418,8 @@ export class Outbox {
   /** Another window said something. */
   #told(message: Message): void {
     if (message.type === 'put') {
+      if (message.kept === false) this.#unkept.add(message.stored.key);
+      if (message.kept === true) this.#unkept.delete(message.stored.key);
       if (message.stored.user === this.#user) this.#enter(message.stored, { tell: false, ready: true });
       return;
     }

@@ -178,7 +178,7 @@ class World {
     tab.engine.change(room.id, this.pick(changes)).catch(() => {});
   }
 
-  /** A window ends at any moment, and another one opens. */
+  /** A window ends at any moment. Another one opens, or one that is open is left with what it did not send. */
   async #reload(tab: Tab): Promise<void> {
     tab.window.kill();
     this.tabs.splice(this.tabs.indexOf(tab), 1);
@@ -187,7 +187,9 @@ class World {
     const kept = new Set(await this.#keysOnDisk(tab));
     const inLog = new Set(this.rooms.flatMap((room) => room.log.map((event) => event.key)));
     this.closed.push(tab.sent.filter((one) => kept.has(one.key) || inLog.has(one.key)));
-    this.open(tab.account);
+    const others = this.tabs.filter((other) => other.account === tab.account).length;
+    if (others === 0 || this.random() < 0.6) this.open(tab.account);
+    if (others === 0 && this.random() < 0.5) this.open(tab.account);
   }
 
   async #keysOnDisk(tab: Tab): Promise<string[]> {

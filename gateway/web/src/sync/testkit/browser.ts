@@ -19,6 +19,8 @@ export class FakeBrowser {
   readonly random: () => number;
   readonly network: Network;
   readonly indexedDb: IDBFactory = new IDBFactory();
+  /** Whether a transaction that begins now fails. */
+  diskFails: (window: FakeWindow, mode: IDBTransactionMode) => boolean = () => false;
   readonly memory: Memory;
   readonly channels = new Map<string, Set<FakeChannel>>();
   /** The first of each queue has the lock. */
@@ -92,7 +94,7 @@ export class FakeWindow {
       },
       openChannel: (name) => this.#openChannel(name),
       locks: this.#locks(),
-      indexedDb: browser.indexedDb,
+      indexedDb: this.#disk(),
       memory: browser.memory,
     };
   }
@@ -106,6 +108,25 @@ export class FakeWindow {
     for (const [name, queue] of this.browser.locks) {
       for (const held of queue.filter((one) => one.window === this)) this.browser.give(name, held);
     }
+  }
+
+  /** The browser's database, where it fails when it is to. */
+  #disk(): IDBFactory {
+    const { browser } = this;
+    const open = (name: string, version?: number): IDBOpenDBRequest => {
+      const request = browser.indexedDb.open(name, version);
+      request.addEventListener('success', () => {
+        const database = request.result;
+        const begin = database.transaction.bind(database);
+        database.transaction = (stores, mode = 'readonly') => {
+          const transaction = begin(stores, mode);
+          if (browser.diskFails(this, mode)) queueMicrotask(() => transaction.abort());
+          return transaction;
+        };
+      });
+      return request;
+    };
+    return { open } as IDBFactory;
   }
 
   #openChannel(name: string): Channel {

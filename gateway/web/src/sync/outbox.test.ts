@@ -1,0 +1,135 @@
+// What a window leaves behind when it ends, and who sends it.
+import { describe, expect, it } from 'vitest';
+import type { Engine } from './engine.ts';
+import { ADOPT_TRIES, OUTBOX_LOOK } from './limits.ts';
+import type { FakeWindow } from './testkit/browser.ts';
+import { One } from './testkit/one.ts';
+
+interface Two {
+  one: One;
+  /** The window that ends. */
+  first: FakeWindow;
+  here: Engine;
+  /** The other one, which stays. */
+  heir: Engine;
+}
+
+/** Two windows of ann, both online, and then the server is away. `prepared`: before the first one has an engine. */
+async function two(prepared: (first: FakeWindow) => void = () => {}): Promise<Two> {
+  const one = new One();
+  const first = one.browser.open();
+  prepared(first);
+  const here = one.begin(first);
+  here.start();
+  one.engine.start();
+  await one.clock.run(5_000);
+  one.server.down = true;
+  await one.clock.run(60_000);
+  return { one, first, here, heir: one.engine };
+}
+
+const bodies = (one: One): (string | undefined)[] => one.tea.log.map((event) => event.body);
+
+/** The first window ends, the server is there again, and some time goes by. */
+async function ended({ one, first }: Two): Promise<void> {
+  first.kill();
+  one.server.down = false;
+  await one.clock.run(120_000);
+}
+
+describe('what a window leaves behind', () => {
+  it('is sent by another one that never heard of it', async () => {
+    const scene = await two((first) => {
+      // It ends between writing to disk and telling the others.
+      first.env.openChannel = () => ({ postMessage: () => {}, onmessage: null, close: () => {} });
+    });
+    scene.here.send(scene.one.tea.id, 'left behind', null);
+    await scene.one.clock.run(100);
+    expect(scene.heir.pending(scene.one.tea.id)).toEqual([]);
+    scene.first.kill();
+    await scene.one.clock.run(OUTBOX_LOOK);
+    expect(scene.heir.pending(scene.one.tea.id)).toHaveLength(1);
+    await ended(scene);
+    expect(bodies(scene.one)).toEqual(['left behind']);
+    expect(scene.heir.outbox.unsent).toBe(0);
+    await scene.heir.stop(false);
+  });
+
+  it('is found at once by a window that wakes', async () => {
+    const scene = await two((first) => {
+      first.env.openChannel = () => ({ postMessage: () => {}, onmessage: null, close: () => {} });
+    });
+    scene.here.send(scene.one.tea.id, 'left behind', null);
+    await scene.one.clock.run(100);
+    scene.first.kill();
+    scene.heir.wake();
+    await scene.one.clock.run(100);
+    expect(scene.heir.pending(scene.one.tea.id)).toHaveLength(1);
+    await scene.heir.stop(false);
+  });
+
+  it('is sent although taking it over failed at first', async () => {
+    const scene = await two();
+    scene.here.send(scene.one.tea.id, 'left behind', null);
+    await scene.one.clock.run(100);
+    let failures = 1;
+    scene.one.browser.diskFails = (_window, mode) => mode === 'readwrite' && failures-- > 0;
+    await ended(scene);
+    expect(failures).toBeLessThan(1);
+    expect(bodies(scene.one)).toEqual(['left behind']);
+    await scene.heir.stop(false);
+  });
+
+  it('is sent although the disk takes nothing any more', async () => {
+    const scene = await two();
+    scene.here.send(scene.one.tea.id, 'left behind', null);
+    await scene.one.clock.run(100);
+    let failures = 0;
+    scene.one.browser.diskFails = (_window, mode) => mode === 'readwrite' && ++failures > 0;
+    await ended(scene);
+    expect(failures).toBeGreaterThanOrEqual(ADOPT_TRIES);
+    expect(bodies(scene.one)).toEqual(['left behind']);
+    expect(scene.heir.outbox.unsent).toBe(0);
+    await scene.heir.stop(false);
+  });
+
+  it('is sent although it never was on disk', async () => {
+    const scene = await two();
+    scene.one.browser.diskFails = (window) => window === scene.first;
+    scene.here.send(scene.one.tea.id, 'left behind', null);
+    await scene.one.clock.run(100);
+    expect(scene.heir.pending(scene.one.tea.id)).toHaveLength(1);
+    await ended(scene);
+    expect(bodies(scene.one)).toEqual(['left behind']);
+    expect(scene.heir.pending(scene.one.tea.id)).toEqual([]);
+    await scene.heir.stop(false);
+  });
+
+  it('is sent by one of two heirs, also when it never was on disk', async () => {
+    const scene = await two();
+    const third = scene.one.begin(scene.one.browser.open());
+    third.start();
+    await scene.one.clock.run(5_000);
+    scene.one.browser.diskFails = (window) => window === scene.first;
+    scene.here.send(scene.one.tea.id, 'left behind', null);
+    await scene.one.clock.run(100);
+    await ended(scene);
+    expect(bodies(scene.one)).toEqual(['left behind']);
+    expect(scene.one.server.violations).toEqual([]);
+    for (const engine of [scene.heir, third]) {
+      expect(engine.pending(scene.one.tea.id)).toEqual([]);
+      await engine.stop(false);
+    }
+  });
+
+  it('is not sent when it was taken back before', async () => {
+    const scene = await two();
+    const key = scene.here.send(scene.one.tea.id, 'taken back', null);
+    await scene.one.clock.run(100);
+    scene.here.outbox.discard(key);
+    await scene.one.clock.run(100);
+    await ended(scene);
+    expect(bodies(scene.one)).toEqual([]);
+    await scene.heir.stop(false);
+  });
+});
