@@ -4,6 +4,7 @@
 // lock, so that the answer that came last is the one that counts.
 import type { Env } from './env.ts';
 import { exchange, renewing } from './http.ts';
+import { RENEW_LOCK_WAIT } from './limits.ts';
 import { Refusal } from './refusal.ts';
 import type { Account } from './wire.ts';
 
@@ -44,13 +45,14 @@ export class CookieCredential implements Credential {
   }
 
   refresh(since: number): Promise<Renewal> {
-    this.#renewing ??= this.#env.locks.run(LOCK, () => this.#renew(since)).finally(() => (this.#renewing = null));
+    const renewal = (): Promise<Renewal> => this.#alone(() => this.#renew(since)).catch((): Renewal => 'unreachable');
+    this.#renewing ??= renewal().finally(() => (this.#renewing = null));
     return this.#renewing;
   }
 
   /** Alone: a renewal of the former sign-in, if it came after this, would put its cookies over the new ones. */
   signIn(username: string, password: string): Promise<Account> {
-    return this.#env.locks.run(LOCK, async () => {
+    return this.#alone(async () => {
       const body = { username, password, cookie: true };
       const account = await exchange<Account>(this.#env, 'POST', '/api/auth/login', body, this.headers());
       this.#renewed();
@@ -60,12 +62,12 @@ export class CookieCredential implements Credential {
 
   /** Alone: a renewal that came after this would sign in again. */
   signOut(): Promise<void> {
-    return this.#env.locks.run(LOCK, () => exchange<void>(this.#env, 'POST', '/api/auth/logout', undefined, this.headers()));
+    return this.#alone(() => exchange<void>(this.#env, 'POST', '/api/auth/logout', undefined, this.headers()));
   }
 
   /** Alone: the refresh token that a renewal beside it would show is void from the change on. */
   changePassword(old: string, next: string, onOver: () => void): Promise<Account> {
-    return this.#env.locks.run(LOCK, async () => {
+    return this.#alone(async () => {
       const begun = this.#env.clock.now();
       const body = { old_password: old, new_password: next };
       const change = (): Promise<Account> => exchange<Account>(this.#env, 'PUT', '/api/auth/password', body, this.headers());
@@ -73,6 +75,25 @@ export class CookieCredential implements Credential {
       this.#renewed();
       return account;
     });
+  }
+
+  /** One window at a time. Throws a `Refusal` when the one whose turn it is does not come to an end. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const abort = new AbortController();
+    const cancel = this.#env.clock.after(RENEW_LOCK_WAIT, () => abort.abort());
+    let begun = false;
+    const turn = (): Promise<T> => {
+      begun = true;
+      cancel();
+      return work();
+    };
+    try {
+      return await this.#env.locks.run(LOCK, turn, abort.signal);
+    } catch (error) {
+      if (begun) throw error;
+      cancel();
+      throw Refusal.offline('Another window of this browser does not come to an end with the sign-in.');
+    }
   }
 
   async #renew(since: number): Promise<Renewal> {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { CookieCredential } from './credential.ts';
 import { Http, retryAfterOf } from './http.ts';
+import { RENEW_LOCK_WAIT } from './limits.ts';
+import type { Refusal } from './refusal.ts';
 import { FakeBrowser, type Network } from './testkit/browser.ts';
 import { FakeClock } from './testkit/clock.ts';
 import { uuid4 } from './env.ts';
@@ -158,6 +160,24 @@ describe('calls over HTTP', () => {
     void here.signOut();
     await clock.run(1_000);
     expect(jar).toBeNull();
+  });
+
+  it('do not wait without end for a window that renews and stands still', async () => {
+    const { browser: of, calls, clock } = browser((path) =>
+      path === '/a' && !calls.includes('POST /api/auth/refresh') ? refused(401, 'unauthenticated') : Response.json({ path }),
+    );
+    const release = await of.open().env.locks.hold('parlance/renew');
+    const http = new Http(of.open().env, new CookieCredential(of.open().env));
+    const waiting = [http.call('GET', '/a'), http.credential.signIn('ann', 'x'), http.credential.signOut(), http.changePassword('x', 'y')];
+    const ends = waiting.map((one) => one.then(() => 'done', (error: Refusal) => error.code));
+    await clock.run(RENEW_LOCK_WAIT + 100);
+    expect(await Promise.all(ends)).toEqual(['offline', 'offline', 'offline', 'offline']);
+    expect(calls).toEqual(['GET /a']);
+    // It is there again.
+    release();
+    const again = http.call('GET', '/a');
+    await clock.run(1_000);
+    expect(await again).toEqual({ path: '/a' });
   });
 
   it('give the reason and the time of a refusal, also of something between', async () => {

@@ -48,6 +48,11 @@ export const CONNECT_WAIT = 12_000;
 export const ANSWER_WAIT = 15_000;
 /** An HTTP exchange. */
 export const HTTP_WAIT = 30_000;
+/**
+ * The lock of the sign-in is waited for so long: more than an exchange of the window that has it, so that one that is
+ * only slow is waited for, and one that the browser stopped is not.
+ */
+export const RENEW_LOCK_WAIT = HTTP_WAIT + 5_000;
 /** An answer later than this, on a socket that says nothing else, has the server asked for a sign of life. */
 export const LIFE_AFTER = 2_000;
 /** How long a sign of life may take: mobile networks can stand still for some seconds. */

@@ -125,3 +125,22 @@ describe('the list of rooms', () => {
     await one.engine.stop(false);
   });
 });
+
+it('does not connect without end while another window holds the sign-in', async () => {
+  const { one } = await online();
+  const release = await one.browser.open().env.locks.hold('parlance/renew');
+  for (const socket of one.server.sockets) socket.bye(4001, 'unauthenticated');
+  await one.clock.run(1_000);
+  expect(one.engine.connection.state).toBe('connecting');
+  const states = new Set<string>();
+  for (let step = 0; step < 1_200; step += 1) {
+    await one.clock.run(50);
+    states.add(one.engine.connection.state);
+  }
+  // It gives up, says so, and comes again by itself.
+  expect([...states]).toContain('waiting');
+  release();
+  await one.clock.run(60_000);
+  expect(one.engine.connection.state).toBe('online');
+  await one.engine.stop(false);
+});
