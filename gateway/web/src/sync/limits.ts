@@ -106,3 +106,5 @@ export const HEIR_WAIT = 500;
 export const LEASE = 15_000;
 export const LEASE_RENEW = 4_000;
 export const LEASE_POLL = 1_000;
+/** After so many failures of the database in a row, so far apart, there are no leases: one may pass and must give no lock. */
+export const LEASE_TRIES = 5;

@@ -1,7 +1,8 @@
 import { IDBFactory } from 'fake-indexeddb';
 import { describe, expect, it } from 'vitest';
-import { LEASE, LEASE_POLL } from './limits.ts';
+import { LEASE, LEASE_POLL, LEASE_TRIES } from './limits.ts';
 import { Leases } from './locks.ts';
+import { FakeBrowser, type Network } from './testkit/browser.ts';
 import { FakeClock } from './testkit/clock.ts';
 
 function leases(count: number): { clock: FakeClock; of: Leases[] } {
@@ -42,6 +43,28 @@ describe('leases, where the browser has no locks', () => {
     expect(got).toBe(false);
     release();
     await clock.run(2 * LEASE_POLL);
+    expect(got).toBe(true);
+  });
+
+  it('are not given by a database that fails once', async () => {
+    const clock = new FakeClock();
+    const network: Network = { openSocket: () => null as never, fetch: () => Promise.reject(new Error('no network')) };
+    const browser = new FakeBrowser('x', clock, () => 0.5, network, false);
+    let fails = false;
+    browser.diskFails = () => fails;
+    const [one, other] = [browser.open().env.locks, browser.open().env.locks];
+    void one.hold('x');
+    await clock.run(10);
+    let got = false;
+    fails = true;
+    void other.run('x', () => Promise.resolve((got = true)));
+    await clock.run(LEASE_POLL);
+    fails = false;
+    await clock.run(2 * LEASE);
+    expect(got).toBe(false);
+    // One that fails for good gives no leases at all.
+    fails = true;
+    await clock.run((LEASE_TRIES + 1) * LEASE_POLL);
     expect(got).toBe(true);
   });
 

@@ -5,7 +5,7 @@
 // (it does: the server takes every key once).
 import { Database, LEASES } from './database.ts';
 import type { Clock } from './env.ts';
-import { LEASE, LEASE_POLL, LEASE_RENEW } from './limits.ts';
+import { LEASE, LEASE_POLL, LEASE_RENEW, LEASE_TRIES } from './limits.ts';
 
 export interface Locks {
   /** Waits for the lock, works, and gives it back. Rejects when `signal` comes before the lock. */
@@ -41,11 +41,14 @@ interface Lease {
 
 export class Leases implements Locks {
   readonly #database: Database;
+  /** There is a database at all. */
+  readonly #shares: boolean;
   readonly #clock: Clock;
   readonly #uuid: () => string;
 
   constructor(factory: IDBFactory | null, clock: Clock, uuid: () => string) {
     this.#database = new Database(factory);
+    this.#shares = factory !== null;
     this.#clock = clock;
     this.#uuid = uuid;
   }
@@ -65,7 +68,13 @@ export class Leases implements Locks {
 
   async #acquire(name: string, signal?: AbortSignal): Promise<() => void> {
     const holder = this.#uuid();
-    while (!(await this.#take(name, holder))) {
+    let failures = 0;
+    for (;;) {
+      const taken = await this.#take(name, holder);
+      if (taken === true) break;
+      failures = taken === null ? failures + 1 : 0;
+      // Without a database everybody has the lock: there is nothing to share either.
+      if (failures >= LEASE_TRIES || !this.#shares) break;
       signal?.throwIfAborted();
       await new Promise<void>((resolve) => this.#clock.after(LEASE_POLL, resolve));
       signal?.throwIfAborted();
@@ -86,8 +95,8 @@ export class Leases implements Locks {
     };
   }
 
-  /** True: this holder has it now. Without a database everybody has it: there is nothing to share either. */
-  async #take(name: string, holder: string): Promise<boolean> {
+  /** Whether this holder has it now; null: that could not be found out. */
+  async #take(name: string, holder: string): Promise<boolean | null> {
     const now = this.#clock.now();
     try {
       const taken = await this.#database.run(LEASES, 'readwrite', (store) => {
@@ -103,7 +112,7 @@ export class Leases implements Locks {
       });
       return taken.taken;
     } catch {
-      return true;
+      return null;
     }
   }
 

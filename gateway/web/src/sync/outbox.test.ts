@@ -122,6 +122,28 @@ describe('what a window leaves behind', () => {
     }
   });
 
+  it('is not shown as waiting where a window that lives could not take it off the disk', async () => {
+    const one = new One();
+    one.engine.start();
+    await one.clock.run(5_000);
+    let removes = 0;
+    one.engine.send(one.tea.id, 'said', null);
+    await one.clock.run(1);
+    one.browser.diskFails = (_window, mode) => mode === 'readwrite' && ++removes > 0;
+    await one.clock.run(1_000);
+    expect([bodies(one), removes]).toEqual([['said'], 1]);
+    const other = one.begin(one.browser.open());
+    one.browser.diskFails = () => false;
+    other.start();
+    await one.clock.run(2_000);
+    expect(other.pending(one.tea.id)).toHaveLength(1);
+    await one.clock.run(2 * OUTBOX_LOOK);
+    expect(other.pending(one.tea.id)).toEqual([]);
+    expect(bodies(one)).toEqual(['said']);
+    await one.engine.stop(false);
+    await other.stop(false);
+  });
+
   it('is not sent when it was taken back before', async () => {
     const scene = await two();
     const key = scene.here.send(scene.one.tea.id, 'taken back', null);

@@ -189,18 +189,34 @@ export class Outbox {
     if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
   }
 
-  /** Finds out what nobody told of: changes on disk, and windows that ended while taking over from them failed. */
+  /** Finds out what nobody told of, and tells again what did not get on disk or off it. */
   async look(): Promise<void> {
     this.#cancelLook();
     await this.#opened;
-    const onDisk = await this.#store.load(this.#user).catch(() => []);
+    const before = new Set(this.#pending.keys());
+    const onDisk = await this.#store.load(this.#user).catch(() => null);
     if (this.#closing.signal.aborted) return;
-    // What is known here is known better.
-    for (const stored of onDisk) if (!this.#pending.has(stored.key)) this.#enter(stored, { tell: false, ready: true });
-    for (const { stored, seq } of this.#pending.values()) {
-      if (stored.owner !== this.#window && seq === null) this.#awaitEnd(stored.owner);
+    for (const stored of onDisk ?? []) this.#compare(stored);
+    const keys = new Set(onDisk?.map((stored) => stored.key));
+    for (const one of [...this.#pending.values()]) {
+      const { key, owner } = one.stored;
+      if (owner === this.#window || one.seq !== null) continue;
+      // It was on disk before, and its owner took it away.
+      if (onDisk !== null && before.has(key) && !keys.has(key) && !this.#unkept.has(key)) this.#forget(one, null, false);
+      else this.#awaitEnd(owner);
     }
     this.#planLook();
+  }
+
+  /** What is on disk with what is known here. */
+  #compare(stored: Stored): void {
+    const known = this.#pending.get(stored.key)?.stored;
+    // It could not be taken away, and other windows may have read it since.
+    if (this.#over.has(stored.key)) return this.#remove(stored.key, null);
+    if (known === undefined) return this.#enter(stored, { tell: false, ready: true });
+    if (stored.owner !== this.#window || known.owner !== this.#window || known.state === stored.state) return;
+    void this.#store.put(known).catch(() => {});
+    this.#channel.postMessage({ type: 'put', stored: known } satisfies Message);
   }
 
   #planLook(): void {
@@ -311,16 +327,19 @@ export class Outbox {
   /** A window ended: what it did last may not have been told. The disk has the last word on what was on it. */
   async #inherit(owner: string): Promise<void> {
     const adopted = await this.#adopt(owner);
-    for (const stored of adopted ?? []) this.#enter(stored, { tell: true, ready: true });
     const onDisk = await this.#store.load(this.#user).catch(() => null);
-    const keys = new Set(onDisk?.map((stored) => stored.key));
+    const keys = new Set([...(adopted ?? []), ...(onDisk ?? [])].map((stored) => stored.key));
+    const isAdopted = new Set(adopted?.map((stored) => stored.key));
     const left: string[] = [];
     for (const one of this.#ownedBy(owner)) {
       const { key } = one.stored;
+      if (isAdopted.has(key)) continue;
       if (adopted === null || onDisk === null || this.#unkept.has(key)) left.push(key);
       else if (!keys.has(key)) this.#forget(one, null, false);
     }
+    // Together with what was on disk they go in the order in which they were made.
     if (left.length > 0) await this.#takeOver(owner, new Set(left));
+    for (const stored of adopted ?? []) this.#enter(stored, { tell: true, ready: true });
     for (const stored of onDisk ?? []) {
       if (stored.owner !== this.#window && stored.owner !== owner) this.#enter(stored, { tell: false, ready: true });
     }
@@ -393,9 +412,14 @@ export class Outbox {
     const one = this.#pending.get(key);
     if (one === undefined) return;
     this.#forget(one, seq, heard);
+    this.#remove(key, seq);
+    this.pump();
+  }
+
+  /** From disk and from the other windows; if it stays on disk, the next look finds it. */
+  #remove(key: string, seq: number | null): void {
     void this.#store.remove(key).catch(() => {});
     this.#channel.postMessage({ type: 'gone', key, seq } satisfies Message);
-    this.pump();
   }
 
   #forget(one: Pending, seq: number | null, heard: boolean): void {

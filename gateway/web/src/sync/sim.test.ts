@@ -1,5 +1,5 @@
 // The whole engine against a faulty server, seeded: windows of two users send, edit, delete, react, read,
-// are reloaded and cut off. Then all faults end, and everything must heal: every window shows what the
+// are reloaded, closed and cut off; in some runs their disk fails, or their browser has no locks. Then all faults end, and everything must heal: every window shows what the
 // server holds, every key is in the log once, and each window's messages are in the order in which they
 // were written. `SEEDS=from-to` runs others.
 import { expect, it } from 'vitest';
@@ -83,7 +83,7 @@ class World {
   readonly bob: Account;
   #count = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, hasLocks = true) {
     this.random = seeded(seed);
     this.server = new FakeServer(this.clock, this.random);
     this.ann = this.server.user('ann');
@@ -96,11 +96,15 @@ class World {
       }
     }
     for (const account of [this.ann, this.bob]) {
-      this.browsers.set(account.id, new FakeBrowser(account.username, this.clock, this.random, this.server));
+      this.browsers.set(account.id, new FakeBrowser(account.username, this.clock, this.random, this.server, hasLocks));
     }
     this.open(this.ann);
     this.open(this.ann);
     this.open(this.bob);
+  }
+
+  setDisk(fails: () => boolean): void {
+    for (const browser of this.browsers.values()) browser.diskFails = fails;
   }
 
   pick<T>(list: readonly T[]): T {
@@ -182,6 +186,7 @@ class World {
   async #reload(tab: Tab): Promise<void> {
     tab.window.kill();
     this.tabs.splice(this.tabs.indexOf(tab), 1);
+    // A page that is gone does not fail any more, and what it had begun to write may come to its end.
     await this.clock.settle();
     // What was not on disk yet is lost with the page, unless it was sent.
     const kept = new Set(await this.#keysOnDisk(tab));
@@ -218,6 +223,7 @@ class World {
   async heal(): Promise<void> {
     this.server.faults = 0;
     this.server.down = false;
+    this.setDisk(() => false);
     for (const room of this.rooms) for (const account of [this.ann, this.bob]) this.server.join(room, account);
     await this.clock.run(200_000);
     // Every room is opened everywhere, and read back to its beginning.
@@ -288,9 +294,11 @@ class World {
 }
 
 async function run(seed: number): Promise<void> {
-  const world = new World(seed);
+  const world = new World(seed, seed % 4 !== 2);
   await world.clock.run(500);
   world.server.faults = world.pick([0, 0.02, 0.05, 0.1]);
+  const diskFaults = seed % 3 === 1 ? world.pick([0.05, 0.2, 0.5]) : 0;
+  world.setDisk(() => world.random() < diskFaults);
   const steps = 60 + Math.floor(world.random() * 80);
   const losesHistory = seed % 5 === 4;
   for (let step = 0; step < steps; step += 1) {

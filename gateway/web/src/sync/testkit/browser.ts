@@ -1,7 +1,7 @@
 // A browser for tests: windows that share a database, locks and channels, and can end at any moment.
 import { IDBFactory } from 'fake-indexeddb';
-import type { Channel, Env, Memory, Socket } from '../env.ts';
-import type { Locks } from '../locks.ts';
+import type { Channel, Clock, Env, Memory, Socket } from '../env.ts';
+import { Leases, type Locks } from '../locks.ts';
 import type { FakeClock } from './clock.ts';
 
 export interface Network {
@@ -22,13 +22,16 @@ export class FakeBrowser {
   /** Whether a transaction that begins now fails. */
   diskFails: (window: FakeWindow, mode: IDBTransactionMode) => boolean = () => false;
   readonly memory: Memory;
+  /** It has no locks of its own, as on plain http addresses. */
+  readonly hasLocks: boolean;
   readonly channels = new Map<string, Set<FakeChannel>>();
   /** The first of each queue has the lock. */
   readonly locks = new Map<string, Held[]>();
   #uuids = 0;
   readonly #name: string;
 
-  constructor(name: string, clock: FakeClock, random: () => number, network: Network) {
+  constructor(name: string, clock: FakeClock, random: () => number, network: Network, hasLocks = true) {
+    this.hasLocks = hasLocks;
     this.#name = name;
     this.clock = clock;
     this.random = random;
@@ -71,18 +74,20 @@ export class FakeWindow {
 
   constructor(browser: FakeBrowser) {
     this.browser = browser;
-    this.env = {
-      clock: {
-        now: () => browser.clock.now(),
-        after: (ms, call) => {
-          const cancel = browser.clock.after(ms, () => {
-            this.#timers.delete(cancel);
-            if (this.alive) call();
-          });
-          this.#timers.add(cancel);
-          return cancel;
-        },
+    const clock: Clock = {
+      now: () => browser.clock.now(),
+      after: (ms, call) => {
+        const cancel = browser.clock.after(ms, () => {
+          this.#timers.delete(cancel);
+          if (this.alive) call();
+        });
+        this.#timers.add(cancel);
+        return cancel;
       },
+    };
+    const indexedDb = this.#disk();
+    this.env = {
+      clock,
       random: browser.random,
       uuid: () => browser.uuid(),
       fetch: (path, init) => browser.network.fetch(this, path, init),
@@ -93,8 +98,8 @@ export class FakeWindow {
         return socket;
       },
       openChannel: (name) => this.#openChannel(name),
-      locks: this.#locks(),
-      indexedDb: this.#disk(),
+      locks: browser.hasLocks ? this.#locks() : new Leases(indexedDb, clock, () => browser.uuid()),
+      indexedDb,
       memory: browser.memory,
     };
   }
