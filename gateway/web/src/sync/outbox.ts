@@ -18,9 +18,8 @@
 import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
 import type { Channel, Env } from './env.ts';
-import {
-  ADOPT_PAUSE, ADOPT_TRIES, ANSWER_WAIT, HEIR_WAIT, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT,
-} from './limits.ts';
+import { type Estate, Heirs, lockOf } from './heirs.ts';
+import { ANSWER_WAIT, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT } from './limits.ts';
 import { OutboxStore, type Stored } from './outbox-store.ts';
 import { Refusal } from './refusal.ts';
 import { type Change, type ErrorFrame, type Event, isPassing, type Ok } from './wire.ts';
@@ -69,9 +68,8 @@ export class Outbox {
   readonly #over = new Set<string>();
   /** Keys of other windows that did not get them on disk. */
   readonly #unkept = new Set<string>();
-  /** Windows whose lock is waited for. */
-  readonly #heirOf = new Set<string>();
-  readonly #closing = new AbortController();
+  readonly #heirs: Heirs;
+  #closed = false;
   readonly #opened: Promise<void>;
   #lastOrder = 0;
   #release = (): void => {};
@@ -85,6 +83,7 @@ export class Outbox {
     this.#connection = connection;
     this.#listener = listener;
     this.#store = new OutboxStore(env.indexedDb);
+    this.#heirs = new Heirs(env, user, this.#window, this.#store, this.#estate);
     this.#channel = env.openChannel(`parlance/outbox/${user}`);
     this.#channel.onmessage = ({ data }) => this.#told(data as Message);
     this.#opened = this.#open();
@@ -174,7 +173,7 @@ export class Outbox {
   /** Sends what is due, and plans when to look again. */
   pump(): void {
     this.#cancelTimer();
-    if (this.#connection.state !== 'online' || this.#closing.signal.aborted) return;
+    if (this.#connection.state !== 'online' || this.#closed) return;
     const now = this.#env.clock.now();
     for (const key of this.#changes.due(now)) {
       const one = this.#pending.get(key);
@@ -195,15 +194,12 @@ export class Outbox {
     await this.#opened;
     const before = new Set(this.#pending.keys());
     const onDisk = await this.#store.load(this.#user).catch(() => null);
-    if (this.#closing.signal.aborted) return;
+    if (this.#closed) return;
     for (const stored of onDisk ?? []) this.#compare(stored);
     const keys = new Set(onDisk?.map((stored) => stored.key));
-    for (const one of [...this.#pending.values()]) {
-      const { key, owner } = one.stored;
-      if (owner === this.#window || one.seq !== null) continue;
-      // It was on disk before, and its owner took it away.
-      if (onDisk !== null && before.has(key) && !keys.has(key) && !this.#unkept.has(key)) this.#forget(one, null, false);
-      else this.#awaitEnd(owner);
+    for (const { key, owner } of this.#others) {
+      if (onDisk !== null && before.has(key) && !keys.has(key) && !this.#unkept.has(key)) this.#lost(key);
+      else this.#heirs.await(owner);
     }
     this.#planLook();
   }
@@ -226,7 +222,8 @@ export class Outbox {
 
   /** Ends this window's part; what it owns is for the others, or for the next page. */
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#closed = true;
+    this.#heirs.close();
     this.#cancelTimer();
     this.#cancelLook();
     this.#channel.onmessage = null;
@@ -253,7 +250,7 @@ export class Outbox {
     } catch {
       // Without disk or locks it works for as long as the page lives.
     }
-    if (!this.#closing.signal.aborted) this.#planLook();
+    if (!this.#closed) this.#planLook();
   }
 
   #add(room: string, change: Change): Stored {
@@ -286,14 +283,14 @@ export class Outbox {
     const kept = await this.#store.put(stored).then(() => true, () => false);
     // It may be over by now: then the disk must forget it again.
     if (this.#over.has(stored.key)) await this.#store.remove(stored.key).catch(() => {});
-    if (this.#closing.signal.aborted) return cancel();
+    if (this.#closed) return cancel();
     this.#channel.postMessage({ type: 'put', stored, kept } satisfies Message);
     ready();
   }
 
   /** A change is known from now on: a new one, or from disk, or from another window. */
   #enter(stored: Stored, { tell, ready }: { tell: boolean; ready: boolean }): void {
-    if (this.#over.has(stored.key) || this.#closing.signal.aborted) return;
+    if (this.#over.has(stored.key) || this.#closed) return;
     this.#lastOrder = Math.max(this.#lastOrder, stored.order);
     const before = this.#pending.get(stored.key);
     if (before?.seq != null) return;
@@ -306,7 +303,7 @@ export class Outbox {
     });
     if (!mine || stored.state === 'failed') {
       this.#changes.remove(stored.key);
-      if (!mine) this.#awaitEnd(stored.owner);
+      if (!mine) this.#heirs.await(stored.owner);
     } else if (!this.#changes.has(stored.key)) {
       this.#changes.add({ key: stored.key, room: laneOf(stored), order: stored.order, ready });
     }
@@ -315,65 +312,30 @@ export class Outbox {
     this.pump();
   }
 
-  /** Takes over what a window owned, once it is closed. */
-  #awaitEnd(owner: string): void {
-    if (this.#heirOf.has(owner)) return;
-    this.#heirOf.add(owner);
-    const inheriting = this.#env.locks.run(lockOf(owner), () => this.#inherit(owner), this.#closing.signal);
-    // If it failed, the next look begins again.
-    inheriting.catch(() => {}).finally(() => this.#heirOf.delete(owner));
+  /** What an heir asks of this window. */
+  get #estate(): Estate {
+    return {
+      ownedBy: (owner) => this.#others.filter((stored) => stored.owner === owner),
+      isKept: (key) => !this.#unkept.has(key),
+      found: (stored, adopted) => this.#enter(stored, { tell: adopted, ready: true }),
+      takenOver: async (changes) => {
+        for (const stored of changes) this.#enter(stored, { tell: false, ready: false });
+        await Promise.all(changes.map((stored) => this.#keep(stored)));
+      },
+      over: ({ key }) => this.#lost(key),
+    };
   }
 
-  /** A window ended: what it did last may not have been told. The disk has the last word on what was on it. */
-  async #inherit(owner: string): Promise<void> {
-    const adopted = await this.#adopt(owner);
-    const onDisk = await this.#store.load(this.#user).catch(() => null);
-    const keys = new Set([...(adopted ?? []), ...(onDisk ?? [])].map((stored) => stored.key));
-    const isAdopted = new Set(adopted?.map((stored) => stored.key));
-    const left: string[] = [];
-    for (const one of this.#ownedBy(owner)) {
-      const { key } = one.stored;
-      if (isAdopted.has(key)) continue;
-      if (adopted === null || onDisk === null || this.#unkept.has(key)) left.push(key);
-      else if (!keys.has(key)) this.#forget(one, null, false);
-    }
-    // Together with what was on disk they go in the order in which they were made.
-    if (left.length > 0) await this.#takeOver(owner, new Set(left));
-    for (const stored of adopted ?? []) this.#enter(stored, { tell: true, ready: true });
-    for (const stored of onDisk ?? []) {
-      if (stored.owner !== this.#window && stored.owner !== owner) this.#enter(stored, { tell: false, ready: true });
-    }
+  /** Changes of other windows that are not over. */
+  get #others(): Stored[] {
+    const others = [...this.#pending.values()].filter((one) => one.stored.owner !== this.#window && one.seq === null);
+    return others.map((one) => one.stored);
   }
 
-  /** What a window had on disk, which is this one's from now on; null: the disk takes nothing. */
-  async #adopt(owner: string): Promise<Stored[] | null> {
-    for (let tries = 1; tries <= ADOPT_TRIES; tries += 1) {
-      try {
-        return await this.#store.adopt(this.#user, owner, this.#window);
-      } catch {
-        await this.#pause(ADOPT_PAUSE);
-      }
-    }
-    return null;
-  }
-
-  /** From memory: if it was sent already, the server says so to whoever sends it again. */
-  async #takeOver(owner: string, keys: ReadonlySet<string>): Promise<void> {
-    await this.#pause(HEIR_WAIT);
-    const left = this.#ownedBy(owner).filter((one) => keys.has(one.stored.key));
-    left.sort((a, b) => a.stored.order - b.stored.order);
-    const mine = left.map((one): Stored => ({ ...one.stored, owner: this.#window }));
-    for (const stored of mine) this.#enter(stored, { tell: false, ready: false });
-    // Before the lock is given back, so that the next heir finds it there.
-    await Promise.all(mine.map((stored) => this.#keep(stored)));
-  }
-
-  #ownedBy(owner: string): Pending[] {
-    return [...this.#pending.values()].filter((one) => one.stored.owner === owner && one.seq === null);
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#env.clock.after(ms, resolve));
+  /** Its owner took it off the disk, and did not tell. */
+  #lost(key: string): void {
+    const one = this.#pending.get(key);
+    if (one !== undefined) this.#forget(one, null, false);
   }
 
   #answered(key: string, answer: Ok | ErrorFrame | null): void {
@@ -464,8 +426,4 @@ export class Outbox {
 /** What goes in order and rests together. A room's slow mode holds up its messages, not what is done to others. */
 function laneOf({ room, change }: Stored): string {
   return change.type === 'send' ? room : `${room}/notes`;
-}
-
-function lockOf(window: string): string {
-  return `parlance/window/${window}`;
 }
