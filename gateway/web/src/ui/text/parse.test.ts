@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { emojiOnly, inline, oneLine, parse, safeHref, type Span } from './parse.ts';
+import { safeHref } from './address.ts';
+import { inline } from './inline.ts';
+import { emojiOnly, oneLine, parse, type Span } from './parse.ts';
 
 const text = (value: string): Span => ({ kind: 'text', text: value });
 const link = (value: string, href = value): Span => ({ kind: 'link', text: value, href });
