@@ -30,7 +30,7 @@ export interface SessionStore {
   readonly user: Account | null;
   /** Why it is not known yet who is signed in, and when that is asked again (`Date.now()` scale); null if it is. */
   readonly wait: { readonly why: string; readonly until: number } | null;
-  /** The sign-in ran out while the page was open: ask for it in a dialog and keep the page. */
+  /** The sign-in ran out while the page was open: say so, and keep the page and its focus. */
   readonly expired: boolean;
   signIn(name: string, password: string): Promise<void>;
   /** Makes the account and signs in. */
