@@ -1,6 +1,7 @@
 // What the page knows about an open conversation beside its messages: which message is at hand, being
 // answered, edited or asked about. One for each open room.
 import { notices, type Conversation, type Item, type RoomItem, type User } from '../../state/index.svelte.ts';
+import { editsOf, type Edits } from './edits.svelte.ts';
 
 export type Open =
   | { what: 'menu' | 'emoji'; item: Item; anchor: HTMLElement }
@@ -10,6 +11,7 @@ export type Open =
 export class Talk {
   readonly conv: Conversation;
   readonly me: User;
+  readonly edits: Edits;
   /** The message to begin with; null: where the unread ones begin, or the end. */
   readonly at: number | null;
   #room: () => RoomItem | null;
@@ -18,7 +20,6 @@ export class Talk {
   active = $state<string | null>(null);
   /** Key of the message that a jump led to. */
   flashed = $state<string | null>(null);
-  editing = $state<string | null>(null);
   answering = $state.raw<Item | null>(null);
   open = $state.raw<Open | null>(null);
 
@@ -31,6 +32,7 @@ export class Talk {
   constructor(conv: Conversation, me: User, room: () => RoomItem | null, at: number | null) {
     this.conv = conv;
     this.me = me;
+    this.edits = editsOf(conv);
     this.#room = room;
     this.at = at;
   }
@@ -63,7 +65,7 @@ export class Talk {
   }
 
   edit(item: Item): void {
-    if (this.mayEdit(item)) this.editing = item.id;
+    if (this.mayEdit(item)) this.edits.begin(item.id);
   }
 
   /** The last message of one's own that can be edited, for the arrow key. */
@@ -71,7 +73,7 @@ export class Talk {
     for (let at = this.conv.items.length - 1; at >= 0; at -= 1) {
       const item = this.conv.items[at];
       if (item?.kind === 'message' && this.mayEdit(item)) {
-        this.editing = item.id;
+        this.edits.begin(item.id);
         return true;
       }
     }
