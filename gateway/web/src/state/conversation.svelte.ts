@@ -3,6 +3,7 @@
 import type { Engine } from '../sync/engine.ts';
 import type { Room } from '../sync/room.ts';
 import { asRefusal } from '../sync/refusal.ts';
+import { Draft } from './draft.ts';
 import type { Host } from './host.svelte.ts';
 import { gapItem, Items } from './items.ts';
 import type { Conversation, Item } from './types.ts';
@@ -18,7 +19,7 @@ export class OpenConversation implements Conversation {
   #pinCache: { version: number; items: readonly Item[] } | null = null;
   /** Where the read mark and the head were when the conversation was opened. */
   #opened: { read: number; head: number } | null = null;
-  #draft: string | null = null;
+  readonly #draft: Draft;
   #openError: string | null = null;
   /** It is being asked for. */
   #opening = false;
@@ -30,6 +31,7 @@ export class OpenConversation implements Conversation {
     this.#engine = engine;
     this.#items = items;
     this.room = room;
+    this.#draft = new Draft(host.env.memory, engine.account.id, room, () => host.topics.changed(`draft/${room}`));
   }
 
   /** Makes sure that the messages are there, or on their way. Changes nothing before a microtask is over. */
@@ -211,15 +213,25 @@ export class OpenConversation implements Conversation {
 
   get draft(): string {
     this.#host.topics.version(`draft/${this.room}`);
-    this.#draft ??= this.#host.env.memory.get(this.#draftName) ?? '';
-    return this.#draft;
+    return this.#draft.text;
   }
 
   set draft(text: string) {
-    if (text === this.#draft) return;
-    this.#draft = text;
-    this.#host.env.memory.set(this.#draftName, text === '' ? null : text);
-    this.#host.topics.changed(`draft/${this.room}`);
+    this.#draft.text = text;
+  }
+
+  get replyTo(): number | null {
+    this.#host.topics.version(`draft/${this.room}`);
+    return this.#draft.replyTo;
+  }
+
+  set replyTo(seq: number | null) {
+    this.#draft.replyTo = seq;
+  }
+
+  /** Another window changed what this browser keeps. */
+  hearKept(name: string, before: string, now: string): void {
+    this.#draft.hear(name, before, now);
   }
 
   get #topic(): string {
@@ -233,10 +245,6 @@ export class OpenConversation implements Conversation {
   get #room(): Room | null {
     void this.#version;
     return this.#engine.room(this.room);
-  }
-
-  get #draftName(): string {
-    return `parlance.draft.${this.#engine.account.id}.${this.room}`;
   }
 
   #compute(): Item[] {

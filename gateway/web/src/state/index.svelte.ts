@@ -94,6 +94,11 @@ export function start(): void {
   addEventListener('pageshow', (event) => {
     if (event.persisted) wake();
   });
+  // Only other windows are told of what one of them keeps.
+  addEventListener('storage', ({ key, oldValue, newValue }) => {
+    if (key === null) return;
+    for (const open of conversations?.open.values() ?? []) open.hearKept(key, oldValue ?? '', newValue ?? '');
+  });
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'visible') wake();
     thePresence.seen(document.visibilityState === 'visible');

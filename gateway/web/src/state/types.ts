@@ -254,8 +254,10 @@ export interface Conversation {
   itemAt(seq: number): Item | null;
   /** Loads one message that is not among the items, for a quote; null when it cannot be had. */
   peek(seq: number): Promise<Item | null>;
-  /** What is in the composer; kept in this browser. */
+  /** What is in the composer; kept in this browser, for all of its windows. */
   draft: string;
+  /** The seq of the message that the draft answers; kept with it. */
+  replyTo: number | null;
 }
 
 export interface PresenceStore {

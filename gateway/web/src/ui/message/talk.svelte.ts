@@ -20,7 +20,6 @@ export class Talk {
   active = $state<string | null>(null);
   /** Key of the message that a jump led to. */
   flashed = $state<string | null>(null);
-  answering = $state.raw<Item | null>(null);
   open = $state.raw<Open | null>(null);
 
   /** Set by the list. */
@@ -60,7 +59,7 @@ export class Talk {
 
   answer(item: Item): void {
     if (item.seq === null || item.body === null) return;
-    this.answering = item;
+    this.conv.replyTo = item.seq;
     this.focusComposer();
   }
 
