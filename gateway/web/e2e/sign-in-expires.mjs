@@ -87,6 +87,28 @@ await scenario('sign-in-expires', async (stage) => {
   await dialog.waitFor({ state: 'hidden' });
   await until('they write on', isWriting);
   assert.equal(await box.inputValue(), '');
+
+  // It runs out in the middle of a form over the page, which stays as well.
+  await ada.page.getByRole('button', { name: 'New room' }).first().click();
+  const form = ada.page.getByRole('dialog', { name: 'New room' });
+  const field = form.getByLabel('Name', { exact: true });
+  await field.waitFor();
+  await keys.type('boi');
+  await expire();
+  const within = form.getByRole('status').filter({ hasText: 'Your sign-in has run out' });
+  await within.waitFor();
+  await keys.type('le');
+  await within.getByRole('button', { name: 'Sign in' }).click();
+  await password.waitFor();
+  await keys.type(PASSWORD);
+  await keys.press('Enter');
+  await dialog.waitFor({ state: 'hidden' });
+  await until('they write on', () => field.evaluate((it) => it === document.activeElement));
+  await keys.type('rs');
+  await keys.press('Enter');
+  await ada.isInRoom('boilers');
+  await ada.enter('engines');
+
   await ada.say('engines', 'the end');
   await ada.sees('the end');
 
