@@ -112,6 +112,7 @@ describe('short forms', () => {
 
   it('make one line of many, and cut between characters', () => {
     expect(oneLine('a\n\n**b** `c`\n```\nd\n```')).toBe('a b c d');
+    expect(oneLine('> **a** *b* **c** 2 * 3\n@anna https://a.example/x')).toBe('a b c 2 * 3 @anna https://a.example/x');
     expect(oneLine('🎉'.repeat(10), 5)).toBe(`${'🎉'.repeat(4)}…`);
   });
 });
