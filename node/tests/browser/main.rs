@@ -51,6 +51,11 @@ fn a_public_room_is_found_and_joined_at_a_desk_and_on_a_phone() {
 }
 
 #[test]
+fn a_private_room_has_its_people_as_its_owner_says() {
+    on_one_node("members");
+}
+
+#[test]
 fn a_mention_is_found_and_followed_at_a_desk_and_on_a_phone() {
     on_one_node("mentions");
 }

@@ -40,10 +40,11 @@ export class Person {
     return this.page.getByRole('navigation', { name: 'Rooms and conversations' });
   }
 
-  async createRoom(name) {
+  async createRoom(name, kind = 'Public') {
     await this.page.getByRole('button', { name: 'New room' }).first().click();
     const dialog = this.page.getByRole('dialog', { name: 'New room' });
     await dialog.getByLabel('Name', { exact: true }).fill(name);
+    await dialog.getByRole('radio', { name: kind }).check();
     await dialog.getByRole('button', { name: 'Create room' }).click();
     await this.isInRoom(name);
     return this.page.url().split('/r/')[1];
@@ -52,6 +53,11 @@ export class Person {
   async enter(name) {
     await this.rooms().getByRole('link', { name }).click();
     await this.isInRoom(name);
+  }
+
+  /** What stands beside the conversation. */
+  panel(title) {
+    return this.page.getByRole('complementary', { name: title });
   }
 
   composer(room) {
