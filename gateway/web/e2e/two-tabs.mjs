@@ -37,4 +37,21 @@ await scenario('two-tabs', async (stage) => {
     const held = (await bob.history(room)).filter((one) => one.body === 'still here');
     return held.length === 1;
   });
+
+  // Signing out in one signs out the other, and signing in signs in both.
+  const third = await stage.tabOf(second);
+  await third.open(`/r/${room}`);
+  await third.sees('still here');
+  await third.page.getByRole('button', { name: 'Your menu' }).click();
+  await third.page.getByRole('button', { name: 'Sign out' }).click();
+  for (const tab of [second, third]) {
+    await tab.page.getByRole('heading', { name: 'Sign in to Parlance' }).waitFor();
+    assert.equal(await tab.page.getByText('still here').count(), 0, 'what was said is not shown any more');
+  }
+  await second.signIn();
+  await third.isIn();
+  await third.enter('engines');
+  await second.enter('engines');
+  await third.say('engines', 'back again');
+  await second.sees('back again');
 });

@@ -91,6 +91,11 @@ fn the_engine_misses_nothing_of_a_real_node_whose_line_is_cut() {
 }
 
 #[test]
+fn somebody_looks_after_their_account() {
+    on_one_node("account");
+}
+
+#[test]
 fn two_tabs_of_one_person_agree() {
     on_one_node("two-tabs");
 }
