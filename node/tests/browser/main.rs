@@ -106,6 +106,21 @@ fn what_waits_to_be_sent_outlives_the_page() {
 }
 
 #[test]
+fn what_was_begun_waits_in_its_room() {
+    on_one_node("drafts");
+}
+
+#[test]
+fn what_was_refused_is_tried_again_or_dropped() {
+    on_one_node("failed-send");
+}
+
+#[test]
+fn what_is_unread_is_counted_until_it_is_read() {
+    on_one_node("unread");
+}
+
+#[test]
 fn no_page_has_barriers() {
     on_one_node("barriers");
 }
