@@ -121,6 +121,11 @@ fn what_is_unread_is_counted_until_it_is_read() {
 }
 
 #[test]
+fn what_is_read_stays_where_it_is() {
+    on_one_node("steady");
+}
+
+#[test]
 fn no_page_has_barriers() {
     on_one_node("barriers");
 }
