@@ -131,6 +131,21 @@ fn no_page_has_barriers() {
 }
 
 #[test]
+fn nothing_that_opens_has_barriers() {
+    on_one_node("barriers-opened");
+}
+
+#[test]
+fn no_page_elsewhere_has_barriers() {
+    on_one_node("barriers-elsewhere");
+}
+
+#[test]
+fn the_reference_is_tried_in_a_browser() {
+    on_one_node("docs");
+}
+
+#[test]
 fn everything_goes_by_the_keyboard() {
     on_one_node("keyboard");
 }
