@@ -42,6 +42,41 @@ async function showsTheBusiestRooms(stage, ada, root) {
   await talk;
 }
 
+/** The directory, as its leader sees it: that one alone knows how far the others are behind. */
+async function showsTheDirectory(stage, root, names) {
+  const { page } = root;
+  const raft = page.getByRole('region', { name: 'Directory (Raft)' });
+  const said = async (term) => {
+    const text = await raft.locator('div').filter({ has: page.getByText(term, { exact: true }) }).locator('dd').innerText();
+    return text.trim().replaceAll(/ \(\d+\)/g, '');
+  };
+  // Its nodes listen beside the balancer, each at its number.
+  await until('the leader is asked', async () => {
+    const leader = await said('Leader');
+    if (await page.getByText(`seen by ${leader} `).count() > 0) return true;
+    const url = new URL('/admin', stage.url);
+    url.port = String(Number(url.port) + names.indexOf(leader) + 1);
+    await page.goto(url.href);
+    await raft.waitFor();
+    return false;
+  });
+  const leader = await said('Leader');
+  const others = names.filter((name) => name !== leader);
+  assert.equal(others.length, names.length - 1, leader);
+  assert.ok(Number(await said('Term')) > 0);
+  assert.equal(await said('Lease here'), 'held');
+  const [, applied, last] = (await said('Applied here')).match(/^(\d+) of (\d+)$/).map(Number);
+  assert.ok(applied > 0 && applied <= last, `${applied} of ${last}`);
+  assert.deepEqual((await said('Voters')).split(', ').sort(), names);
+  assert.equal(await said('Learners'), 'none');
+  await until('the others keep up', async () => {
+    const behind = (await said('Behind the leader')).split(', ').sort();
+    if (behind.length === 2 && behind.every((one, at) => new RegExp(`^${others[at]}: \\d+$`).test(one))) return true;
+    throw new Error(behind.join());
+  });
+  await root.open('/admin');
+}
+
 await scenario('operator', async (stage) => {
   const ada = await stage.person('ada');
   await ada.register();
@@ -88,6 +123,21 @@ await scenario('operator', async (stage) => {
   await cell(17).click();
   await dialog.getByRole('button', { name: 'Unpin' }).click();
   await until('it is let go', async () => !(await cell(17).innerText()).includes('pinned'));
+
+  // Moved without being pinned: it goes to its new owner, and those who move are told apart.
+  const before = await cell(17).getAttribute('data-owner');
+  await cell(17).click();
+  assert.ok(await dialog.getByRole('button', { name: 'Move to it' }).isDisabled(), 'it is there already');
+  const next = (await dialog.getByRole('option').allInnerTexts()).find((text) => !text.endsWith(`(${before})`));
+  await dialog.getByLabel('Node').selectOption({ label: next });
+  await dialog.getByRole('button', { name: 'Move to it' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  const [, name, id] = next.match(/^(\S+) \((\d+)\)$/);
+  await until('it is at its new owner', async () => (await cell(17).getAttribute('data-owner')) === id);
+  assert.ok(!/pinned/.test(await cell(17).innerText()), 'it is not held there');
+  const move = page.getByRole('region', { name: 'Recent moves' }).getByRole('row').filter({ hasText: 'an operator' }).first();
+  assert.match(await move.innerText(), new RegExp(`17\\s.*${name}`));
+  await showsTheDirectory(stage, root, to);
 
   // A node gives everything away, and takes some again.
   await node('node-3').getByRole('button', { name: 'Drain' }).click();
