@@ -96,6 +96,16 @@ fn somebody_looks_after_their_account() {
 }
 
 #[test]
+fn a_draft_is_one_in_all_tabs() {
+    on_one_node("one-draft");
+}
+
+#[test]
+fn what_is_written_into_a_message_outlives_others_and_scrolling() {
+    on_one_node("edit-stays");
+}
+
+#[test]
 fn two_tabs_of_one_person_agree() {
     on_one_node("two-tabs");
 }
