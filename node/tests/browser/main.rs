@@ -116,6 +116,11 @@ fn what_waits_to_be_sent_outlives_the_page() {
 }
 
 #[test]
+fn everything_that_a_menu_offers_is_done() {
+    on_one_node("message-menu");
+}
+
+#[test]
 fn what_was_begun_waits_in_its_room() {
     on_one_node("drafts");
 }

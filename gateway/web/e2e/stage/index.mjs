@@ -65,11 +65,13 @@ class Stage {
   }
 
   /** Somebody with a browser of their own: nothing is shared with others but the program. */
-  async person(name, { line = null, theme = 'light', motion = 'reduce', width = 1280, height = 800 } = {}) {
+  async person(name, { line = null, theme = 'light', motion = 'reduce', touch = false, width = 1280, height = 800 } = {}) {
     const context = await this.browser.newContext({
       viewport: { width, height },
       colorScheme: theme,
       reducedMotion: motion,
+      hasTouch: touch,
+      isMobile: touch,
       locale: 'en-GB',
     });
     return this.#at(name, context, line?.url ?? this.url);
