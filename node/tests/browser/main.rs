@@ -56,6 +56,11 @@ fn a_private_room_has_its_people_as_its_owner_says() {
 }
 
 #[test]
+fn a_conversation_of_two_is_found_and_had() {
+    on_one_node("direct");
+}
+
+#[test]
 fn a_mention_is_found_and_followed_at_a_desk_and_on_a_phone() {
     on_one_node("mentions");
 }
