@@ -104,6 +104,7 @@ await scenario('account', async (stage) => {
   await bob.sees('with another password');
 
   const again = elsewhere.page.getByRole('dialog', { name: 'Please sign in again' });
+  await elsewhere.page.getByRole('button', { name: 'Sign in' }).first().click();
   await again.getByLabel('Password of ada').fill(PASSWORD);
   await again.getByRole('button', { name: 'Sign in' }).click();
   await again.getByText('The name or the password is wrong.').waitFor();

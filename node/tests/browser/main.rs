@@ -127,7 +127,7 @@ fn everything_that_a_menu_offers_is_done() {
 
 #[test]
 fn what_was_begun_waits_in_its_room() {
-    on_one_node("drafts");
+    on_one_node("begun");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { scenario, until } from './stage/index.mjs';
 
-await scenario('drafts', async (stage) => {
+await scenario('begun', async (stage) => {
   const ada = await stage.person('ada');
   await ada.register();
   const engines = await ada.createRoom('engines');
