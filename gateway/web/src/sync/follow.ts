@@ -126,7 +126,7 @@ export class Follow {
       room.asked = true;
       cursors[room.id] = room.feed.cursor ?? {};
     }
-    this.#connection.request({ type: 'subscribe', rooms: cursors }, (answer) => {
+    const sent = this.#connection.request({ type: 'subscribe', rooms: cursors }, (answer) => {
       if (answer === null) return;
       for (const room of rooms) {
         if (this.#rooms.get(room.id) !== room) continue;
@@ -135,6 +135,8 @@ export class Follow {
       }
       this.pump();
     });
+    // The socket ended at an earlier write of the same pump: the next one asks for them.
+    if (!sent) for (const room of rooms) room.asked = false;
   }
 
   #subscribed(room: Room, answer: RoomAnswer | undefined): void {
@@ -187,7 +189,7 @@ export class Follow {
       return this.#listener.restarted(room);
     }
     room.feed.pageAsked();
-    this.#connection.request(
+    const sent = this.#connection.request(
       { type: 'history', room: room.id, after: cursor.seq, limit: LOG_PAGE, view: 'log' },
       (answer) => {
         if (answer === null || this.#rooms.get(room.id) !== room) return;
@@ -195,6 +197,7 @@ export class Follow {
         this.pump();
       },
     );
+    if (!sent) room.feed.pageEnded();
   }
 
   #page(room: Room, answer: Ok | ErrorFrame): void {

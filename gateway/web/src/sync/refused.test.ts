@@ -74,6 +74,33 @@ describe('a room at which the server fails', () => {
     await one.engine.stop(false);
   });
 
+  it('is followed on the next socket when the last one ended while rooms were asked for', async () => {
+    const one = new One();
+    const oats = one.server.room('oats', [one.ann, one.bob]);
+    one.say(5);
+    one.engine.start();
+    await one.clock.run(2_000);
+    const [first, second] = [await one.engine.open(one.tea.id), await one.engine.open(oats.id)];
+    await one.clock.run(2_000);
+    const { connection } = one.engine;
+    const request = connection.request.bind(connection);
+    connection.request = (frame, answered, patience) => {
+      // It is found dead at a write.
+      if (frame.type === 'history') connection.drop('a test');
+      connection.request = request;
+      return request(frame, answered, patience);
+    };
+    first.feed.missed(first.head + 1);
+    second.asked = false;
+    await one.engine.open(first.id);
+    await one.clock.run(5_000);
+    one.say(1);
+    one.say(1, oats);
+    await one.clock.run(2_000);
+    expect([first.timeline?.hi, second.timeline?.hi]).toEqual([6, 1]);
+    await one.engine.stop(false);
+  });
+
   it('fills a gap whose page the server failed at', async () => {
     const one = new One();
     one.say(5);
