@@ -331,6 +331,7 @@ async fn requests_that_try_doors() {
     let server = Server::start().await;
     let bystander = Bystander::plain(&server).await;
     let access = server.user("mallory").await;
+    let cookie = crate::browser::sign_in(&server, "mallory").await.line();
     let attack = async {
         for round in 0..20 {
             for path in [
@@ -347,7 +348,7 @@ async fn requests_that_try_doors() {
             let answer = whole_answer(&server, &split).await.to_ascii_lowercase();
             assert!(answer.starts_with("http/1.1 400 ") || answer.starts_with("http/1.1 401 "));
             assert!(!answer.contains("\r\nset-cookie:"), "{answer}");
-            let from_elsewhere = [("origin", "https://elsewhere.example")];
+            let from_elsewhere = [("cookie", &*cookie), ("origin", "https://elsewhere.example")];
             let refused = server.try_ws_with("/ws", "", &from_elsewhere).await;
             assert_eq!(refused.err(), Some(403));
             let ticket =

@@ -11,7 +11,7 @@ const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
 /// What a browser keeps of an answer: names, values, and the attributes as they came.
 #[derive(Debug, Clone, Default)]
-struct Jar(Vec<(String, String, String)>);
+pub(crate) struct Jar(Vec<(String, String, String)>);
 
 impl Jar {
     fn of(reply: &Reply) -> Self {
@@ -33,7 +33,7 @@ impl Jar {
         &self.0.iter().find(|(one, ..)| one == name).expect("the cookie").1
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let pairs: Vec<_> =
             self.0.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
         pairs.join("; ")
@@ -51,7 +51,7 @@ fn sign_in_request(username: &str) -> http::Request<http_body_util::Full<bytes::
     request("POST", "/api/auth/login", "", Some(body))
 }
 
-async fn sign_in(server: &Server, username: &str) -> Jar {
+pub(crate) async fn sign_in(server: &Server, username: &str) -> Jar {
     let reply = server.send(sign_in_request(username)).await;
     reply.expect(200);
     Jar::of(&reply)

@@ -126,6 +126,11 @@ fn everything_that_a_menu_offers_is_done() {
 }
 
 #[test]
+fn a_finger_reaches_what_a_mouse_does() {
+    on_one_node("touch");
+}
+
+#[test]
 fn what_was_begun_waits_in_its_room() {
     on_one_node("begun");
 }
