@@ -352,7 +352,7 @@ async fn requests_that_try_doors() {
             let refused = server.try_ws_with("/ws", "", &from_elsewhere).await;
             assert_eq!(refused.err(), Some(403));
             let ticket =
-                server.call("POST", "/api/auth/ws-ticket", &access, None).await.expect(200);
+                server.call("POST", "/api/auth/ws-ticket", &access, None).await.expect(201);
             let path = format!("/ws?ticket={}", crate::harness::text(&ticket["ticket"]));
             server.try_ws(&path, "", None).await.expect("once");
             assert_eq!(server.try_ws(&path, "", None).await.err(), Some(401), "and no second time");
