@@ -231,6 +231,8 @@ export class OpenConversation implements Conversation {
 
   /** Another window changed what this browser keeps. */
   hearKept(name: string, before: string, now: string): void {
+    // Whoever wrote here is signed out: that another window forgot a draft is no reason to keep this one's.
+    if (this.#host.engine !== this.#engine) return;
     this.#draft.hear(name, before, now);
   }
 
