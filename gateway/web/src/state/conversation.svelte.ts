@@ -183,6 +183,16 @@ export class OpenConversation implements Conversation {
     if (timeline != null) timeline.reader = seq;
   }
 
+  leave(): void {
+    const timeline = this.#engine.room(this.room)?.timeline;
+    if (timeline == null) return;
+    timeline.reader = null;
+    if (!timeline.loaded || timeline.atHead) return;
+    // Whoever comes back begins with the newest, and a stretch further up would be taken for it.
+    timeline.drop();
+    this.#host.topics.changed(this.#topic);
+  }
+
   sayTyping(): void {
     this.#engine.sayTyping(this.room);
   }

@@ -243,6 +243,8 @@ export interface Conversation {
   markRead(seq: number): void;
   /** Where the reader is, by seq; null: at the newest. What is near is kept, whatever arrives. Cheap to call often. */
   lookAt(seq: number | null): void;
+  /** Nobody reads any more: it begins with the newest when it is opened again. */
+  leave(): void;
   /** Cheap to call at every key press. */
   sayTyping(): void;
   /** `id` of a failed item. */
