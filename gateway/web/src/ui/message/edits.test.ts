@@ -42,6 +42,56 @@ describe('the text of an edit', () => {
   });
 });
 
+/** Until what was promised is known. */
+const settled = (): Promise<void> => new Promise((done) => setTimeout(done, 0));
+
+describe('an edit that is being saved', () => {
+  it('is gone when it is saved, for whichever box is drawn then', async () => {
+    const edits = editsOf(room());
+    edits.begin('a');
+    edits.write('a', 'whole ');
+    await edits.save('a', 'whole', settled());
+    expect([edits.open, edits.saving('a'), edits.text('a', 'as it was')]).toEqual([null, null, 'as it was']);
+  });
+
+  it('is so for a box that is drawn meanwhile, also after the first was left', async () => {
+    const edits = editsOf(room());
+    edits.begin('a');
+    edits.write('a', 'whole');
+    const saved = edits.save('a', 'whole', settled());
+    edits.end('a');
+    edits.begin('a');
+    expect([edits.saving('a'), edits.text('a', 'as it was')]).toEqual([saved, 'whole']);
+    await saved;
+    expect([edits.open, edits.saving('a')]).toEqual([null, null]);
+  });
+
+  it('takes nothing away that was typed since', async () => {
+    const edits = editsOf(room());
+    edits.begin('a');
+    edits.write('a', 'whole');
+    const saved = edits.save('a', 'whole', settled());
+    edits.write('a', 'whole and more');
+    await saved;
+    expect([edits.open, edits.text('a', 'whole')]).toEqual(['a', 'whole and more']);
+  });
+
+  it('and is refused says why, until it is saved again or left', async () => {
+    const edits = editsOf(room());
+    const refused = (): Promise<void> => settled().then(() => Promise.reject(new Error('too late')));
+    edits.begin('a');
+    edits.write('a', 'whole');
+    await edits.save('a', 'whole', refused());
+    expect([edits.open, edits.fault('a'), edits.text('a', 'as it was')]).toEqual(['a', 'too late', 'whole']);
+    const again = edits.save('a', 'whole', refused());
+    expect(edits.fault('a')).toBeNull();
+    await again;
+    expect(edits.fault('a')).toBe('too late');
+    edits.end('a');
+    expect(edits.fault('a')).toBeNull();
+  });
+});
+
 describe('the box of an edit', () => {
   it('takes the focus once for each time that it is asked for', () => {
     const edits = editsOf(room());
