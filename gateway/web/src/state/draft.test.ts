@@ -24,6 +24,7 @@ class Browser {
     const draft = new Draft(memory, 'ada', 'engines', () => {});
     this.#windows.push({ draft, words });
     void draft.text;
+    void draft.replyTo;
     return draft;
   }
 
@@ -81,6 +82,35 @@ describe('a draft', () => {
     browser.tell();
     expect([one.text, other.text]).toEqual(['written meanwhile', 'written meanwhile']);
     expect(browser.open().text).toBe('written meanwhile');
+  });
+
+  it('takes over what another one answers only with its text', () => {
+    const browser = new Browser();
+    const [one, other] = [browser.open(), browser.open()];
+    one.text = 'an answer';
+    other.text = 'no answer';
+    browser.tell();
+    one.replyTo = 7;
+    browser.tell();
+    expect([other.text, other.replyTo]).toEqual(['no answer', null]);
+    // Sent there: what is left is what was written here, and answers nothing.
+    one.text = '';
+    one.replyTo = null;
+    browser.tell();
+    expect([one.text, one.replyTo, other.text, other.replyTo]).toEqual(['no answer', null, 'no answer', null]);
+    other.replyTo = 9;
+    browser.tell();
+    expect(one.replyTo).toBe(9);
+  });
+
+  it('shows what it answers also where the words about it came late', () => {
+    const browser = new Browser();
+    const [one, other] = [browser.open(), browser.open()];
+    one.replyTo = 7;
+    one.text = 'half';
+    one.text = 'half a';
+    browser.tell();
+    expect([other.text, other.replyTo]).toEqual(['half a', 7]);
   });
 
   it('outlives the page, with what it answers', () => {

@@ -7,6 +7,8 @@ export class Draft {
   readonly #text: Kept;
   readonly #replyTo: Kept;
   readonly #changed: () => void;
+  /** What was answered before the words of other windows that are not taken over yet; null: there are none. */
+  #before: string | null = null;
 
   constructor(memory: Memory, user: string, room: string, changed: () => void) {
     this.#text = new Kept(memory, `parlance.draft.${user}.${room}`);
@@ -33,7 +35,17 @@ export class Draft {
 
   /** Another window changed what the browser keeps under a name. */
   hear(name: string, before: string, now: string): void {
-    if ([this.#text, this.#replyTo].some((kept) => kept.name === name && kept.hear(before, now))) this.#changed();
+    const other = this.#text.name === name && this.#text.hear(before, now);
+    if (this.#replyTo.name === name) this.#before ??= before;
+    if (this.#hearReply() || other) this.#changed();
+  }
+
+  /** What is answered is taken over with its text only: what stands here instead would go there as an answer. */
+  #hearReply(): boolean {
+    if (this.#before === null || !this.#text.isKept) return false;
+    const before = this.#before;
+    this.#before = null;
+    return this.#replyTo.hear(before, this.#replyTo.kept);
   }
 }
 
@@ -53,12 +65,21 @@ class Kept {
     return this.#value;
   }
 
+  /** What the browser keeps, whichever window wrote it. */
+  get kept(): string {
+    return this.#memory.get(this.name) ?? '';
+  }
+
+  get isKept(): boolean {
+    return this.value === this.kept;
+  }
+
   set(value: string): boolean {
     const before = this.value;
     if (value === before) return false;
     this.#value = value;
     // What another window wrote, and this one has not shown, is not this one's to write over or to remove.
-    const kept = this.#memory.get(this.name) ?? '';
+    const { kept } = this;
     if (kept === '' || kept === before) this.#memory.set(this.name, value === '' ? null : value);
     return true;
   }
