@@ -7,7 +7,8 @@ import { scenario, until } from './stage/index.mjs';
 const MANY = 70;
 
 await scenario('edit-stays', async (stage) => {
-  const ada = await stage.person('ada');
+  const line = await stage.line();
+  const ada = await stage.person('ada', { line });
   const keys = ada.page.keyboard;
   const box = ada.page.getByRole('textbox', { name: 'Edit the message' });
   const composer = ada.composer('engines');
@@ -93,4 +94,26 @@ await scenario('edit-stays', async (stage) => {
   await box.waitFor({ state: 'hidden' });
   await keys.press('ArrowUp');
   assert.equal(await box.inputValue(), 'to be changed by ada herself.');
+  await keys.press('Escape');
+  await box.waitFor({ state: 'hidden' });
+
+  // Saved while the line is cut: its box, drawn anew, waits for the answer too, and goes with it.
+  stage.expects({ text: /^Failed to load resource: /, place: /^\/favicon/ });
+  line.cut();
+  await ada.page.getByText(/offline|connecting|reconnect|no connection|not connected/i).first().waitFor();
+  await keys.press('ArrowUp');
+  await until('the box is open', () => has(box));
+  await keys.type(' Twice');
+  await keys.press('Enter');
+  await ada.enter('tools');
+  await ada.enter('engines');
+  await box.click();
+  await keys.type(' and not more');
+  assert.equal(await box.inputValue(), 'to be changed by ada herself. Twice');
+  line.mend();
+  await box.waitFor({ state: 'hidden' });
+  await until('who waited for it writes on', () => has(composer));
+  await keys.press('ArrowUp');
+  assert.equal(await box.inputValue(), 'to be changed by ada herself. Twice');
+  assert.ok((await bob.history(room)).some((one) => one.body === 'to be changed by ada herself. Twice'));
 });
