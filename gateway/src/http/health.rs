@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use parlance_actors::vocab::{Code, Refusal};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -152,8 +152,17 @@ fn free_bytes(folder: &Path) -> std::io::Result<u64> {
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     Extension(client): Extension<Client>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Some(handle) = &app.metrics else { return Err(Refusal::internal().into()) };
+    // A proxy that is not trusted has this machine's address, or one beside it, and brings everybody.
+    if !client.behind_proxy
+        && (headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded"))
+    {
+        let detail =
+            format!("{} brings others, and is not in http.trusted_proxies", client.address);
+        return Err(Refusal::new(Code::Forbidden, detail).into());
+    }
     if !is_in(&app.config.metrics_from, client.address) {
         let detail = format!("{} is not in metrics.from of this node", client.address);
         return Err(Refusal::new(Code::Forbidden, detail).into());

@@ -394,6 +394,12 @@ async fn metrics_are_served_where_a_recorder_is_given() {
             assert!(detail.contains(from) && detail.contains("metrics.from"), "{detail}");
         }
     }
+    // Who is not trusted as a proxy brings nobody.
+    let from = tokio::net::TcpSocket::new_v4().expect("a socket");
+    from.bind("127.0.0.2:0".parse().expect("an address")).expect("the loopback has many");
+    let stream = from.connect(address).await.expect("connected");
+    let brought = with(request("GET", "/metrics", "", None), &[("x-forwarded-for", "10.9.8.7")]);
+    assert_eq!(exchange(stream, brought).await.status, 403);
     for path in ["/api/health", "/metrics"] {
         let stream = TcpStream::connect(address).await.expect("connected");
         let reply = exchange(stream, request("GET", path, "", None)).await;
