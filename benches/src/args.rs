@@ -326,6 +326,10 @@ fn check(plan: &Plan) -> anyhow::Result<()> {
                 "--begins-after and --lasts must together be less than --seconds, so that there is a \
                  time after the attack"
             );
+            anyhow::ensure!(
+                attack.over < attack.lasts,
+                "--over must be less than --lasts, so that all connections are there for a while"
+            );
             each_sends(attack.rate / attack.sessions as f64)?;
         }
         Load::Mixed(mixed) => {
@@ -395,6 +399,7 @@ mod tests {
             ("storm --seconds 5 --drop-after 5", "less than --seconds"),
             ("mixed --everyone 10 --rooms 5", "0 to the rooms"),
             ("attack --lasts 15", "less than --seconds"),
+            ("attack --over 10", "less than --lasts"),
             ("attack --kind nuke", "possible values: slow-headers"),
             ("churn --by password", "possible values: ticket, token"),
             ("fanout --url ftp://a", "http://HOST:PORT"),

@@ -37,6 +37,9 @@ pub struct Attack {
     pub kind: Kind,
     /// Connections at the same time.
     pub connections: usize,
+    /// How long it takes to open them, at even distances: a machine elsewhere is not as near as this one, and what it
+    /// costs to open them is not the server's.
+    pub over: Duration,
 }
 
 /// What became of an attack.
@@ -105,12 +108,13 @@ impl Attack {
     pub fn start(self, token: String, from: Instant, until: Instant) -> anyhow::Result<Running> {
         let attack = async move {
             let act = self.kind.act(&token);
-            let connections = self.connections;
+            let (connections, over) = (self.connections, self.over);
             let plot =
                 Arc::new(Plot { attack: self, act, token, counts: Counts::default(), until });
             sleep_until(from).await;
             let mut running = JoinSet::new();
             for number in 0..connections {
+                sleep_until(from + over.mul_f64(number as f64 / connections as f64)).await;
                 running.spawn(connection(plot.clone(), number));
             }
             while let Some(ended) = running.join_next().await {

@@ -169,7 +169,8 @@ fn attack_of(server: &Server, plan: &Plan) -> Option<(Attack, Duration, Duration
         Some(from) => server.clone().from_source(from),
         None => server.clone(),
     };
-    let attack = Attack { server, kind: load.kind, connections: load.connections };
+    let (kind, connections, over) = (load.kind, load.connections, load.over);
+    let attack = Attack { server, kind, connections, over };
     Some((attack, load.begins_after, load.lasts))
 }
 

@@ -334,6 +334,9 @@ pub struct AttackArgs {
     /// Seconds that it lasts; the others are measured for as long after it as is left of --seconds.
     #[arg(long, default_value_t = 10.0)]
     lasts: f64,
+    /// Seconds over which its connections are opened, at even distances; 0 for all in one instant.
+    #[arg(long, default_value_t = 1.0)]
+    over: f64,
     /// The attacker's connections: 1 to 50,000. Without it 10,000 where they are idle, 500 where they drip,
     /// and 16 where they are busy.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50_000))]
@@ -359,6 +362,7 @@ impl AttackArgs {
             rate: self.rate,
             begins_after: seconds(self.begins_after, "--begins-after")?,
             lasts: seconds(self.lasts, "--lasts")?,
+            over: seconds(self.over, "--over")?,
             connections,
             from: self.from.or_else(on_loopback),
         };

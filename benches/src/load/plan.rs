@@ -176,6 +176,8 @@ pub struct Attack {
     pub begins_after: Duration,
     /// How long it lasts.
     pub lasts: Duration,
+    /// How long the attacker takes to open its connections.
+    pub over: Duration,
     /// The attacker's connections.
     pub connections: usize,
     /// The attacker's address; none leaves it to the system.

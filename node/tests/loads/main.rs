@@ -117,6 +117,7 @@ async fn attacked_by(kinds: &[(Kind, usize)]) {
             rate: 60.0,
             begins_after: Duration::from_millis(500),
             lasts: Duration::from_secs(1),
+            over: Duration::from_millis(200),
             connections,
             from: Some([127, 0, 9, 9].into()),
         };
