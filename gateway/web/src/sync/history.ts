@@ -62,6 +62,8 @@ export class History {
           return !timeline.stale || isElsewhere || timeline.elsewhere(page, after);
         });
       }
+      // Who asked is to know: a list asks again and again for as long as it is stale, and rests after a refusal.
+      if (timeline.stale && room.timeline === timeline) throw new Refusal('unavailable', 'The messages here could not be read again.');
     });
   }
 
@@ -73,6 +75,8 @@ export class History {
 
   newer(room: Room): Promise<void> {
     return this.#once('newer', room, async (timeline) => {
+      // No page after it makes a stale stretch reach the present.
+      if (timeline.stale) return await this.renew(room);
       if (!timeline.loaded || timeline.atHead) return;
       await this.#page(room, timeline, { after: timeline.hi }, SHOWN_PAGE, (page) => timeline.newer(page));
     });

@@ -110,4 +110,29 @@ describe('a reader far up in an active room', () => {
     expectTruth(one, timeline);
     await one.engine.stop(false);
   });
+
+  it('has what is stale read again, and not page after page asked for, when a list wants newer ones', async () => {
+    const { one, room, timeline } = await opened(500);
+    timeline.reader = timeline.lo + 40;
+    const { reader } = timeline;
+    timeline.skip(timeline.hi);
+    const asked = one.engine.history.newer(room);
+    await one.clock.run(1_000);
+    await asked;
+    expect([timeline.stale, timeline.at(reader) !== null]).toEqual([false, true]);
+    expectTruth(one, timeline);
+    await one.engine.stop(false);
+  });
+
+  it('hears of it when what is stale cannot be read again', async () => {
+    const { one, room, timeline } = await opened(500);
+    timeline.reader = timeline.lo + 40;
+    timeline.skip(timeline.hi);
+    const page = one.server.page(one.tea, { after: 0, limit: 1 });
+    one.server.page = () => page;
+    const asked = one.engine.history.newer(room).catch((error: unknown) => error);
+    await one.clock.run(1_000);
+    expect(await asked).toMatchObject({ code: 'unavailable' });
+    await one.engine.stop(false);
+  });
 });
