@@ -105,6 +105,26 @@ describe('what a window leaves behind', () => {
     await scene.heir.stop(false);
   });
 
+  it('is on disk although writing it failed at first, and is sent by a window that is opened later', async () => {
+    const one = new One();
+    one.engine.start();
+    await one.clock.run(5_000);
+    one.server.down = true;
+    await one.clock.run(60_000);
+    one.browser.diskFails = () => true;
+    one.engine.send(one.tea.id, 'left behind', null);
+    await one.clock.run(100);
+    one.browser.diskFails = () => false;
+    await one.clock.run(OUTBOX_LOOK + 100);
+    one.window.kill();
+    one.server.down = false;
+    const later = one.begin(one.browser.open());
+    later.start();
+    await one.clock.run(10_000);
+    expect(bodies(one)).toEqual(['left behind']);
+    await later.stop(false);
+  });
+
   it('is sent by one of two heirs, also when it never was on disk', async () => {
     const scene = await two();
     const third = scene.one.begin(scene.one.browser.open());

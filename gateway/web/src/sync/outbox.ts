@@ -188,7 +188,7 @@ export class Outbox {
     if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
   }
 
-  /** Finds out what nobody told of, and tells again what did not get on disk or off it. */
+  /** Finds out what nobody told of, and brings on disk or off it what did not get there. */
   async look(): Promise<void> {
     this.#cancelLook();
     await this.#opened;
@@ -200,6 +200,11 @@ export class Outbox {
     for (const { key, owner } of this.#others) {
       if (onDisk !== null && before.has(key) && !keys.has(key) && !this.#unkept.has(key)) this.#lost(key);
       else this.#heirs.await(owner);
+    }
+    // What the disk did not take once it may take now; without that it would end with its window.
+    for (const [key, { stored, seq }] of this.#pending) {
+      const isHere = stored.owner === this.#window && seq === null;
+      if (onDisk !== null && isHere && before.has(key) && !keys.has(key)) void this.#keep(stored);
     }
     this.#planLook();
   }
