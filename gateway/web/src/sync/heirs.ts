@@ -2,13 +2,15 @@
 // its changes over: those on disk in one transaction, and those that never got there, or are on a disk that
 // takes nothing any more, from the memory of whoever was told of them.
 import type { Env } from './env.ts';
-import { ADOPT_PAUSE, ADOPT_TRIES, HEIR_WAIT } from './limits.ts';
+import { ADOPT_PAUSE, ADOPT_TRIES, HEIR_WAIT, OUTBOX_LOOK } from './limits.ts';
 import type { OutboxStore, Stored } from './outbox-store.ts';
 
 /** What an heir needs of the outbox of its window. */
 export interface Estate {
   /** What is known of a window's changes that are not over. */
   ownedBy(owner: string): Stored[];
+  /** Whether a change that is not over is this window's, whatever the disk says. */
+  isOwn(key: string): boolean;
   /** Whether a change of another window was on disk when that one told of it. */
   isKept(key: string): boolean;
   /** A change on disk, of this window (`adopted`) or of another. */
@@ -27,6 +29,8 @@ export class Heirs {
   readonly #estate: Estate;
   /** Windows whose lock is waited for. */
   readonly #of = new Set<string>();
+  /** Windows whose lock this one has. */
+  readonly #held = new Set<string>();
   readonly #closing = new AbortController();
 
   constructor(env: Env, user: string, window: string, store: OutboxStore, estate: Estate) {
@@ -49,28 +53,50 @@ export class Heirs {
     this.#closing.abort();
   }
 
-  /** A window ended: what it did last may not have been told. The disk has the last word on what was on it. */
+  /**
+   * A window ended. Its lock is kept until the disk says who owns its changes now: who gets it before that reads
+   * there that it is the heir, and some would go over one socket and some over another.
+   */
   async #inherit(owner: string): Promise<void> {
+    this.#held.add(owner);
+    try {
+      while (!(await this.#takeAll(owner)) && this.#store.exists) {
+        await this.#pause(OUTBOX_LOOK);
+        this.#closing.signal.throwIfAborted();
+      }
+    } finally {
+      this.#held.delete(owner);
+    }
+  }
+
+  /** What it did last may not have been told: the disk has the last word on what was on it. False: it took nothing. */
+  async #takeAll(owner: string): Promise<boolean> {
     const adopted = await this.#adopt(owner);
-    const onDisk = await this.#store.load(this.#user).catch(() => null);
-    const isAdopted = new Set(adopted?.map((stored) => stored.key));
+    const onDisk = adopted ?? (await this.#store.load(this.#user).catch(() => null));
+    // First what others have: it can be older than what is this window's from now on, and holds it up then.
+    for (const stored of onDisk ?? []) {
+      // What was taken over from memory is this window's, although the disk did not take that.
+      const isTaken = this.#held.has(stored.owner) && this.#estate.isOwn(stored.key);
+      if (stored.owner !== this.#window && !isTaken) this.#estate.found(stored, false);
+    }
     const isOnDisk = new Set(onDisk?.map((stored) => stored.key));
+    const isAdopted = new Set(adopted?.filter((stored) => stored.owner === this.#window).map((stored) => stored.key));
     const left: string[] = [];
     for (const stored of this.#estate.ownedBy(owner)) {
       const { key } = stored;
       if (isAdopted.has(key)) continue;
-      if (adopted === null || onDisk === null || !this.#estate.isKept(key)) left.push(key);
+      if (adopted === null || !this.#estate.isKept(key)) left.push(key);
       else if (!isOnDisk.has(key)) this.#estate.over(stored);
     }
     // Together with what was on disk they go in the order in which they were made.
     if (left.length > 0) await this.#takeOver(owner, new Set(left));
-    for (const stored of adopted ?? []) this.#estate.found(stored, true);
-    for (const stored of onDisk ?? []) {
-      if (stored.owner !== this.#window && stored.owner !== owner) this.#estate.found(stored, false);
+    for (const stored of adopted ?? []) {
+      if (stored.owner === this.#window && !this.#estate.isOwn(stored.key)) this.#estate.found(stored, true);
     }
+    return adopted !== null;
   }
 
-  /** What a window had on disk, which is this one's from now on; null: the disk takes nothing. */
+  /** All that is on disk, after what the window had there became this one's; null: the disk takes nothing. */
   async #adopt(owner: string): Promise<Stored[] | null> {
     for (let tries = 1; tries <= ADOPT_TRIES; tries += 1) {
       this.#closing.signal.throwIfAborted();
@@ -93,8 +119,18 @@ export class Heirs {
     await this.#estate.takenOver(left.map((stored) => ({ ...stored, owner: this.#window })));
   }
 
+  /** Not longer than the window's part: the lock is given back with it. */
   #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#env.clock.after(ms, resolve));
+    const { signal } = this.#closing;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const cancel = this.#env.clock.after(ms, done);
+      signal.addEventListener('abort', done);
+    });
   }
 }
 

@@ -18,9 +18,12 @@ export interface Stored {
 }
 
 export class OutboxStore {
+  /** There is a disk at all. */
+  readonly exists: boolean;
   readonly #database: Database;
 
   constructor(factory: IDBFactory | null) {
+    this.exists = factory !== null;
     this.#database = new Database(factory);
   }
 
@@ -37,22 +40,22 @@ export class OutboxStore {
     await this.#database.run(CHANGES, 'readwrite', (store) => store.delete(key));
   }
 
-  /** Gives what `from` owns to `to`; in the order in which it was made. */
+  /** Gives what `from` owns to `to`. All that the user has on disk after that, in the order in which it was made. */
   async adopt(user: string, from: string, to: string): Promise<Stored[]> {
-    const adopted = await this.#database.run(CHANGES, 'readwrite', (store) => {
-      const adopted: Stored[] = [];
+    const all = await this.#database.run(CHANGES, 'readwrite', (store) => {
+      const all: Stored[] = [];
       const asked = store.getAll();
       asked.onsuccess = () => {
         for (const one of asked.result as Stored[]) {
-          if (one.user !== user || one.owner !== from) continue;
-          const mine = { ...one, owner: to };
-          store.put(mine);
-          adopted.push(mine);
+          if (one.user !== user) continue;
+          const after = one.owner === from ? { ...one, owner: to } : one;
+          if (after !== one) store.put(after);
+          all.push(after);
         }
       };
-      return adopted;
+      return all;
     });
-    return adopted.sort(byOrder);
+    return all.sort(byOrder);
   }
 
   /** Takes one failed change over to send it again; null: it is gone, or somebody did so already. */

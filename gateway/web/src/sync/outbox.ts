@@ -321,6 +321,7 @@ export class Outbox {
   get #estate(): Estate {
     return {
       ownedBy: (owner) => this.#others.filter((stored) => stored.owner === owner),
+      isOwn: (key) => this.#pending.get(key)?.stored.owner === this.#window,
       isKept: (key) => !this.#unkept.has(key),
       found: (stored, adopted) => this.#enter(stored, { tell: adopted, ready: true }),
       takenOver: async (changes) => {
