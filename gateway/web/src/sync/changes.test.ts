@@ -40,6 +40,12 @@ describe('changes', () => {
     expect(changes.due(0)).toEqual(['x', '1']);
   });
 
+  it('wait for what another window sends before them, and hold up none that does not', () => {
+    const changes = waiting(['a', 'a', 'b']);
+    expect(changes.due(0, (key) => key === '1')).toEqual(['2', '3']);
+    expect(changes.due(0)).toEqual(['1']);
+  });
+
   it('are on the wire within a bound', () => {
     const changes = waiting(Array.from({ length: IN_FLIGHT_MAX + 5 }, () => 'a'));
     expect(changes.due(0)).toHaveLength(IN_FLIGHT_MAX);

@@ -43,8 +43,8 @@ export class Changes {
     return this.#waiting.length;
   }
 
-  /** Those to send now, in order; they count as sent. */
-  due(now: number): string[] {
+  /** Those to send now, in order; they count as sent. `waits`: what another window sends comes before it. */
+  due(now: number, waits: (key: string) => boolean = () => false): string[] {
     for (const [room, until] of this.#resting) {
       if (now >= until && !this.#waiting.some((c) => c.room === room && this.#sent.has(c.key))) {
         this.#resting.delete(room);
@@ -56,7 +56,7 @@ export class Changes {
       if (this.#sent.size >= IN_FLIGHT_MAX) break;
       if (this.#sent.has(change.key)) continue;
       if (!change.ready) held.add(change.room);
-      if (held.has(change.room) || this.#resting.has(change.room)) continue;
+      if (held.has(change.room) || this.#resting.has(change.room) || waits(change.key)) continue;
       this.#sent.set(change.key, now);
       due.push(change.key);
     }

@@ -11,6 +11,8 @@ export interface Stored {
   readonly order: number;
   readonly change: Change;
   readonly createdAt: number;
+  /** The window in which it was made; older releases did not write it. */
+  readonly origin?: string;
   /** The window that sends it. */
   readonly owner: string;
   readonly state: 'queued' | 'failed';

@@ -14,7 +14,8 @@
 //
 // Order: within a window and room, the order in which they were made; messages among themselves, and what
 // is done to messages. A change that is not on disk yet, or was refused for now, holds up those behind it.
-// One that failed for good does not.
+// One that failed for good does not. When what a window left behind is sent by several others (a disk that
+// fails at times, or a lease that ran out, can lead to that), each waits for what was made there before.
 import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
 import type { Channel, Env } from './env.ts';
@@ -175,7 +176,12 @@ export class Outbox {
     this.#cancelTimer();
     if (this.#connection.state !== 'online' || this.#closed) return;
     const now = this.#env.clock.now();
-    for (const key of this.#changes.due(now)) {
+    const elsewhere = this.#firstElsewhere();
+    const waits = (key: string): boolean => {
+      const stored = this.#pending.get(key)?.stored;
+      return stored !== undefined && (elsewhere.get(madeIn(stored)) ?? Infinity) < stored.order;
+    };
+    for (const key of this.#changes.due(now, waits)) {
       const one = this.#pending.get(key);
       if (one === undefined) continue;
       // A socket can end at any write.
@@ -186,6 +192,17 @@ export class Outbox {
     }
     const deadline = this.#changes.deadline(now);
     if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
+  }
+
+  /** What other windows send, by where it was made: the order of the first. What was made there later waits for it. */
+  #firstElsewhere(): Map<string, number> {
+    const first = new Map<string, number>();
+    for (const stored of this.#others) {
+      if (stored.origin === undefined || stored.state === 'failed') continue;
+      const made = madeIn(stored);
+      first.set(made, Math.min(stored.order, first.get(made) ?? Infinity));
+    }
+    return first;
   }
 
   /** Finds out what nobody told of, and brings on disk or off it what did not get there. */
@@ -267,6 +284,7 @@ export class Outbox {
       order: Math.max(now, this.#lastOrder + 1),
       change,
       createdAt: now,
+      origin: this.#window,
       owner: this.#window,
       state: 'queued',
       error: null,
@@ -341,7 +359,9 @@ export class Outbox {
   /** Its owner took it off the disk, and did not tell. */
   #lost(key: string): void {
     const one = this.#pending.get(key);
-    if (one !== undefined) this.#forget(one, null, false);
+    if (one === undefined) return;
+    this.#forget(one, null, false);
+    this.pump();
   }
 
   #answered(key: string, answer: Ok | ErrorFrame | null): void {
@@ -427,6 +447,11 @@ export class Outbox {
     this.#pending.set(one.stored.key, { ...one, status, note });
     this.#listener.changed(one.stored.room);
   }
+}
+
+/** The window and the lane. What was made there keeps its order, whichever windows send it. */
+function madeIn(stored: Stored): string {
+  return `${stored.origin}/${laneOf(stored)}`;
 }
 
 /** What goes in order and rests together. A room's slow mode holds up its messages, not what is done to others. */
