@@ -164,6 +164,23 @@ describe('what a window leaves behind', () => {
     await other.stop(false);
   });
 
+  it('stays with a window that was opened after it, also when it never was on disk and was refused', async () => {
+    const { one, first, here } = await two();
+    one.browser.diskFails = (window) => window === first;
+    here.send(one.tea.id, 'bad words', null);
+    await one.clock.run(100);
+    const later = one.begin(one.browser.open());
+    later.start();
+    one.server.down = false;
+    here.wake();
+    await one.clock.run(2_000);
+    expect(later.pending(one.tea.id).map((pending) => pending.status)).toEqual(['failed']);
+    later.wake();
+    await one.clock.run(100);
+    expect(later.pending(one.tea.id)).toHaveLength(1);
+    await later.stop(false);
+  });
+
   it('is not sent when it was taken back before', async () => {
     const scene = await two();
     const key = scene.here.send(scene.one.tea.id, 'taken back', null);

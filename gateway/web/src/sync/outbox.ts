@@ -50,7 +50,7 @@ interface Deferred {
 }
 
 type Message =
-  /** `kept`: whether it is on disk; absent: as it was. */
+  /** `kept`: whether it is on disk; absent, in a page of an older release: as it was. */
   | { type: 'put'; stored: Stored; kept?: boolean }
   | { type: 'gone'; key: string; seq: number | null };
 
@@ -67,7 +67,7 @@ export class Outbox {
   readonly #asked = new Map<string, Deferred>();
   /** Keys that are over: an older word about them, from disk or another window, is not news. */
   readonly #over = new Set<string>();
-  /** Keys of other windows that did not get them on disk. */
+  /** Keys that their window did not get on disk. */
   readonly #unkept = new Set<string>();
   readonly #heirs: Heirs;
   #closed = false;
@@ -234,7 +234,7 @@ export class Outbox {
     if (known === undefined) return this.#enter(stored, { tell: false, ready: true });
     if (stored.owner !== this.#window || known.owner !== this.#window || known.state === stored.state) return;
     void this.#store.put(known).catch(() => {});
-    this.#channel.postMessage({ type: 'put', stored: known } satisfies Message);
+    this.#tell(known);
   }
 
   #planLook(): void {
@@ -304,10 +304,17 @@ export class Outbox {
     const cancel = this.#env.clock.after(STORE_WAIT, ready);
     await this.#opened;
     const kept = await this.#store.put(stored).then(() => true, () => false);
-    // It may be over by now: then the disk must forget it again.
-    if (this.#over.has(stored.key)) await this.#store.remove(stored.key).catch(() => {});
+    if (this.#over.has(stored.key)) {
+      // Then the disk must forget it again.
+      await this.#store.remove(stored.key).catch(() => {});
+      return cancel();
+    }
     if (this.#closed) return cancel();
-    this.#channel.postMessage({ type: 'put', stored, kept } satisfies Message);
+    if (kept) this.#unkept.delete(stored.key);
+    else this.#unkept.add(stored.key);
+    // What was said of it meanwhile counts, and what another window has by now, that one tells of.
+    const known = this.#pending.get(stored.key)?.stored;
+    if (known?.owner === this.#window) this.#tell(known);
     ready();
   }
 
@@ -330,9 +337,14 @@ export class Outbox {
     } else if (!this.#changes.has(stored.key)) {
       this.#changes.add({ key: stored.key, room: laneOf(stored), order: stored.order, ready });
     }
-    if (tell) this.#channel.postMessage({ type: 'put', stored } satisfies Message);
+    if (tell) this.#tell(stored);
     this.#listener.changed(stored.room);
     this.pump();
+  }
+
+  /** To the other windows; one that was opened since knows only from this whether it is on disk. */
+  #tell(stored: Stored): void {
+    this.#channel.postMessage({ type: 'put', stored, kept: !this.#unkept.has(stored.key) } satisfies Message);
   }
 
   /** What an heir asks of this window. */
@@ -341,7 +353,10 @@ export class Outbox {
       ownedBy: (owner) => this.#others.filter((stored) => stored.owner === owner),
       isOwn: (key) => this.#pending.get(key)?.stored.owner === this.#window,
       isKept: (key) => !this.#unkept.has(key),
-      found: (stored, adopted) => this.#enter(stored, { tell: adopted, ready: true }),
+      found: (stored, adopted) => {
+        if (adopted) this.#unkept.delete(stored.key);
+        this.#enter(stored, { tell: adopted, ready: true });
+      },
       takenOver: async (changes) => {
         for (const stored of changes) this.#enter(stored, { tell: false, ready: false });
         await Promise.all(changes.map((stored) => this.#keep(stored)));
