@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Engine } from './engine.ts';
 import { ADOPT_TRIES, OUTBOX_LOOK } from './limits.ts';
+import { OutboxStore } from './outbox-store.ts';
 import type { FakeWindow } from './testkit/browser.ts';
 import { One } from './testkit/one.ts';
 
@@ -190,5 +191,26 @@ describe('what a window leaves behind', () => {
     await ended(scene);
     expect(bodies(scene.one)).toEqual([]);
     await scene.heir.stop(false);
+  });
+
+  it('is nothing when the user signed out, also not what was still to be written', async () => {
+    const one = new One();
+    const window = one.browser.open();
+    const { locks, clock } = window.env;
+    window.env.locks = {
+      run: (name, work, signal) => locks.run(name, work, signal),
+      hold: async (name) => {
+        await new Promise<void>((resolve) => clock.after(500, resolve));
+        return await locks.hold(name);
+      },
+    };
+    const engine = one.begin(window);
+    engine.send(one.tea.id, 'private', null);
+    await one.clock.run(100);
+    const stopped = engine.stop(true);
+    await one.clock.run(2_000);
+    await stopped;
+    await one.clock.run(2_000);
+    expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
   });
 });

@@ -260,7 +260,11 @@ export class Outbox {
   /** The same, and forgets everything: the user signs out. */
   async closeAndForget(): Promise<void> {
     const keys = [...this.#pending.keys()];
-    for (const key of keys) this.#channel.postMessage({ type: 'gone', key, seq: null } satisfies Message);
+    for (const key of keys) {
+      // Also what still waits to be written: it must not get on disk after the rest is gone.
+      this.#over.add(key);
+      this.#channel.postMessage({ type: 'gone', key, seq: null } satisfies Message);
+    }
     await this.#store.clear(this.#user).catch(() => {});
     await this.close();
   }
@@ -303,6 +307,7 @@ export class Outbox {
     };
     const cancel = this.#env.clock.after(STORE_WAIT, ready);
     await this.#opened;
+    if (this.#over.has(stored.key)) return cancel();
     const kept = await this.#store.put(stored).then(() => true, () => false);
     if (this.#over.has(stored.key)) {
       // Then the disk must forget it again.
