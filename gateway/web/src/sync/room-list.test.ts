@@ -65,4 +65,29 @@ describe('the list of rooms', () => {
     }
     await one.engine.stop(false);
   });
+
+  it('asks for a count again after a long time without a network', async () => {
+    let away = false;
+    let answers = 0;
+    const one = new One((server) => ({
+      fetch: async (window, path, init) => {
+        if (!/^\/api\/rooms\/[^/?]+$/.test(path)) return await server.fetch(window, path, init);
+        if (away) throw new TypeError('no network');
+        answers += 1;
+        return await server.fetch(window, path, init);
+      },
+    }));
+    one.engine.start();
+    await one.clock.run(5_000);
+    const room = one.engine.room(one.tea.id);
+    if (room === null) throw new Error('it is not in the list');
+    away = true;
+    one.engine.list.summarise(room);
+    await one.clock.run(20 * 60_000);
+    expect(answers).toBe(0);
+    away = false;
+    await one.clock.run(60_000);
+    expect(answers).toBe(1);
+    await one.engine.stop(false);
+  });
 });

@@ -23,6 +23,7 @@ export interface RoomListListener {
 
 /** A summary that is to be had. */
 interface Summary {
+  /** Answers that were not enough. */
   tries: number;
   asking: boolean;
   /** Not to be asked for before this. */
@@ -270,11 +271,12 @@ export class RoomList {
 
   async #askSummary(room: Room, state: Summary): Promise<void> {
     state.asking = true;
-    state.tries += 1;
     let pause = RETRY_WAIT;
     const begun = this.#tick;
     try {
       const meta = await this.#http.call<Wire>('GET', `/api/rooms/${room.id}`);
+      // Only answers count: a network that is away for long is no reason to give up.
+      state.tries += 1;
       if (this.rooms.get(room.id) !== room) return;
       if (room.described(this.#present(meta, begun)) && !room.tally.uncertain) this.#summaries.delete(room.id);
       this.#listener.changed();
