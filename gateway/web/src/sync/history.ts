@@ -51,14 +51,19 @@ export class History {
   /** Reads again what is stale, around the reader or, if that is where the reader is by now, the newest. */
   renew(room: Room): Promise<void> {
     return this.#once('renew', room, async (timeline) => {
+      // Where a page ended before the reader: kinds that are not known here count in it. The next one begins close by.
+      let missed: number | null = null;
       for (let tries = 0; timeline.stale && room.timeline === timeline && tries < STALE_TRIES; tries += 1) {
-        const after = timeline.around(AROUND_PAGE);
+        const asked = timeline.reader;
+        const isMissed = asked !== null && asked === missed;
+        const after = isMissed ? Math.max(0, asked - SHOWN_BEFORE_UNREAD - 1) : timeline.around(AROUND_PAGE);
         if (after === null) return await this.latest(room);
         await this.#page(room, timeline, { after }, AROUND_PAGE, (page) => {
           const { reader } = timeline;
           const last = page.more ? (page.messages.at(-1)?.seq ?? after) : Infinity;
           // Somewhere else by now: what brought the reader there was read anew, or it is asked again from there.
           const isElsewhere = reader === null || reader <= after || reader > last;
+          if (isElsewhere && reader === asked) missed = reader;
           return !timeline.stale || isElsewhere || timeline.elsewhere(page, after);
         });
       }

@@ -135,4 +135,22 @@ describe('a reader far up in an active room', () => {
     expect(await asked).toMatchObject({ code: 'unavailable' });
     await one.engine.stop(false);
   });
+
+  it('has what is stale read again also where many entries of unknown kinds are before it', async () => {
+    const { one, room, timeline } = await opened(150);
+    for (let count = 0; count < 400; count += 1) one.server.novelty(one.tea, one.bob);
+    one.say(20);
+    await one.clock.run(1_000);
+    for (let page = 0; page < 3; page += 1) {
+      void one.engine.history.older(room);
+      await one.clock.run(100);
+    }
+    const reader = timeline.hi - 10;
+    timeline.reader = reader;
+    timeline.skip(timeline.hi);
+    const asked = one.engine.history.renew(room).catch((error: unknown) => error);
+    await one.clock.run(1_000);
+    expect([await asked, timeline.stale, timeline.at(reader) !== null]).toEqual([undefined, false, true]);
+    await one.engine.stop(false);
+  });
 });
