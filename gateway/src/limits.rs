@@ -57,7 +57,7 @@ pub const OPENINGS_MAX: usize = 32;
 /// not keep others out. So some 2,900 connections a second are accepted whoever they are, while
 /// [`CROWD_IN_A_ROUND`] lets so many through.
 pub const OPENING_MAX: Duration = Duration::from_millis(10);
-/// Connections over the caps that are told so, a second and in a burst; more are reset. Who connects by mistake, or a
+/// Connections over the caps that are told so at each address that is listened on, a second and in a burst; more are reset. Who connects by mistake, or a
 /// crowd's first, learns the reason; a flood costs an accept and a reset each.
 pub const REFUSALS_ANSWERED: f64 = 100.0;
 /// How often the files of the TLS identity are looked at.
