@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { seeded } from '../../sync/testkit/random.ts';
 import type { Work } from './next.ts';
 import { oneLine, parse } from './parse.ts';
-import { plainParse } from './plain-parse.ts';
+import { plainParse } from './testkit/plain-parse.ts';
 
 /** The longest message. */
 const LENGTH = 16 * 1024;

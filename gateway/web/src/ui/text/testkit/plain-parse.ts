@@ -1,6 +1,6 @@
 // What the parser is to find, written without a thought for how long that takes. Only tests use it: the
 // parser of the page must give the same, in time that grows with the text only.
-import type { Block, Span } from './parse.ts';
+import type { Block, Span } from '../parse.ts';
 
 const NAME = '[A-Za-z0-9_-]{3,50}';
 const WORD = /[\p{L}\p{N}_]/u;
