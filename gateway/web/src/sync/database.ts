@@ -1,10 +1,18 @@
-// The browser's database: one small place for changes without an answer, and for leases where the
-// browser has no locks. Opening it again after a failure is tried with every use.
+// The browser's database: one small place for changes without an answer, for what people call themselves,
+// and for leases where the browser has no locks. Opening it again after a failure is tried with every use.
 
 const NAME = 'parlance';
-const VERSION = 1;
+/** Higher with each store that comes: a database of an older release gets those that it lacks. */
+const VERSION = 2;
 export const CHANGES = 'changes';
 export const LEASES = 'leases';
+export const PEOPLE = 'people';
+
+const KEY_PATHS: readonly (readonly [string, string | string[]])[] = [
+  [CHANGES, 'key'],
+  [LEASES, 'name'],
+  [PEOPLE, ['user', 'id']],
+];
 
 export class Database {
   readonly #factory: IDBFactory | null;
@@ -50,8 +58,10 @@ export class Database {
     return new Promise((resolve, reject) => {
       const request = factory.open(NAME, VERSION);
       request.onupgradeneeded = () => {
-        request.result.createObjectStore(CHANGES, { keyPath: 'key' });
-        request.result.createObjectStore(LEASES, { keyPath: 'name' });
+        const { result: database } = request;
+        for (const [name, keyPath] of KEY_PATHS) {
+          if (!database.objectStoreNames.contains(name)) database.createObjectStore(name, { keyPath });
+        }
       };
       request.onerror = () => reject(request.error ?? new Error('the database cannot be opened'));
       request.onsuccess = () => {

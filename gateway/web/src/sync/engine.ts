@@ -10,6 +10,7 @@ import { History } from './history.ts';
 import type { Http } from './http.ts';
 import { OPEN_ROOMS_MAX, WATCH_USERS_MAX } from './limits.ts';
 import { Outbox, type Pending } from './outbox.ts';
+import { People } from './people.ts';
 import { Reads } from './reads.ts';
 import { asRefusal, type Refusal } from './refusal.ts';
 import { Requests } from './requests.ts';
@@ -17,7 +18,7 @@ import type { Room } from './room.ts';
 import { RoomList } from './room-list.ts';
 import { Timeline } from './timeline.ts';
 import { Typing } from './typing.ts';
-import type { Account, Change, Entry, Event, PresenceStatus, Room as WireRoom, ServerFrame, Welcome } from './wire.ts';
+import type { Account, Change, Entry, Event, PresenceStatus, Room as WireRoom, ServerFrame, User, Welcome } from './wire.ts';
 
 /** What changed: everything about rooms as a list, or what one room shows, and so on. */
 export type Topic = 'connection' | 'rooms' | 'presence' | `room/${string}` | `typing/${string}`;
@@ -30,6 +31,8 @@ export interface EngineListener {
   refused(refusal: Refusal): void;
   /** The server takes this page for another account; nothing is sent any more. */
   stranger(): void;
+  /** A person is known by another name, or says something else of themselves. */
+  named(user: User): void;
 }
 
 export class Engine {
@@ -38,6 +41,7 @@ export class Engine {
   readonly history: History;
   readonly outbox: Outbox;
   readonly list: RoomList;
+  readonly people: People;
   readonly #env: Env;
   readonly #http: Http;
   readonly #listener: EngineListener;
@@ -92,6 +96,7 @@ export class Engine {
         if (room !== null) this.list.summarise(room);
       },
     });
+    this.people = new People(env, http, account.id, (user) => listener.named(user));
     this.outbox = new Outbox(env, account.id, this.connection, {
       heard: (id, seq) => this.#isHeard(id, seq),
       changed: (id) => this.#outboxChanged(id),
@@ -100,6 +105,7 @@ export class Engine {
   }
 
   start(): void {
+    this.people.start();
     this.list.start();
     this.connection.start();
   }
@@ -107,6 +113,7 @@ export class Engine {
   /** The page woke, or the network is there again. */
   wake(): void {
     this.connection.wake();
+    this.people.again();
     void this.outbox.look();
   }
 
@@ -118,6 +125,7 @@ export class Engine {
     for (const pins of this.#pins.values()) pins.close();
     this.#cancelTyping();
     this.connection.stop();
+    await this.people.close(forget);
     await (forget ? this.outbox.closeAndForget() : this.outbox.close());
   }
 
@@ -130,8 +138,8 @@ export class Engine {
     return this.outbox.pending(id);
   }
 
-  typing(id: string): string[] {
-    return this.#typing.names(id);
+  typing(id: string): User[] {
+    return this.#typing.people(id);
   }
 
   /** The user looks at a room: its messages are loaded and kept up to date from now on. */
@@ -242,6 +250,7 @@ export class Engine {
       this.connection.say({ type: 'presence', status: this.#mine, watch: this.#watched });
     }
     this.#requests.online();
+    this.people.again();
     this.#listener.changed('presence');
   }
 

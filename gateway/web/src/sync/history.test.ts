@@ -19,7 +19,7 @@ it('a message that is deleted while it is fetched does not show its text', async
   server.signIn(window, ann);
   const nothing = (): void => {};
   const http = new Http(window.env, new CookieCredential(window.env));
-  const engine = new Engine(window.env, http, ann, { changed: nothing, heard: nothing, refused: nothing, stranger: nothing });
+  const engine = new Engine(window.env, http, ann, { changed: nothing, heard: nothing, refused: nothing, stranger: nothing, named: nothing });
   engine.start();
   await clock.run(5_000);
   const room = engine.room(tea.id);

@@ -39,6 +39,13 @@ export const UNREAD_KEPT = 1_000;
 export const MENTIONS_MAX = 20;
 /** The longest name that somebody has. */
 export const USERNAME_MAX = 50;
+/** Characters of what people call themselves and say of themselves: as on the server. */
+export const NAME_MAX = 50;
+export const ABOUT_MAX = 200;
+/** Profiles that are held, and names on disk: as many as one sees in a day, and half a megabyte at most. */
+export const PEOPLE_MAX = 2_000;
+/** Profiles in one answer: the most that the server gives. */
+export const PEOPLE_BATCH = 100;
 /** A jump to an older message loads everything between when it is at most this far away. */
 export const JUMP_EVENTS_MAX = 400;
 
@@ -84,6 +91,12 @@ export const REFUSALS_MAX = 3;
 export const REFRESH_GATHER = 250;
 /** Lists that many events change one after the other (members, pins) are read so often at least. */
 export const REFRESH_GATHER_MAX = 4_000;
+/** Profiles of people who come into view are gathered so long. */
+export const PEOPLE_GATHER = 50;
+/** A profile that is older is asked for again when it is shown again. */
+export const PEOPLE_FRESH = 5 * 60_000;
+/** Asking for profiles is tried so often in a row; then again when somebody comes into view. */
+export const PEOPLE_TRIES = 6;
 /** Typing is said at most so often for a room. */
 export const TYPING_EVERY = 3_000;
 /** Somebody who was heard typing is not any more after this. */

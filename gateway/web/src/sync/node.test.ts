@@ -123,7 +123,7 @@ async function person(name: string): Promise<{ engine: Engine; http: Http; way: 
   const http = new Http(env, credential);
   await http.call('POST', '/api/auth/register', { username: name, password: 'Secret-pass-1' });
   const account = await credential.signIn(name, 'Secret-pass-1');
-  const engine = new Engine(env, http, account, { changed: () => {}, heard: () => {}, refused: () => {}, stranger: () => {} });
+  const engine = new Engine(env, http, account, { changed: () => {}, heard: () => {}, refused: () => {}, stranger: () => {}, named: () => {} });
   engine.start();
   await until('it is online', () => engine.connection.state === 'online' && engine.list.loaded);
   return { engine, http, way };

@@ -31,7 +31,7 @@ it('are read a few times, and the last of them is shown', async () => {
   server.signIn(window, ann);
   const nothing = (): void => {};
   const http = new Http(window.env, new CookieCredential(window.env));
-  const engine = new Engine(window.env, http, ann, { changed: nothing, heard: nothing, refused: nothing, stranger: nothing });
+  const engine = new Engine(window.env, http, ann, { changed: nothing, heard: nothing, refused: nothing, stranger: nothing, named: nothing });
   engine.start();
   await clock.run(5_000);
   void engine.open(room.id);

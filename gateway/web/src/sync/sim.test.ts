@@ -41,6 +41,7 @@ class Tab {
       heard: (room, event) => this.#hear(room, event.seq),
       refused: () => {},
       stranger: () => (this.strangers += 1),
+      named: () => {},
     });
     this.engine.start();
   }
@@ -199,7 +200,7 @@ class World {
 
   async #keysOnDisk(tab: Tab): Promise<string[]> {
     return await new Promise((resolve, reject) => {
-      const opening = tab.window.browser.indexedDb.open('parlance', 1);
+      const opening = tab.window.browser.indexedDb.open('parlance');
       opening.onerror = () => reject(new Error('no database'));
       opening.onsuccess = () => {
         const database = opening.result;

@@ -20,8 +20,8 @@ export class Typing {
     return this.#heard.get(room)?.delete(user) ?? false;
   }
 
-  names(room: string): string[] {
-    return Array.from(this.#heard.get(room)?.values() ?? [], (one) => one.user.username);
+  people(room: string): User[] {
+    return Array.from(this.#heard.get(room)?.values() ?? [], (one) => one.user);
   }
 
   /** Lets go of who was not heard lately; the rooms where somebody was. */

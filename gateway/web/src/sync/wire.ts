@@ -16,6 +16,18 @@ export interface Account extends User {
   admin?: boolean;
 }
 
+/** How a person is shown to others; what they did not set is absent. */
+export interface Profile extends User {
+  name?: string;
+  about?: string;
+}
+
+/** What is to be another from now on; null removes it. */
+export interface ProfileChange {
+  name?: string | null;
+  about?: string | null;
+}
+
 /** One event of a room's log. Which optional fields are there follows from `kind`. */
 export interface Event {
   seq: number;

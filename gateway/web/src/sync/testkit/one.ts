@@ -35,7 +35,7 @@ export class One {
   begin(window: FakeWindow): Engine {
     this.server.signIn(window, this.ann);
     const nothing = (): void => {};
-    const listener: EngineListener = { changed: nothing, heard: nothing, refused: nothing, stranger: nothing };
+    const listener: EngineListener = { changed: nothing, heard: nothing, refused: nothing, stranger: nothing, named: nothing };
     return new Engine(window.env, new Http(window.env, new CookieCredential(window.env)), this.ann, listener);
   }
 

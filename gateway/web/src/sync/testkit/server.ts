@@ -6,8 +6,9 @@ import type { Network } from './browser.ts';
 import type { FakeWindow } from './browser.ts';
 import type { FakeClock } from './clock.ts';
 import { foldedLog, KINDS } from './oracle.ts';
+import { Registry } from './registry.ts';
 import { FakeSocket } from './socket.ts';
-import type { Account, Change, Entry, Event, Page, Room as WireRoom } from '../wire.ts';
+import type { Account, Change, Entry, Event, Page, ProfileChange, Room as WireRoom } from '../wire.ts';
 
 /** A replay longer than this is a gap. The real one's is 200: here gaps are to be frequent. */
 export const REPLAY_MAX = 8;
@@ -30,6 +31,7 @@ export class FakeServer implements Network {
   readonly random: () => number;
   readonly rooms = new Map<string, ServerRoom>();
   readonly users = new Map<string, Account>();
+  readonly profiles = new Registry(this.users);
   readonly revs = new Map<string, number>();
   readonly sockets = new Set<FakeSocket>();
   /** How likely each single thing goes wrong; 0: all is well. */
@@ -190,7 +192,7 @@ export class FakeServer implements Network {
       return Response.json(body, { status: 503, headers: { 'retry-after': '1' } });
     }
     const account = this.accountOf(window);
-    const answer = this.#answer(account, init.method ?? 'GET', new URL(path, 'http://x'));
+    const answer = this.#answer(account, init, new URL(path, 'http://x'));
     if (this.chance()) throw new TypeError('the answer was lost');
     return answer;
   }
@@ -215,8 +217,12 @@ export class FakeServer implements Network {
     };
   }
 
-  #answer(account: Account, method: string, url: URL): Response {
-    if (method === 'GET' && url.pathname === '/api/me') return Response.json(account);
+  #answer(account: Account, { method = 'GET', body }: RequestInit, url: URL): Response {
+    if (method === 'GET' && url.pathname === '/api/me') return Response.json({ ...account, ...this.profiles.of(account) });
+    if (method === 'PATCH' && url.pathname === '/api/me') {
+      return this.profiles.change(account, JSON.parse(String(body)) as ProfileChange);
+    }
+    if (method === 'GET' && url.pathname.startsWith('/api/users')) return this.profiles.answer(url);
     if (method === 'GET' && url.pathname === '/api/rooms') {
       const after = url.searchParams.get('after') ?? '';
       const mine = [...this.rooms.values()].filter((room) => room.members.has(account.id) && room.id > after);
