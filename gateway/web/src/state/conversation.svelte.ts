@@ -6,7 +6,7 @@ import { asRefusal } from '../sync/refusal.ts';
 import { Draft } from './draft.ts';
 import type { Host } from './host.svelte.ts';
 import { gapItem, Items } from './items.ts';
-import type { Conversation, Item } from './types.ts';
+import type { Conversation, Item, User } from './types.ts';
 
 const GAP = gapItem();
 
@@ -145,7 +145,7 @@ export class OpenConversation implements Conversation {
     return this.#engine.loadPins(this.room);
   }
 
-  get typing(): readonly string[] {
+  get typing(): readonly User[] {
     this.#host.topics.version(`typing/${this.room}`);
     return this.#engine.typing(this.room);
   }

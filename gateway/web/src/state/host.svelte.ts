@@ -7,7 +7,7 @@ import { browserEnv } from '../sync/env.ts';
 import { Http } from '../sync/http.ts';
 import { Refusal } from '../sync/refusal.ts';
 import type { Room } from '../sync/room.ts';
-import type { Account, Event } from '../sync/wire.ts';
+import type { Account, Event, User } from '../sync/wire.ts';
 import { Topics } from './topics.svelte.ts';
 
 export type Heard = (room: Room, event: Event) => void;
@@ -22,6 +22,8 @@ export class Host {
   onRefused: (refusal: Refusal) => void = () => {};
   /** Told when the server takes this page for another account than the engine's. */
   onStranger: () => void = () => {};
+  /** Told when a person is known by another name, or says something else of themselves. */
+  onNamed: (user: User) => void = () => {};
   #engine: Engine | null = null;
 
   constructor(env: Env, credential: Credential) {
@@ -49,6 +51,7 @@ export class Host {
       },
       refused: (refusal) => this.onRefused(refusal),
       stranger: () => this.onStranger(),
+      named: (user) => this.onNamed(user),
     });
     this.#engine.start();
     this.#tell();

@@ -7,25 +7,28 @@ import { theHost } from './host.svelte.ts';
 import { Items } from './items.ts';
 import { Mentions } from './mentions.svelte.ts';
 import { Notices } from './notices.svelte.ts';
+import { People } from './people.svelte.ts';
 import { Presence } from './presence.svelte.ts';
 import { Rooms } from './rooms.svelte.ts';
 import { Session } from './session.svelte.ts';
 import { Settings } from './settings.svelte.ts';
 import type {
-  Call, ConnectionStore, Conversation, Item, MentionsStore, NoticesStore, PresenceStore, RoomItem, RoomsStore, SessionStore, SettingsStore,
+  Call, ConnectionStore, Conversation, Item, MentionsStore, NoticesStore, PeopleStore, PresenceStore, RoomItem, RoomsStore, SessionStore, SettingsStore,
 } from './types.ts';
 
 export type * from './types.ts';
 
 const host = theHost();
 const theSession = new Session(host);
-const theRooms = new Rooms(host);
+const thePeople = new People(host);
+const theRooms = new Rooms(host, thePeople);
 const thePresence = new Presence(host);
 const theNotices = new Notices();
 
 export const session: SessionStore = theSession;
 export const connection: ConnectionStore = new ConnectionState(host, theSession);
 export const rooms: RoomsStore = theRooms;
+export const people: PeopleStore = thePeople;
 export const presence: PresenceStore = thePresence;
 export const settings: SettingsStore = new Settings(host.env.memory);
 export const notices: NoticesStore = theNotices;

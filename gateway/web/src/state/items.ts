@@ -2,7 +2,7 @@
 // lists compare by identity.
 import { mentionsUser } from '../sync/mentions.ts';
 import type { Pending } from '../sync/outbox.ts';
-import type { Account, Entry } from '../sync/wire.ts';
+import type { Account, Entry, Reactions } from '../sync/wire.ts';
 import type { Item, Notice, Reaction } from './types.ts';
 
 export class Items {
@@ -67,12 +67,12 @@ export class Items {
     };
   }
 
-  #reaction({ emoji, users }: { emoji: string; users: { id: string; username: string }[] }): Reaction {
+  #reaction({ emoji, users }: Reactions): Reaction {
     return {
       emoji,
       count: users.length,
       mine: users.some((user) => user.id === this.#me.id),
-      names: users.map((user) => user.username),
+      users,
     };
   }
 }

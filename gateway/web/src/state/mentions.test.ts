@@ -9,6 +9,7 @@ import { FakeServer, type ServerRoom } from '../sync/testkit/server.ts';
 import type { Account, Mention } from '../sync/wire.ts';
 import { Host } from './host.svelte.ts';
 import { Mentions } from './mentions.svelte.ts';
+import { People } from './people.svelte.ts';
 import { Rooms } from './rooms.svelte.ts';
 
 /** What the server keeps of the mentions of an account, the newest first. */
@@ -41,7 +42,7 @@ class Scene {
     this.server.signIn(window, this.ada);
     this.host = new Host(window.env, new CookieCredential(window.env));
     this.host.begin(this.ada);
-    this.list = new Mentions(this.host, new Rooms(this.host));
+    this.list = new Mentions(this.host, new Rooms(this.host, new People(this.host)));
   }
 
   say(room: ServerRoom, body: string): number {

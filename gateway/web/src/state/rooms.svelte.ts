@@ -2,21 +2,26 @@
 import type { Room } from '../sync/room.ts';
 import type { Member as WireMember, Mentions as WireMentions, Room as WireRoom, User as WireUser } from '../sync/wire.ts';
 import type { Host } from './host.svelte.ts';
-import type { BrowseItem, Member, MentionItem, MentionPage, MentionPlace, Page, Role, RoomItem, RoomsStore, User } from './types.ts';
+import type {
+  BrowseItem, Member, MentionItem, MentionPage, MentionPlace, Page, PeopleStore, Role, RoomItem, RoomsStore, User,
+} from './types.ts';
 
 const LIMIT = 100;
+const FOUND_MAX = 20;
 /** Mentions are fuller than rows of rooms, and the message of each is read by itself. */
 const MENTIONS_LIMIT = 25;
 
 export class Rooms implements RoomsStore {
   readonly #host: Host;
+  readonly #people: Pick<PeopleStore, 'nameOf'>;
   #muted: ReadonlySet<string> = $state.raw(new Set<string>());
   #mutedOf: string | null = null;
   /** What was shown last of each room: what did not change stays the same object. */
   readonly #shown = new Map<string, RoomItem>();
 
-  constructor(host: Host) {
+  constructor(host: Host, people: Pick<PeopleStore, 'nameOf'>) {
     this.#host = host;
+    this.#people = people;
   }
 
   readonly #sorted = $derived.by((): RoomItem[] => {
@@ -134,9 +139,7 @@ export class Rooms implements RoomsStore {
   }
 
   async findUsers(prefix: string): Promise<User[]> {
-    if (prefix === '') return [];
-    const query = new URLSearchParams({ prefix, limit: '20' });
-    return (await this.#call<{ users: WireUser[] }>('GET', `/api/users?${query}`)).users;
+    return prefix === '' ? [] : await this.#host.present.people.find(prefix, FOUND_MAX);
   }
 
   setMuted(room: string, muted: boolean): void {
@@ -181,10 +184,11 @@ export class Rooms implements RoomsStore {
 
   #item(room: Room): RoomItem {
     const { meta, tally } = room;
+    const other = meta.with == null ? null : this.#people.nameOf(meta.with);
     const item: RoomItem = {
       id: room.id,
       kind: meta.kind,
-      title: meta.name ?? meta.with?.username ?? (meta.kind === 'lobby' ? 'lobby' : ''),
+      title: meta.name ?? other ?? (meta.kind === 'lobby' ? 'lobby' : ''),
       topic: meta.topic ?? '',
       slowModeSeconds: meta.slow_mode_seconds ?? 0,
       role: room.role,

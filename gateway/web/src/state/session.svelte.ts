@@ -3,7 +3,7 @@ import { asked, BackOff } from '../sync/back-off.ts';
 import type { Channel } from '../sync/env.ts';
 import { exchange } from '../sync/http.ts';
 import { asRefusal } from '../sync/refusal.ts';
-import type { Account as WireAccount } from '../sync/wire.ts';
+import type { Account as WireAccount, Profile } from '../sync/wire.ts';
 import type { Host } from './host.svelte.ts';
 import type { Account, SessionStore } from './types.ts';
 
@@ -86,10 +86,12 @@ export class Session implements SessionStore {
     this.wait = null;
     const turn = ++this.#turn;
     try {
-      const account = await this.#host.http.call<WireAccount>('GET', '/api/me');
+      const account = await this.#host.http.call<WireAccount & Profile>('GET', '/api/me');
       if (turn !== this.#turn) return;
       this.#backOff.reset();
       await this.#in(account);
+      const { engine } = this.#host;
+      if (engine?.account.id === account.id) engine.people.introduce(account);
     } catch (error) {
       if (turn !== this.#turn) return;
       const refusal = asRefusal(error);

@@ -15,6 +15,12 @@ export interface Account extends User {
   admin: boolean;
 }
 
+/** How a person is shown; what they did not set is absent. */
+export interface Profile extends User {
+  readonly name?: string;
+  readonly about?: string;
+}
+
 /**
  * What a call throws when it was refused or could not be made: `code` is the server's word
  * (`rate_limited`, `name_taken`, `forbidden` …) or `offline` when it was not reached; `message` is
@@ -50,6 +56,24 @@ export interface ConnectionStore {
   /** How many changes wait to be sent, in all rooms. */
   readonly unsent: number;
   retryNow(): void;
+}
+
+/** What people are called. Whoever is asked about is in view: their profile is read, and read again when it is old. */
+export interface PeopleStore {
+  /** What is known of somebody; null: nothing yet, or there is no such person. */
+  profile(id: string): Profile | null;
+  /** Their name; the username where there is none. */
+  nameOf(user: User): string;
+  /** "@ada" where `nameOf` says something else: beside it, so that nobody passes for another. */
+  handleOf(user: User): string | null;
+  /** Both in one: "Ada Lovelace (@ada)". */
+  fullNameOf(user: User): string;
+  /** The name of somebody who is mentioned, if it is known. */
+  nameOfMention(username: string): string | null;
+  /** Reads a profile again, however new it is. */
+  refresh(id: string): void;
+  /** Changes one's own; an empty text removes it. */
+  save(change: { name?: string; about?: string }): Promise<void>;
 }
 
 export interface RoomItem {
@@ -153,6 +177,7 @@ export interface RoomsStore {
   setTopic(room: string, topic: string): Promise<void>;
   setSlowMode(room: string, seconds: number): Promise<void>;
   members(room: string, after?: string): Promise<Page<Member>>;
+  /** Those whose username or name begins so. */
   findUsers(prefix: string): Promise<User[]>;
   /** Kept in this browser. */
   setMuted(room: string, muted: boolean): void;
@@ -162,7 +187,7 @@ export interface Reaction {
   readonly emoji: string;
   readonly count: number;
   readonly mine: boolean;
-  readonly names: string[];
+  readonly users: readonly User[];
 }
 
 /** What a line of the conversation is when it is not a message. */
@@ -230,8 +255,8 @@ export interface Conversation {
   /** Newest pin first. */
   readonly pins: readonly Item[];
   loadPins(): Promise<void>;
-  /** Names of those who are typing now, without one's own. */
-  readonly typing: readonly string[];
+  /** Those who are typing now, without oneself. */
+  readonly typing: readonly User[];
   /** Returns at once; the item shows what becomes of it. The key of the new item. */
   send(body: string, replyTo?: number | null): string;
   edit(seq: number, body: string): Promise<void>;

@@ -39,9 +39,6 @@ export const UNREAD_KEPT = 1_000;
 export const MENTIONS_MAX = 20;
 /** The longest name that somebody has. */
 export const USERNAME_MAX = 50;
-/** Characters of what people call themselves and say of themselves: as on the server. */
-export const NAME_MAX = 50;
-export const ABOUT_MAX = 200;
 /** Profiles that are held, and names on disk: as many as one sees in a day, and half a megabyte at most. */
 export const PEOPLE_MAX = 2_000;
 /** Profiles in one answer: the most that the server gives. */

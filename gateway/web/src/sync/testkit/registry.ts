@@ -1,7 +1,9 @@
 // The part of the server that knows what people call themselves, with its bounds.
-import { ABOUT_MAX, NAME_MAX, PEOPLE_BATCH } from '../limits.ts';
+import { PEOPLE_BATCH } from '../limits.ts';
 import type { Account, Profile, ProfileChange } from '../wire.ts';
 
+const NAME_MAX = 50;
+const ABOUT_MAX = 200;
 /** Control characters, and those that change the direction of text. */
 const REFUSED = /[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nameFault, passwordHolds, passwordRules, sentence, signInFault } from './rules.ts';
+import { excess, nameFault, passwordHolds, passwordRules, sentence, signInFault } from './rules.ts';
 
 describe('names', () => {
   it('are faulted by the one thing that is wrong', () => {
@@ -33,5 +33,11 @@ describe('refusals of a sign-in', () => {
   it('are sentences', () => {
     expect(sentence('')).toBe('Something went wrong.');
     expect(sentence('No.')).toBe('No.');
+  });
+});
+
+describe('the length of a profile', () => {
+  it('is counted in characters, as the server counts', () => {
+    expect([excess('', 2), excess('ab', 2), excess('abc', 2), excess('👩👩', 2)]).toEqual([0, 0, 1, 0]);
   });
 });

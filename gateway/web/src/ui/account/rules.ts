@@ -1,4 +1,8 @@
-// What the server asks of names and passwords, said before it refuses them.
+// What the server asks of names, passwords and profiles, said before it refuses them.
+
+/** Characters of what people call themselves and say of themselves, as the server has it. */
+export const NAME_MAX = 50;
+export const ABOUT_MAX = 200;
 
 export interface Rule {
   words: string;
@@ -27,6 +31,11 @@ export function passwordRules(password: string): Rule[] {
 
 export function passwordHolds(password: string): boolean {
   return passwordRules(password).every((rule) => rule.holds);
+}
+
+/** How many characters a text has too many. */
+export function excess(text: string, max: number): number {
+  return Math.max(0, [...text].length - max);
 }
 
 interface Refused {

@@ -6,6 +6,7 @@ describe('the name at the caret', () => {
     expect(nameAt('hi @an', 6)).toEqual({ from: 3, prefix: 'an' });
     expect(nameAt('@', 1)).toEqual({ from: 0, prefix: '' });
     expect(nameAt('(@bo rest', 4)).toEqual({ from: 1, prefix: 'bo' });
+    expect(nameAt('@Ångs', 5)).toEqual({ from: 0, prefix: 'Ångs' });
   });
 
   it('is none in addresses, after a space, or elsewhere', () => {
@@ -16,15 +17,22 @@ describe('the name at the caret', () => {
   });
 });
 
-describe('fitting names', () => {
+describe('fitting people', () => {
   const people = ['Joanna', 'anna', 'Bob', 'ANNA', 'anders'].map((username) => ({ username }));
+  const names: Record<string, string> = { Bob: 'Robert Ångström' };
+  const fits = (prefix: string, max = 9): string[] =>
+    fitting(people, prefix, max, ({ username }) => names[username] ?? username).map((person) => person.username);
 
   it('begin with what was typed first, without case, each once', () => {
-    expect(fitting(people, 'an', 9).map((person) => person.username)).toEqual(['anna', 'anders', 'Joanna']);
+    expect(fits('an')).toEqual(['anna', 'anders', 'Joanna']);
+  });
+
+  it('are found by a word of their name as well', () => {
+    expect([fits('rob'), fits('ång'), fits('ström')]).toEqual([['Bob'], ['Bob'], ['Bob']]);
   });
 
   it('are no more than asked for', () => {
-    expect(fitting(people, '', 2)).toHaveLength(2);
+    expect(fits('', 2)).toHaveLength(2);
   });
 });
 

@@ -9,24 +9,31 @@ export interface Word {
 
 /** The unfinished name before the caret, if there is one. */
 export function nameAt(text: string, caret: number): Word | null {
-  const match = /(^|[^\p{L}\p{N}_@])@([A-Za-z0-9_-]{0,50})$/u.exec(text.slice(Math.max(0, caret - 64), caret));
+  const match = /(^|[^\p{L}\p{N}_@])@([\p{L}\p{M}\p{N}_-]{0,50})$/u.exec(text.slice(Math.max(0, caret - 64), caret));
   if (match === null) return null;
   const prefix = match[2] ?? '';
   return { from: caret - prefix.length - 1, prefix };
 }
 
-/** The names that fit: those that begin with it before those that hold it, otherwise in the given order. */
-export function fitting<T extends { username: string }>(people: readonly T[], prefix: string, max: number): T[] {
+/** Who fits by username or name: those whose begins with it before those whose holds it, otherwise in the given order. */
+export function fitting<T extends { username: string }>(
+  people: readonly T[],
+  prefix: string,
+  max: number,
+  nameOf: (person: T) => string,
+): T[] {
   const sought = prefix.toLowerCase();
   const begin: T[] = [];
   const hold: T[] = [];
   const seen = new Set<string>();
   for (const person of people) {
-    const name = person.username.toLowerCase();
-    if (seen.has(name)) continue;
-    seen.add(name);
-    if (name.startsWith(sought)) begin.push(person);
-    else if (name.includes(sought)) hold.push(person);
+    const username = person.username.toLowerCase();
+    if (seen.has(username)) continue;
+    seen.add(username);
+    const name = nameOf(person).toLowerCase();
+    const words = [username, name, ...name.split(/\s+/)];
+    if (words.some((word) => word.startsWith(sought))) begin.push(person);
+    else if (words.some((word) => word.includes(sought))) hold.push(person);
   }
   return [...begin, ...hold].slice(0, max);
 }

@@ -7,10 +7,11 @@ export function hueOf(id: string): number {
   return sum % 8;
 }
 
-/** "anna_lee" is AL, "bob" is BO. */
+/** "Ada Lovelace" and "anna_lee" are AL, "bob" is BO. A name without letters has its first sign. */
 export function initials(name: string): string {
-  const parts = name.split(/[-_\s]+/).filter((part) => part !== '');
-  const [first = '?', second] = parts;
-  const letters = second === undefined ? [...first].slice(0, 2).join('') : (first[0] ?? '') + (second[0] ?? '');
-  return letters.toUpperCase();
+  const words = name.split(/[-_\s]+/).map((word) => [...word.replace(/^[^\p{L}\p{N}]+/u, '')]);
+  const [first, second] = words.filter((word) => word.length > 0);
+  if (first === undefined) return [...name.trim()][0] ?? '?';
+  const letters = second === undefined ? first.slice(0, 2) : [first[0], second[0]];
+  return letters.join('').toUpperCase();
 }

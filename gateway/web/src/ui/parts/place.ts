@@ -6,7 +6,8 @@ interface Size {
 }
 
 const GAP = 6;
-const EDGE = 8;
+/** What is left free at the edges of the page. */
+export const EDGE = 8;
 
 export function place(anchor: DOMRect, box: Size, page: Size): { x: number; y: number } {
   const fitsBelow = anchor.bottom + GAP + box.height <= page.height - EDGE;

@@ -4,11 +4,16 @@ import { matching, score } from './match.ts';
 describe('matching', () => {
   it('puts beginnings before words, words before parts, parts before letters in order', () => {
     const names = ['x-r-e-l', 'unrelated', 'team-release', 'release-notes', 'rel'];
-    expect(matching(names, (name) => name, 'rel')).toEqual(['rel', 'release-notes', 'team-release', 'unrelated', 'x-r-e-l']);
+    expect(matching(names, (name) => [name], 'rel')).toEqual(['rel', 'release-notes', 'team-release', 'unrelated', 'x-r-e-l']);
   });
 
   it('keeps the order of those that fit equally, and all when nothing is sought', () => {
-    expect(matching(['b', 'a'], (name) => name, ' ')).toEqual(['b', 'a']);
+    expect(matching(['b', 'a'], (name) => [name], ' ')).toEqual(['b', 'a']);
+  });
+
+  it('takes the name that fits best, of those that one has', () => {
+    const people = [['ada', 'Countess'], ['bob', 'Ada'], ['eve', 'Eve']];
+    expect(matching(people, (names) => names, 'ad').map(([username]) => username)).toEqual(['ada', 'bob']);
   });
 
   it('finds a word by its beginning where that ends in a sigma', () => {

@@ -1,4 +1,5 @@
 // Finding a room or a person by some letters.
+import type { RoomItem } from '../../state/types.ts';
 
 /** Without case, and with one form of the Greek sigma: lower case makes another one of it at a word's end. */
 function folded(text: string): string {
@@ -26,11 +27,16 @@ function inOrder(name: string, want: string): boolean {
   return true;
 }
 
-/** Those that fit, the best first, otherwise in the given order. */
-export function matching<T>(list: readonly T[], name: (one: T) => string, sought: string): T[] {
+/** Those of which a name fits, the best first, otherwise in the given order. */
+export function matching<T>(list: readonly T[], names: (one: T) => readonly string[], sought: string): T[] {
   return list
-    .map((one) => ({ one, score: score(name(one), sought) }))
+    .map((one) => ({ one, score: Math.max(...names(one).map((name) => score(name, sought))) }))
     .filter((each) => each.score > 0)
     .sort((a, b) => b.score - a.score)
     .map((each) => each.one);
+}
+
+/** What a room is found by: a conversation by the other one's username as well. */
+export function namesOf(room: RoomItem): string[] {
+  return room.with === null ? [room.title] : [room.title, room.with.username];
 }

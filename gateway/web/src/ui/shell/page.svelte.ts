@@ -4,7 +4,8 @@ export type PageDialog =
   | { what: 'switcher' }
   | { what: 'direct' }
   | { what: 'create' }
-  | { what: 'settings' }
+  /** `profile`: at the name that one gives oneself. */
+  | { what: 'settings'; profile?: true }
   | { what: 'invite'; room: string };
 
 export type Panel = 'members' | 'pins' | 'about';
