@@ -101,6 +101,11 @@ fn somebody_looks_after_their_account() {
 }
 
 #[test]
+fn people_are_shown_by_the_names_that_they_give_themselves() {
+    on_one_node("profile");
+}
+
+#[test]
 fn a_draft_is_one_in_all_tabs() {
     on_one_node("one-draft");
 }
