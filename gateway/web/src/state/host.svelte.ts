@@ -1,10 +1,11 @@
 // What the stores share: the world, the HTTP client, the engine of whoever is signed in, and the topics
 // that make it reactive.
 import { CookieCredential, type Credential } from '../sync/credential.ts';
-import { Engine } from '../sync/engine.ts';
+import { Engine, type EngineListener } from '../sync/engine.ts';
 import type { Env } from '../sync/env.ts';
 import { browserEnv } from '../sync/env.ts';
 import { Http } from '../sync/http.ts';
+import { PeopleStore } from '../sync/people-store.ts';
 import { Refusal } from '../sync/refusal.ts';
 import type { Room } from '../sync/room.ts';
 import type { Account, Event, User } from '../sync/wire.ts';
@@ -25,10 +26,13 @@ export class Host {
   /** Told when a person is known by another name, or says something else of themselves. */
   onNamed: (user: User) => void = () => {};
   #engine: Engine | null = null;
+  readonly #names: PeopleStore;
 
   constructor(env: Env, credential: Credential) {
     this.env = env;
     this.http = new Http(env, credential);
+    this.#names = new PeopleStore(env.indexedDb);
+    this.#names.begin();
   }
 
   /** The engine; depends on who is signed in. */
@@ -44,7 +48,7 @@ export class Host {
   }
 
   begin(account: Account): void {
-    this.#engine = new Engine(this.env, this.http, account, {
+    const listener: EngineListener = {
       changed: (topic) => this.topics.changed(topic),
       heard: (room, event) => {
         for (const hear of this.heard) hear(room, event);
@@ -52,7 +56,8 @@ export class Host {
       refused: (refusal) => this.onRefused(refusal),
       stranger: () => this.onStranger(),
       named: (user) => this.onNamed(user),
-    });
+    };
+    this.#engine = new Engine(this.env, this.http, account, listener, this.#names);
     this.#engine.start();
     this.#tell();
   }

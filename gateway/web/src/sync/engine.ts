@@ -10,6 +10,7 @@ import { History } from './history.ts';
 import type { Http } from './http.ts';
 import { OPEN_ROOMS_MAX, WATCH_USERS_MAX } from './limits.ts';
 import { Outbox, type Pending } from './outbox.ts';
+import { PeopleStore } from './people-store.ts';
 import { People } from './people.ts';
 import { Reads } from './reads.ts';
 import { asRefusal, type Refusal } from './refusal.ts';
@@ -56,7 +57,7 @@ export class Engine {
   #opened = 0;
   #cancelTyping = (): void => {};
 
-  constructor(env: Env, http: Http, account: Account, listener: EngineListener) {
+  constructor(env: Env, http: Http, account: Account, listener: EngineListener, names = new PeopleStore(env.indexedDb)) {
     this.#env = env;
     this.#http = http;
     this.account = account;
@@ -96,7 +97,7 @@ export class Engine {
         if (room !== null) this.list.summarise(room);
       },
     });
-    this.people = new People(env, http, account.id, (user) => listener.named(user));
+    this.people = new People(env, http, account.id, names, (user) => listener.named(user));
     this.outbox = new Outbox(env, account.id, this.connection, {
       heard: (id, seq) => this.#isHeard(id, seq),
       changed: (id) => this.#outboxChanged(id),

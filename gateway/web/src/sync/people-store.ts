@@ -14,36 +14,36 @@ export interface KeptName {
 }
 
 export class PeopleStore {
-  readonly #user: string;
   readonly #database: Database;
+  #reading: Promise<KeptName[]> | null = null;
 
-  constructor(factory: IDBFactory | null, user: string) {
-    this.#user = user;
+  constructor(factory: IDBFactory | null) {
     this.#database = new Database(factory);
   }
 
-  /** The names, the newest first. What another account left here goes, and so do the oldest over the bound. */
-  async load(): Promise<KeptName[]> {
-    return await this.#database.run(PEOPLE, 'readwrite', (store) => {
-      const mine: KeptName[] = [];
-      const asked = store.getAll();
-      asked.onsuccess = () => {
-        const all = (asked.result as KeptName[]).sort((a, b) => b.at - a.at);
-        for (const one of all) {
-          if (one.user === this.#user && mine.length < PEOPLE_MAX) mine.push(one);
-          else store.delete([one.user, one.id]);
-        }
-      };
-      return mine;
-    });
+  /** Begins to read while it is not known yet who is signed in: opening a database takes longer than one waits. */
+  begin(): void {
+    this.#reading = this.#read();
+    this.#reading.catch(() => {});
   }
 
-  /** By id: another name, or null where there is none to keep. */
-  async write(names: ReadonlyMap<string, KeptName | null>): Promise<void> {
+  /** The names that an account sees, the newest first. What another one left here goes, and so do the oldest over the bound. */
+  async load(user: string): Promise<KeptName[]> {
+    const reading = this.#reading ?? this.#read();
+    this.#reading = null;
+    const all = (await reading).sort((a, b) => b.at - a.at);
+    const kept = all.filter((one) => one.user === user).slice(0, PEOPLE_MAX);
+    const isKept = new Set(kept);
+    await this.#remove(all.filter((one) => !isKept.has(one)));
+    return kept;
+  }
+
+  /** What an account sees, by id: another name, or null where there is none to keep. */
+  async write(user: string, names: ReadonlyMap<string, KeptName | null>): Promise<void> {
     if (names.size === 0) return;
     await this.#database.run(PEOPLE, 'readwrite', (store) => {
       for (const [id, name] of names) {
-        if (name === null) store.delete([this.#user, id]);
+        if (name === null) store.delete([user, id]);
         else store.put(name);
       }
     });
@@ -55,5 +55,17 @@ export class PeopleStore {
 
   close(): Promise<void> {
     return this.#database.close();
+  }
+
+  async #read(): Promise<KeptName[]> {
+    const asked = await this.#database.run(PEOPLE, 'readonly', (store) => store.getAll());
+    return asked.result as KeptName[];
+  }
+
+  async #remove(names: readonly KeptName[]): Promise<void> {
+    if (names.length === 0) return;
+    await this.#database.run(PEOPLE, 'readwrite', (store) => {
+      for (const { user, id } of names) store.delete([user, id]);
+    });
   }
 }

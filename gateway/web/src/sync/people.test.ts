@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CookieCredential } from './credential.ts';
 import { Http } from './http.ts';
 import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_TRIES } from './limits.ts';
+import { PeopleStore } from './people-store.ts';
 import { People } from './people.ts';
 import type { FakeWindow } from './testkit/browser.ts';
 import { One } from './testkit/one.ts';
@@ -38,7 +39,7 @@ class Scene {
   open(window: FakeWindow = this.one.browser.open(), account = this.one.ann): People {
     this.one.server.signIn(window, account);
     const { env } = window;
-    const people = new People(env, new Http(env, new CookieCredential(env)), account.id, (user: User) => this.changed.push(user.id));
+    const people = new People(env, new Http(env, new CookieCredential(env)), account.id, new PeopleStore(env.indexedDb), (user: User) => this.changed.push(user.id));
     people.start();
     return people;
   }

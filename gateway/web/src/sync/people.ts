@@ -5,7 +5,7 @@ import { asked, BackOff } from './back-off.ts';
 import type { Channel, Env } from './env.ts';
 import type { Http } from './http.ts';
 import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_TRIES } from './limits.ts';
-import { type KeptName, PeopleStore } from './people-store.ts';
+import type { KeptName, PeopleStore } from './people-store.ts';
 import { asRefusal, passes, type Refusal } from './refusal.ts';
 import type { Profile, ProfileChange, User } from './wire.ts';
 
@@ -48,12 +48,12 @@ export class People {
   #cancelTimer: (() => void) | null = null;
   #closed = false;
 
-  constructor(env: Env, http: Http, me: string, changed: (user: User) => void) {
+  constructor(env: Env, http: Http, me: string, store: PeopleStore, changed: (user: User) => void) {
     this.#env = env;
     this.#http = http;
     this.#me = me;
     this.#changed = changed;
-    this.#store = new PeopleStore(env.indexedDb, me);
+    this.#store = store;
     this.#backOff = new BackOff(env.random);
     this.#channel = env.openChannel(`parlance/people/${me}`);
     this.#channel.onmessage = ({ data }) => this.#heard(data as Profile);
@@ -239,11 +239,11 @@ export class People {
     const names = this.#unkept;
     this.#unkept = new Map();
     // Without a disk, names come a moment later.
-    this.#store.write(names).catch(() => {});
+    this.#store.write(this.#me, names).catch(() => {});
   }
 
   async #load(): Promise<void> {
-    const kept = await this.#store.load().catch((): KeptName[] => []);
+    const kept = await this.#store.load(this.#me).catch((): KeptName[] => []);
     if (this.#closed) return;
     for (const { id, username, name } of kept) {
       const known = this.#known.get(id);
