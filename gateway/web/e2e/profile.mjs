@@ -46,7 +46,7 @@ await scenario('profile', async (stage) => {
     await until('it has the focus', () => field.evaluate((one) => one === document.activeElement));
     assert.equal(await field.inputValue(), typed);
   };
-  await isRefused(name, 'Bob', 'This is the username of somebody else. Choose another name.');
+  await isRefused(name, 'bob', 'This is the username of somebody else. Choose another name.');
   await hasNoBarriers(ada.page, 'a name that was refused');
   await isRefused(name, 'x'.repeat(51), 'A name has at most 50 characters.');
   await settings.getByText('1 more than the 50 characters that fit.').waitFor();
@@ -65,7 +65,7 @@ await scenario('profile', async (stage) => {
   await saved.waitFor();
   assert.deepEqual([await name.inputValue(), await about.inputValue()], [NAME, ABOUT]);
   await saves(false);
-  await tab.page.getByRole('contentinfo').or(tab.page.locator('footer')).first().getByText(NAME).waitFor();
+  await tab.page.locator('footer').getByText(NAME).waitFor();
   await tab.row('the cards are punched').getByText(NAME).waitFor();
   await tab.page.close();
   await ada.page.keyboard.press('Escape');

@@ -41,8 +41,8 @@ export class People implements PeopleStore {
   }
 
   fullNameOf(user: User): string {
-    const handle = this.handleOf(user);
-    return handle === null ? user.username : `${this.nameOf(user)} (${handle})`;
+    const name = this.nameOf(user);
+    return name === user.username ? name : `${name} (@${user.username})`;
   }
 
   nameOfMention(username: string): string | null {
