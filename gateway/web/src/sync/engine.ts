@@ -10,7 +10,7 @@ import { History } from './history.ts';
 import type { Http } from './http.ts';
 import { OPEN_ROOMS_MAX, WATCH_USERS_MAX } from './limits.ts';
 import { Outbox, type Pending } from './outbox.ts';
-import { PeopleStore } from './people-store.ts';
+import type { PeopleStore } from './people-store.ts';
 import { People } from './people.ts';
 import { Reads } from './reads.ts';
 import { asRefusal, type Refusal } from './refusal.ts';
@@ -57,7 +57,8 @@ export class Engine {
   #opened = 0;
   #cancelTyping = (): void => {};
 
-  constructor(env: Env, http: Http, account: Account, listener: EngineListener, names = new PeopleStore(env.indexedDb)) {
+  /** `names`: where names outlive the page; null: nowhere. */
+  constructor(env: Env, http: Http, account: Account, listener: EngineListener, names: PeopleStore | null = null) {
     this.#env = env;
     this.#http = http;
     this.account = account;

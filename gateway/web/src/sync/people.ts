@@ -26,7 +26,7 @@ export class People {
   readonly #me: string;
   /** What is known of a person is something else from now on. */
   readonly #changed: (user: User) => void;
-  readonly #store: PeopleStore;
+  readonly #store: PeopleStore | null;
   readonly #channel: Channel;
   readonly #backOff: BackOff;
   /** The least recently used first. */
@@ -48,7 +48,7 @@ export class People {
   #cancelTimer: (() => void) | null = null;
   #closed = false;
 
-  constructor(env: Env, http: Http, me: string, store: PeopleStore, changed: (user: User) => void) {
+  constructor(env: Env, http: Http, me: string, store: PeopleStore | null, changed: (user: User) => void) {
     this.#env = env;
     this.#http = http;
     this.#me = me;
@@ -68,8 +68,8 @@ export class People {
     this.#closed = true;
     this.#cancelTimer?.();
     this.#channel.close();
-    if (forget) await this.#store.clear().catch(() => {});
-    await this.#store.close().catch(() => {});
+    if (forget) await this.#store?.clear().catch(() => {});
+    await this.#store?.close().catch(() => {});
   }
 
   profile(id: string): Profile | null {
@@ -239,12 +239,12 @@ export class People {
     const names = this.#unkept;
     this.#unkept = new Map();
     // Without a disk, names come a moment later.
-    this.#store.write(this.#me, names).catch(() => {});
+    this.#store?.write(this.#me, names).catch(() => {});
   }
 
   async #load(): Promise<void> {
-    const kept = await this.#store.load(this.#me).catch((): KeptName[] => []);
-    if (this.#closed) return;
+    const kept = await this.#store?.load(this.#me).catch((): KeptName[] => []);
+    if (kept === undefined || this.#closed) return;
     for (const { id, username, name } of kept) {
       const known = this.#known.get(id);
       if (known !== undefined) this.#keep(id, known.profile);
