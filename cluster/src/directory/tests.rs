@@ -7,6 +7,7 @@ mod memory;
 mod schedules;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use parlance_actors::ports::directory::{Directory, Ownership, RoomChange};

@@ -3,8 +3,11 @@
 //!
 //! Most cases stop before Raft starts: what it is given then is all that it knows.
 
+use std::path::PathBuf;
+
 use super::*;
 use crate::directory::log::{LOG_FILE, MARK_FILE, Tail};
+use crate::directory::prepare::Prepared;
 
 const IDENTITY: &str = "node.json";
 
