@@ -267,15 +267,25 @@ export class OpenConversation implements Conversation {
     if (timeline?.loaded === true && this.#opened === null && room != null) {
       this.#opened = { read: room.tally.read, head: room.head };
     }
-    if (timeline != null && timeline.loaded && !timeline.atHead) return items;
-    if (timeline?.loaded === true && (room?.feed.missing ?? 0) > 0) items.push(GAP);
-    const pending = this.#engine.pending(this.room);
-    if (pending.length === 0) return items;
-    const shown = new Set(items.map((item) => item.id));
-    for (const one of pending) {
-      const item = shown.has(one.stored.key) ? null : this.#items.pending(one);
-      if (item !== null) items.push(item);
-    }
+    const waiting = this.#waiting(items);
+    // What comes between is on its way, or is read when one comes there.
+    const isBehind = timeline?.loaded === true && !timeline.atHead;
+    const isMissing = timeline?.loaded === true && (room?.feed.missing ?? 0) > 0;
+    if (isBehind ? waiting.length > 0 : isMissing) items.push(GAP);
+    items.push(...waiting);
     return items;
+  }
+
+  /**
+   * What is to be sent, always last: also where the messages end before the present. What was sent, and is not among
+   * them yet, follows only where they reach it.
+   */
+  #waiting(items: readonly Item[]): Item[] {
+    const pending = this.#engine.pending(this.room);
+    if (pending.length === 0) return [];
+    const isAtHead = this.atHead;
+    const shown = new Set(items.map((item) => item.id));
+    const waiting = pending.filter((one) => !shown.has(one.stored.key) && (isAtHead || one.seq === null));
+    return waiting.map((one) => this.#items.pending(one)).filter((item) => item !== null);
   }
 }

@@ -218,6 +218,8 @@ export class FakeSocket implements Socket {
     const room = server.rooms.get(name);
     if (id === undefined) throw new Error('a change without an id');
     if (room?.members.has(this.account.id) !== true) return refuse('not_found');
+    const refused = server.refuses(change.type, name);
+    if (refused !== null) return refuse(refused.code, refused.detail, refused.retry_after_ms);
     const stall = this.#stalls.get(name);
     const { clock } = server;
     if (stall !== undefined && stall.key !== key && stall.until > clock.now()) return refuse('busy', 'behind a refused one', 200);
