@@ -1,14 +1,20 @@
 // Who sends what a window left behind when it ended. The others wait for its lock, and who gets it takes
 // its changes over: those on disk in one transaction, and those that never got there, or are on a disk that
-// takes nothing any more, from the memory of whoever was told of them.
+// takes nothing any more, from the memory of whoever was told of them. A lease says only that its window did not
+// renew it: it can stand still, or its disk fails. So it is asked first, and nothing is done once the lease is lost.
 import type { Env } from './env.ts';
 import { ADOPT_PAUSE, ADOPT_TRIES, HEIR_WAIT, OUTBOX_LOOK } from './limits.ts';
+import type { Lock } from './locks.ts';
 import type { OutboxStore, Stored } from './outbox-store.ts';
 
 /** What an heir needs of the outbox of its window. */
 export interface Estate {
   /** What is known of a window's changes that are not over. */
   ownedBy(owner: string): Stored[];
+  /** What other windows have, and not this owner, whatever the disk says: change and window. */
+  takenFrom(owner: string): ReadonlyMap<string, string>;
+  /** Whether a window lives. It answers unless the browser stopped it; others say meanwhile what they have and no disk does. */
+  lives(owner: string): Promise<boolean>;
   /** Whether a change that is not over is this window's, whatever the disk says. */
   isOwn(key: string): boolean;
   /** Whether a change of another window was on disk when that one told of it. */
@@ -45,33 +51,45 @@ export class Heirs {
   await(owner: string): void {
     if (this.#of.has(owner)) return;
     this.#of.add(owner);
-    const inheriting = this.#env.locks.run(lockOf(owner), () => this.#inherit(owner), this.#closing.signal);
-    inheriting.catch(() => {}).finally(() => this.#of.delete(owner));
+    void this.#awaitEnd(owner)
+      .catch(() => {})
+      .finally(() => this.#of.delete(owner));
   }
 
   close(): void {
     this.#closing.abort();
   }
 
+  async #awaitEnd(owner: string): Promise<void> {
+    const { locks } = this.#env;
+    const ended = await locks.run(lockOf(owner), (lock) => this.#ended(owner, lock), this.#closing.signal);
+    // It stands still now and then, or its disk fails: that is not asked all the time.
+    if (!ended) await this.#pause(OUTBOX_LOOK);
+  }
+
+  /** Its lock was got. False: it lives all the same. */
+  async #ended(owner: string, lock: Lock): Promise<boolean> {
+    if (!this.#env.locks.areCertain && (await this.#estate.lives(owner))) return false;
+    await this.#inherit(owner, lock);
+    return true;
+  }
+
   /**
    * A window ended. Its lock is kept until the disk says who owns its changes now: who gets it before that reads
    * there that it is the heir, and some would go over one socket and some over another.
    */
-  async #inherit(owner: string): Promise<void> {
+  async #inherit(owner: string, lock: Lock): Promise<void> {
     this.#held.add(owner);
     try {
-      while (!(await this.#takeAll(owner)) && this.#store.exists) {
-        await this.#pause(OUTBOX_LOOK);
-        this.#closing.signal.throwIfAborted();
-      }
+      while (!(await this.#takeAll(owner, lock)) && this.#store.exists) await this.#pause(OUTBOX_LOOK);
     } finally {
       this.#held.delete(owner);
     }
   }
 
   /** What it did last may not have been told: the disk has the last word on what was on it. False: it took nothing. */
-  async #takeAll(owner: string): Promise<boolean> {
-    const adopted = await this.#adopt(owner);
+  async #takeAll(owner: string, lock: Lock): Promise<boolean> {
+    const adopted = await this.#adopt(owner, lock);
     const onDisk = adopted ?? (await this.#store.load(this.#user).catch(() => null));
     // First what others have: it can be older than what is this window's from now on, and holds it up then.
     for (const stored of onDisk ?? []) {
@@ -89,7 +107,7 @@ export class Heirs {
       else if (!isOnDisk.has(key)) this.#estate.over(stored);
     }
     // Together with what was on disk they go in the order in which they were made.
-    if (left.length > 0) await this.#takeOver(owner, new Set(left));
+    if (left.length > 0) await this.#takeOver(owner, new Set(left), lock);
     for (const stored of adopted ?? []) {
       if (stored.owner === this.#window && !this.#estate.isOwn(stored.key)) this.#estate.found(stored, true);
     }
@@ -97,11 +115,11 @@ export class Heirs {
   }
 
   /** All that is on disk, after what the window had there became this one's; null: the disk takes nothing. */
-  async #adopt(owner: string): Promise<Stored[] | null> {
+  async #adopt(owner: string, lock: Lock): Promise<Stored[] | null> {
     for (let tries = 1; tries <= ADOPT_TRIES; tries += 1) {
-      this.#closing.signal.throwIfAborted();
+      this.#mayAct(lock);
       try {
-        return await this.#store.adopt(this.#user, owner, this.#window);
+        return await this.#store.adopt(this.#user, owner, this.#window, this.#estate.takenFrom(owner));
       } catch {
         await this.#pause(ADOPT_PAUSE);
       }
@@ -110,13 +128,19 @@ export class Heirs {
   }
 
   /** From memory: if it was sent already, the server says so to whoever sends it again. */
-  async #takeOver(owner: string, keys: ReadonlySet<string>): Promise<void> {
+  async #takeOver(owner: string, keys: ReadonlySet<string>, lock: Lock): Promise<void> {
     await this.#pause(HEIR_WAIT);
-    this.#closing.signal.throwIfAborted();
+    this.#mayAct(lock);
     const left = this.#estate.ownedBy(owner).filter((stored) => keys.has(stored.key));
     left.sort((a, b) => a.order - b.order);
     // On disk before the lock is given back, so that the next heir finds it there.
     await this.#estate.takenOver(left.map((stored) => ({ ...stored, owner: this.#window })));
+  }
+
+  /** Throws when this window's part is over, or another one may have the lock by now. */
+  #mayAct(lock: Lock): void {
+    this.#closing.signal.throwIfAborted();
+    if (!lock.isHeld) throw new Error('the lease was lost');
   }
 
   /** Not longer than the window's part: the lock is given back with it. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { CookieCredential } from './credential.ts';
 import { Http, retryAfterOf } from './http.ts';
-import { RENEW_LOCK_WAIT } from './limits.ts';
+import { LEASE, LEASE_MARGIN, RENEW_LOCK_WAIT, WORD } from './limits.ts';
+import { Leases } from './locks.ts';
 import type { Refusal } from './refusal.ts';
 import { FakeBrowser, type Network } from './testkit/browser.ts';
 import { FakeClock } from './testkit/clock.ts';
@@ -9,7 +10,7 @@ import { uuid4 } from './env.ts';
 
 type Answer = (path: string, init: RequestInit) => Response;
 
-function browser(answer: Answer): { browser: FakeBrowser; calls: string[]; clock: FakeClock } {
+function browser(answer: Answer, hasLocks = true): { browser: FakeBrowser; calls: string[]; clock: FakeClock } {
   const clock = new FakeClock();
   const calls: string[] = [];
   const network: Network = {
@@ -22,7 +23,7 @@ function browser(answer: Answer): { browser: FakeBrowser; calls: string[]; clock
       return answer(path, init);
     },
   };
-  return { browser: new FakeBrowser('x', clock, () => 0.5, network), calls, clock };
+  return { browser: new FakeBrowser('x', clock, () => 0.5, network, hasLocks), calls, clock };
 }
 
 const refused = (status: number, code: string, headers = {}): Response =>
@@ -166,7 +167,7 @@ describe('calls over HTTP', () => {
     const { browser: of, calls, clock } = browser((path) =>
       path === '/a' && !calls.includes('POST /api/auth/refresh') ? refused(401, 'unauthenticated') : Response.json({ path }),
     );
-    const release = await of.open().env.locks.hold('parlance/renew');
+    const lock = await of.open().env.locks.hold('parlance/renew');
     const http = new Http(of.open().env, new CookieCredential(of.open().env));
     const waiting = [http.call('GET', '/a'), http.credential.signIn('ann', 'x'), http.credential.signOut(), http.changePassword('x', 'y')];
     const ends = waiting.map((one) => one.then(() => 'done', (error: Refusal) => error.code));
@@ -174,10 +175,73 @@ describe('calls over HTTP', () => {
     expect(await Promise.all(ends)).toEqual(['offline', 'offline', 'offline', 'offline']);
     expect(calls).toEqual(['GET /a']);
     // It is there again.
-    release();
+    lock.release();
     const again = http.call('GET', '/a');
     await clock.run(1_000);
     expect(await again).toEqual({ path: '/a' });
+  });
+
+  it('renew the sign-in also where no locks can be had, one window after the other, and sign nobody out', async () => {
+    let [valid, at, most] = [false, 0, 0];
+    const { browser: of, calls, clock } = browser((path) => {
+      if (path !== '/api/auth/refresh') return valid ? Response.json({ path }) : refused(401, 'unauthenticated');
+      valid = true;
+      return Response.json({});
+    }, false);
+    const exchanged = of.network.fetch;
+    of.network.fetch = async (window, path, init) => {
+      if (path !== '/api/auth/refresh') return await exchanged(window, path, init);
+      most = Math.max(most, (at += 1));
+      await new Promise<void>((resolve) => clock.after(900, resolve));
+      return await exchanged(window, path, init).finally(() => (at -= 1));
+    };
+    of.diskFails = () => true;
+    const windows = [of.open(), of.open(), of.open()].map(({ env }) => new Http(env, new CookieCredential(env)));
+    let over = 0;
+    for (const http of windows) http.onOver = () => (over += 1);
+    const answers = windows.map((http) => http.call('GET', '/a'));
+    await clock.run(RENEW_LOCK_WAIT);
+    expect(await Promise.all(answers)).toEqual(windows.map(() => ({ path: '/a' })));
+    expect([over, most, calls.filter((call) => call.includes('refresh')).length]).toEqual([0, 1, 1]);
+    // Without any database the same, and a window that ended in its turn holds the others up for a while only.
+    valid = false;
+    of.memory.set('parlance.renewing', `${clock.now() + WORD} another`);
+    const { env } = of.open();
+    env.locks = new Leases(null, env.clock, env.uuid);
+    const http = new Http(env, new CookieCredential(env));
+    const later = http.call('GET', '/b');
+    await clock.run(WORD - 1_000);
+    expect(valid).toBe(false);
+    await clock.run(5_000);
+    expect(await later).toEqual({ path: '/b' });
+  });
+
+  it('stop with the sign-in when the lease for it is lost, and sign nobody out', async () => {
+    const { browser: of, clock } = browser(() => refused(401, 'unauthenticated'), false);
+    const window = of.open();
+    const { network } = of;
+    const exchanged = network.fetch;
+    let stopped = 0;
+    network.fetch = (from, path, init) => {
+      if (path !== '/api/auth/refresh') return exchanged(from, path, init);
+      return new Promise((_resolve, reject) =>
+        init.signal?.addEventListener('abort', () => {
+          stopped = clock.now();
+          reject(new Error('given up'));
+        }),
+      );
+    };
+    const http = new Http(window.env, new CookieCredential(window.env));
+    let over = 0;
+    http.onOver = () => (over += 1);
+    const begun = clock.now();
+    const call = http.call('GET', '/a').catch((error: unknown) => error);
+    await clock.run(100);
+    of.diskFails = () => true;
+    await clock.run(LEASE);
+    expect(await call).toMatchObject({ code: 'offline' });
+    expect(over).toBe(0);
+    expect(stopped - begun).toBeLessThan(LEASE - LEASE_MARGIN + 100);
   });
 
   it('give the reason and the time of a refusal, also of something between', async () => {

@@ -46,16 +46,20 @@ export async function renewing<T>(call: () => Promise<T>, renew: () => Promise<R
   }
 }
 
-/** One exchange, with no second try. Throws a `Refusal`. */
+/** One exchange, with no second try. `stop`: it is given up. Throws a `Refusal`. */
 export async function exchange<T>(
   env: Env,
   method: string,
   path: string,
   body: unknown,
   headers: Record<string, string>,
+  stop?: AbortSignal,
 ): Promise<T> {
+  if (stop?.aborted === true) throw Refusal.offline();
   const abort = new AbortController();
-  const cancel = env.clock.after(HTTP_WAIT, () => abort.abort());
+  const end = (): void => abort.abort();
+  const cancel = env.clock.after(HTTP_WAIT, end);
+  stop?.addEventListener('abort', end);
   const init: RequestInit = { method, headers: { ...headers }, credentials: 'same-origin', cache: 'no-store', signal: abort.signal };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
@@ -70,6 +74,7 @@ export async function exchange<T>(
     throw Refusal.offline();
   } finally {
     cancel();
+    stop?.removeEventListener('abort', end);
   }
   const value = parsed(text);
   if (response.ok) return value as T;

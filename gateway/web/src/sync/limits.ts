@@ -114,7 +114,13 @@ export const ADOPT_PAUSE = 1_000;
 export const HEIR_WAIT = 500;
 /** A lease (where the browser has no locks) that is not renewed for so long is free. */
 export const LEASE = 15_000;
+/** So long before that its holder counts it as lost: clocks of pages are coarse, and an act takes a while. */
+export const LEASE_MARGIN = 3_000;
 export const LEASE_RENEW = 4_000;
 export const LEASE_POLL = 1_000;
-/** After so many failures of the database in a row, so far apart, there are no leases: one may pass and must give no lock. */
+/** After so many failures of the database in a row, so far apart, there are no leases; one may pass. */
 export const LEASE_TRIES = 5;
+/** Where windows agree by a word in their memory: how long the word of one counts, and how long it is seen whether it stands. */
+export const WORD = LEASE;
+export const WORD_POLL = 500;
+export const WORD_STANDS = 50;

@@ -1,7 +1,7 @@
 import { IDBFactory } from 'fake-indexeddb';
 import { describe, expect, it } from 'vitest';
-import { LEASE, LEASE_POLL, LEASE_TRIES } from './limits.ts';
-import { Leases } from './locks.ts';
+import { LEASE, LEASE_MARGIN, LEASE_POLL, LEASE_RENEW, LEASE_TRIES } from './limits.ts';
+import { Leases, type Lock, type Locks, NoLock } from './locks.ts';
 import { FakeBrowser, type Network } from './testkit/browser.ts';
 import { FakeClock } from './testkit/clock.ts';
 
@@ -12,6 +12,16 @@ function leases(count: number): { clock: FakeClock; of: Leases[] } {
   const of = Array.from({ length: count }, () => new Leases(factory, clock, () => `holder-${++ids}`));
   return { clock, of };
 }
+
+/** A browser whose disk can fail. */
+function failing(): { clock: FakeClock; browser: FakeBrowser } {
+  const clock = new FakeClock();
+  const network: Network = { openSocket: () => null as never, fetch: () => Promise.reject(new Error('no network')) };
+  return { clock, browser: new FakeBrowser('x', clock, () => 0.5, network, false) };
+}
+
+const heldBy = (lock: Lock | null): Lock | null => lock;
+const isHeld = (lock: Lock | null): boolean => lock?.isHeld ?? false;
 
 describe('leases, where the browser has no locks', () => {
   it('let one work at a time', async () => {
@@ -35,7 +45,7 @@ describe('leases, where the browser has no locks', () => {
     const { clock, of } = leases(2);
     const [one, other] = of as [Leases, Leases];
     let release = (): void => {};
-    void one.hold('x').then((give) => (release = give));
+    void one.hold('x').then((lock) => (release = () => lock.release()));
     await clock.run(10);
     let got = false;
     void other.run('x', () => Promise.resolve((got = true)));
@@ -47,9 +57,7 @@ describe('leases, where the browser has no locks', () => {
   });
 
   it('are not given by a database that fails once', async () => {
-    const clock = new FakeClock();
-    const network: Network = { openSocket: () => null as never, fetch: () => Promise.reject(new Error('no network')) };
-    const browser = new FakeBrowser('x', clock, () => 0.5, network, false);
+    const { clock, browser } = failing();
     let fails = false;
     browser.diskFails = () => fails;
     const [one, other] = [browser.open().env.locks, browser.open().env.locks];
@@ -57,14 +65,76 @@ describe('leases, where the browser has no locks', () => {
     await clock.run(10);
     let got = false;
     fails = true;
-    void other.run('x', () => Promise.resolve((got = true)));
+    other.run('x', () => Promise.resolve((got = true))).catch(() => {});
     await clock.run(LEASE_POLL);
     fails = false;
     await clock.run(2 * LEASE);
     expect(got).toBe(false);
-    // One that fails for good gives no leases at all.
-    fails = true;
+  });
+
+  it('are given to nobody by a database that fails for everybody', async () => {
+    const { clock, browser } = failing();
+    const [one, other] = [browser.open().env.locks, browser.open().env.locks];
+    browser.diskFails = () => true;
+    const got: string[] = [];
+    const tell = (who: string, locks: Locks): Promise<unknown> =>
+      locks.run('x', () => Promise.resolve(got.push(who))).catch((error: unknown) => error);
+    const ends = [tell('one', one), tell('other', other)];
+    let held: Lock | null = null;
+    void one.hold('y').then((lock) => (held = lock));
     await clock.run((LEASE_TRIES + 1) * LEASE_POLL);
+    expect((await Promise.all(ends)).every((end) => end instanceof NoLock)).toBe(true);
+    expect(got).toEqual([]);
+    expect(isHeld(held)).toBe(false);
+    // Who wanted to hold one has it once that works.
+    browser.diskFails = () => false;
+    await clock.run(LEASE_RENEW + LEASE_POLL);
+    expect(isHeld(held)).toBe(true);
+  });
+
+  it('are lost for a holder that cannot renew before another gets them, also when no timer fires in time', async () => {
+    for (const fires of [true, false]) {
+      const { clock, browser } = failing();
+      const [first, second] = [browser.open(), browser.open()];
+      const { env } = first;
+      // A window that nobody sees: its timers stand still from now on, and its disk fails.
+      let stands = false;
+      const slow = { now: () => clock.now(), after: (ms: number, call: () => void) => clock.after(ms, () => void (stands || call())) };
+      const leases = new Leases(env.indexedDb, slow, env.uuid);
+      let held: Lock | null = null;
+      void leases.hold('x').then((lock) => (held = lock));
+      await clock.run(10);
+      expect(isHeld(held)).toBe(true);
+      stands = !fires;
+      browser.diskFails = (window) => window === first;
+      let heldThen: boolean | null = null;
+      let since = 0;
+      void second.env.locks.run('x', () => Promise.resolve((heldThen = isHeld(held))));
+      for (let step = 0; step < 400 && heldThen === null; step += 1) {
+        await clock.run(100);
+        if (since === 0 && !isHeld(held)) since = clock.now();
+      }
+      expect(heldThen).toBe(false);
+      expect(clock.now() - since).toBeGreaterThanOrEqual(LEASE_MARGIN - 100);
+      expect(heldBy(held)?.lost.aborted).toBe(fires);
+    }
+  });
+
+  it('are as free for others as they are lost for the holder when the clock is set back', async () => {
+    const clock = new FakeClock();
+    let ahead = 3_600_000;
+    const set = { now: () => clock.now() + ahead, after: (ms: number, call: () => void) => clock.after(ms, call) };
+    const factory = new IDBFactory();
+    const standing = { now: set.now, after: () => () => {} };
+    let held: Lock | null = null;
+    void new Leases(factory, standing, () => 'holder').hold('x').then((lock) => (held = lock));
+    await clock.run(10);
+    expect(isHeld(held)).toBe(true);
+    ahead = 0;
+    expect(isHeld(held)).toBe(false);
+    let got = false;
+    void new Leases(factory, set, () => 'heir').run('x', () => Promise.resolve((got = true)));
+    await clock.run(2 * LEASE_POLL);
     expect(got).toBe(true);
   });
 

@@ -42,15 +42,18 @@ export class OutboxStore {
     await this.#database.run(CHANGES, 'readwrite', (store) => store.delete(key));
   }
 
-  /** Gives what `from` owns to `to`. All that the user has on disk after that, in the order in which it was made. */
-  async adopt(user: string, from: string, to: string): Promise<Stored[]> {
+  /**
+   * Gives what `from` owns to `to`, or to whom `taken` says has it already. All that the user has on disk after that,
+   * in the order in which it was made.
+   */
+  async adopt(user: string, from: string, to: string, taken: ReadonlyMap<string, string>): Promise<Stored[]> {
     const all = await this.#database.run(CHANGES, 'readwrite', (store) => {
       const all: Stored[] = [];
       const asked = store.getAll();
       asked.onsuccess = () => {
         for (const one of asked.result as Stored[]) {
           if (one.user !== user) continue;
-          const after = one.owner === from ? { ...one, owner: to } : one;
+          const after = one.owner === from ? { ...one, owner: taken.get(one.key) ?? to } : one;
           if (after !== one) store.put(after);
           all.push(after);
         }

@@ -1,7 +1,7 @@
 // What a window leaves behind when it ends, and who sends it.
 import { describe, expect, it } from 'vitest';
 import type { Engine } from './engine.ts';
-import { ADOPT_TRIES, OUTBOX_LOOK } from './limits.ts';
+import { ADOPT_TRIES, LEASE, OUTBOX_LOOK } from './limits.ts';
 import { OutboxStore } from './outbox-store.ts';
 import type { FakeWindow } from './testkit/browser.ts';
 import { One } from './testkit/one.ts';
@@ -16,8 +16,8 @@ interface Two {
 }
 
 /** Two windows of ann, both online, and then the server is away. `prepared`: before the first one has an engine. */
-async function two(prepared: (first: FakeWindow) => void = () => {}): Promise<Two> {
-  const one = new One();
+async function two(prepared: (first: FakeWindow) => void = () => {}, hasLocks = true): Promise<Two> {
+  const one = new One(undefined, hasLocks);
   const first = one.browser.open();
   prepared(first);
   const here = one.begin(first);
@@ -198,6 +198,7 @@ describe('what a window leaves behind', () => {
     const window = one.browser.open();
     const { locks, clock } = window.env;
     window.env.locks = {
+      areCertain: locks.areCertain,
       run: (name, work, signal) => locks.run(name, work, signal),
       hold: async (name) => {
         await new Promise<void>((resolve) => clock.after(500, resolve));
@@ -212,5 +213,113 @@ describe('what a window leaves behind', () => {
     await stopped;
     await one.clock.run(2_000);
     expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
+  });
+});
+
+describe('where the browser has no locks', () => {
+  /** Which window sends what waits, as an engine knows it. */
+  const owner = (one: One, engine: Engine): string | undefined => engine.pending(one.tea.id)[0]?.stored.owner;
+
+  /** How often the server got a change. */
+  function counted(one: One): Map<string, number> {
+    const counts = new Map<string, number>();
+    const { server } = one;
+    const commit = server.commit.bind(server);
+    server.commit = (room, sender, key, change) => {
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+      return commit(room, sender, key, change);
+    };
+    return counts;
+  }
+
+  it('a window that lives keeps what it has to send, also when its disk fails and its lease runs out', async () => {
+    const scene = await two(undefined, false);
+    const { one, first, here, heir } = scene;
+    const counts = counted(one);
+    const key = here.send(one.tea.id, 'mine', null);
+    await one.clock.run(100);
+    const author = owner(one, here);
+    one.browser.diskFails = (window) => window === first;
+    await one.clock.run(LEASE + 2 * OUTBOX_LOOK);
+    expect([owner(one, here), owner(one, heir)]).toEqual([author, author]);
+    one.server.down = false;
+    await one.clock.run(120_000);
+    expect([bodies(one), counts.get(key), one.server.violations]).toEqual([['mine'], 1, []]);
+    // It is not taken for alive once it is gone.
+    one.server.down = true;
+    await one.clock.run(60_000);
+    here.send(one.tea.id, 'left behind', null);
+    await one.clock.run(2_000);
+    await ended(scene);
+    expect(bodies(one)).toEqual(['mine', 'left behind']);
+    await heir.stop(false);
+  });
+
+  it('a window that stood still does not send what another one took over meanwhile', async () => {
+    let stands = false;
+    let late: (() => void)[] = [];
+    const scene = await two((window) => {
+      const { clock, openChannel } = window.env;
+      const { after } = clock;
+      clock.after = (ms, call) => after(ms, () => void (stands ? late.push(call) : call()));
+      window.env.openChannel = (name) => {
+        const channel = openChannel(name);
+        // What is said while it stands still is lost.
+        return {
+          postMessage: (message) => channel.postMessage(message),
+          get onmessage() {
+            return channel.onmessage;
+          },
+          set onmessage(heard) {
+            channel.onmessage = (message) => void (stands || heard?.(message));
+          },
+          close: () => channel.close(),
+        };
+      };
+    }, false);
+    const { one, here, heir } = scene;
+    here.send(one.tea.id, 'taken over', null);
+    await one.clock.run(100);
+    const author = owner(one, here);
+    stands = true;
+    await one.clock.run(LEASE + 2 * OUTBOX_LOOK);
+    expect(owner(one, heir)).not.toBe(author);
+    // The server is there again, and takes nothing for a while.
+    let asked = 0;
+    one.server.refuses = (what) => {
+      if (what !== 'send') return null;
+      asked += 1;
+      return { code: 'busy', detail: 'later', retry_after_ms: 60_000 };
+    };
+    one.server.down = false;
+    stands = false;
+    for (const call of late.splice(0)) call();
+    for (const engine of [here, heir]) engine.wake();
+    await one.clock.run(5_000);
+    expect(here.connection.state).toBe('online');
+    expect([owner(one, here), asked]).toEqual([owner(one, heir), 1]);
+    one.server.refuses = () => null;
+    await one.clock.run(120_000);
+    expect([bodies(one), one.server.violations]).toEqual([['taken over'], []]);
+    for (const engine of [here, heir]) {
+      expect(engine.pending(one.tea.id)).toEqual([]);
+      await engine.stop(false);
+    }
+  });
+
+  it('everything is sent although no disk works, and only by who wrote it', async () => {
+    const one = new One(undefined, false);
+    one.browser.diskFails = () => true;
+    const other = one.begin(one.browser.open());
+    const counts = counted(one);
+    for (const engine of [one.engine, other]) engine.start();
+    await one.clock.run(30_000);
+    const keys = [one.engine, other].map((engine) => engine.send(one.tea.id, 'said', null));
+    await one.clock.run(120_000);
+    expect(keys.map((key) => counts.get(key))).toEqual([1, 1]);
+    for (const engine of [one.engine, other]) {
+      expect(engine.outbox.unsent).toBe(0);
+      await engine.stop(false);
+    }
   });
 });

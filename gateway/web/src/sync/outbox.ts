@@ -8,9 +8,9 @@
 // takes the changes over, in one transaction: so a closed or reloaded window's changes go on at once,
 // and no two windows send the same key. A window can end before it told of what it wrote to disk, so the
 // disk is looked at now and then. What is not on disk, or on one that takes nothing any more, is taken over
-// from the memory of who was told of it. Where leases stand in for locks, a page that was frozen for
-// long may not know that it lost its changes; then a key can be sent twice, and the server takes it once. The
-// same goes for a disk that fails for one window and not for another.
+// from the memory of who was told of it. Where leases stand in for locks, a lease that ran out does not say that its
+// window is gone: it is asked before. A page that stood still, and whose lease ran out, looks on disk before it sends
+// again. Only where the disk fails it then as well, a key can be sent twice, and the server takes it once.
 //
 // Order: within a window and room, the order in which they were made; messages among themselves, and what
 // is done to messages. A change that is not on disk yet, or was refused for now, holds up those behind it.
@@ -20,7 +20,10 @@ import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
 import type { Channel, Env } from './env.ts';
 import { type Estate, Heirs, lockOf } from './heirs.ts';
-import { ANSWER_WAIT, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT } from './limits.ts';
+import {
+  ANSWER_WAIT, HEIR_WAIT, LEASE_POLL, LEASE_RENEW, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT,
+} from './limits.ts';
+import type { Lock } from './locks.ts';
 import { OutboxStore, type Stored } from './outbox-store.ts';
 import { Refusal } from './refusal.ts';
 import { type Change, type ErrorFrame, type Event, isPassing, type Ok } from './wire.ts';
@@ -52,7 +55,10 @@ interface Deferred {
 type Message =
   /** `kept`: whether it is on disk; absent, in a page of an older release: as it was. */
   | { type: 'put'; stored: Stored; kept?: boolean }
-  | { type: 'gone'; key: string; seq: number | null };
+  | { type: 'gone'; key: string; seq: number | null }
+  /** Whether a window lives; it says so, and the others what they have and no disk does. */
+  | { type: 'ask'; window: string }
+  | { type: 'here'; window: string };
 
 export class Outbox {
   readonly #env: Env;
@@ -73,7 +79,16 @@ export class Outbox {
   #closed = false;
   readonly #opened: Promise<void>;
   #lastOrder = 0;
-  #release = (): void => {};
+  /** This window's own; null: not yet, or there are none. */
+  #lock: Lock | null = null;
+  /** The turn of it in which the disk was read. */
+  #turn = 0;
+  /** It is being found out whether the lock can be had again. */
+  #regaining = false;
+  /** The lock is not held, and until then this window goes on without it. */
+  #without = 0;
+  /** Who asked for a sign of life of a window, and waits. */
+  readonly #asking = new Map<string, () => void>();
   #cancelTimer = (): void => {};
   #cancelLook = (): void => {};
 
@@ -176,6 +191,7 @@ export class Outbox {
     this.#cancelTimer();
     if (this.#connection.state !== 'online' || this.#closed) return;
     const now = this.#env.clock.now();
+    if (!this.#isSure(now)) return;
     const elsewhere = this.#firstElsewhere();
     const waits = (key: string): boolean => {
       const stored = this.#pending.get(key)?.stored;
@@ -192,6 +208,41 @@ export class Outbox {
     }
     const deadline = this.#changes.deadline(now);
     if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
+  }
+
+  /** Whether this window has what it takes for its own; if that is not known, it is found out. */
+  #isSure(now: number): boolean {
+    const lock = this.#lock;
+    if (lock === null || now < this.#without || (lock.isHeld && lock.turn === this.#turn)) return true;
+    void this.#regain(lock);
+    return false;
+  }
+
+  /**
+   * The lease was not renewed in time. Others may have taken over what is this window's if it stood still: then the
+   * disk knows. A disk that fails holds nothing up: a window that lives is asked before it is taken for gone.
+   */
+  async #regain(lock: Lock): Promise<void> {
+    if (this.#regaining) return;
+    this.#regaining = true;
+    const { clock } = this.#env;
+    const late = new Promise<null>((resolve) => clock.after(STORE_WAIT, () => resolve(null)));
+    const before = new Map([...this.#pending].map(([key, one]) => [key, one.stored]));
+    const again = lock.isHeld || (await Promise.race([lock.again(), late]));
+    const { turn } = lock;
+    const onDisk = again === true ? await Promise.race([this.#store.load(this.#user).catch(() => null), late]) : null;
+    for (const stored of onDisk ?? []) {
+      const known = this.#pending.get(stored.key)?.stored;
+      const isMine = known?.owner === this.#window && known === before.get(stored.key);
+      if (isMine && stored.owner !== this.#window && !this.#unkept.has(stored.key)) {
+        this.#enter(stored, { tell: false, ready: true });
+      }
+    }
+    this.#regaining = false;
+    if (onDisk !== null) this.#turn = turn;
+    else if (again !== false) this.#without = clock.now() + LEASE_RENEW;
+    if (again === false) clock.after(LEASE_POLL, () => this.pump());
+    else this.pump();
   }
 
   /** What other windows send, by where it was made: the order of the first. What was made there later waits for it. */
@@ -253,7 +304,7 @@ export class Outbox {
     for (const asked of this.#asked.values()) asked.reject(Refusal.offline('The page was closed.'));
     this.#asked.clear();
     await this.#opened;
-    this.#release();
+    this.#lock?.release();
     await this.#store.close();
   }
 
@@ -271,8 +322,10 @@ export class Outbox {
 
   async #open(): Promise<void> {
     try {
-      this.#release = await this.#env.locks.hold(lockOf(this.#window));
+      this.#lock = await this.#env.locks.hold(lockOf(this.#window));
+      const { turn } = this.#lock;
       for (const stored of await this.#store.load(this.#user)) this.#enter(stored, { tell: false, ready: true });
+      this.#turn = turn;
     } catch {
       // Without disk or locks it works for as long as the page lives.
     }
@@ -356,6 +409,11 @@ export class Outbox {
   get #estate(): Estate {
     return {
       ownedBy: (owner) => this.#others.filter((stored) => stored.owner === owner),
+      takenFrom: (owner) => {
+        const taken = this.#others.filter((stored) => stored.owner !== owner);
+        return new Map(taken.map((stored) => [stored.key, stored.owner]));
+      },
+      lives: (owner) => this.#lives(owner),
       isOwn: (key) => this.#pending.get(key)?.stored.owner === this.#window,
       isKept: (key) => !this.#unkept.has(key),
       found: (stored, adopted) => {
@@ -363,11 +421,36 @@ export class Outbox {
         this.#enter(stored, { tell: adopted, ready: true });
       },
       takenOver: async (changes) => {
-        for (const stored of changes) this.#enter(stored, { tell: false, ready: false });
+        for (const stored of changes) {
+          this.#unkept.add(stored.key);
+          this.#enter(stored, { tell: true, ready: false });
+        }
         await Promise.all(changes.map((stored) => this.#keep(stored)));
       },
       over: ({ key }) => this.#lost(key),
     };
+  }
+
+  #lives(window: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (lives: boolean): void => {
+        cancel();
+        this.#asking.delete(window);
+        resolve(lives);
+      };
+      const cancel = this.#env.clock.after(HEIR_WAIT, () => end(false));
+      this.#asking.set(window, () => end(true));
+      this.#channel.postMessage({ type: 'ask', window } satisfies Message);
+    });
+  }
+
+  /** Somebody wants to take over what a window left. */
+  #answerAsk(window: string): void {
+    if (window === this.#window) return this.#channel.postMessage({ type: 'here', window } satisfies Message);
+    for (const key of this.#unkept) {
+      const stored = this.#pending.get(key)?.stored;
+      if (stored?.owner === this.#window) this.#tell(stored);
+    }
   }
 
   /** Changes of other windows that are not over. */
@@ -449,6 +532,8 @@ export class Outbox {
 
   /** Another window said something. */
   #told(message: Message): void {
+    if (message.type === 'ask') return this.#answerAsk(message.window);
+    if (message.type === 'here') return this.#asking.get(message.window)?.();
     if (message.type === 'put') {
       if (message.kept === false) this.#unkept.add(message.stored.key);
       if (message.kept === true) this.#unkept.delete(message.stored.key);

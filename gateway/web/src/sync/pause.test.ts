@@ -128,7 +128,7 @@ describe('the list of rooms', () => {
 
 it('does not connect without end while another window holds the sign-in', async () => {
   const { one } = await online();
-  const release = await one.browser.open().env.locks.hold('parlance/renew');
+  const lock = await one.browser.open().env.locks.hold('parlance/renew');
   for (const socket of one.server.sockets) socket.bye(4001, 'unauthenticated');
   await one.clock.run(1_000);
   expect(one.engine.connection.state).toBe('connecting');
@@ -139,7 +139,7 @@ it('does not connect without end while another window holds the sign-in', async 
   }
   // It gives up, says so, and comes again by itself.
   expect([...states]).toContain('waiting');
-  release();
+  lock.release();
   await one.clock.run(60_000);
   expect(one.engine.connection.state).toBe('online');
   await one.engine.stop(false);

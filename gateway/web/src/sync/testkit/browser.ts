@@ -1,7 +1,7 @@
 // A browser for tests: windows that share a database, locks and channels, and can end at any moment.
 import { IDBFactory } from 'fake-indexeddb';
 import type { Channel, Clock, Env, Memory, Socket } from '../env.ts';
-import { Leases, type Locks } from '../locks.ts';
+import { certain, Leases, type Lock, type Locks } from '../locks.ts';
 import type { FakeClock } from './clock.ts';
 
 export interface Network {
@@ -144,10 +144,10 @@ export class FakeWindow {
   }
 
   #locks(): Locks {
-    const acquire = (name: string, signal?: AbortSignal): Promise<() => void> =>
+    const acquire = (name: string, signal?: AbortSignal): Promise<Lock> =>
       new Promise((resolve, reject) => {
         if (!this.alive) return;
-        const held: Held = { window: this, grant: () => resolve(() => this.browser.give(name, held)) };
+        const held: Held = { window: this, grant: () => resolve(certain(() => this.browser.give(name, held))) };
         const queue = this.browser.locks.get(name) ?? [];
         queue.push(held);
         this.browser.locks.set(name, queue);
@@ -159,12 +159,13 @@ export class FakeWindow {
         if (queue.length === 1) held.grant();
       });
     return {
+      areCertain: true,
       async run(name, work, signal) {
-        const release = await acquire(name, signal);
+        const lock = await acquire(name, signal);
         try {
-          return await work();
+          return await work(lock);
         } finally {
-          release();
+          lock.release();
         }
       },
       hold: (name) => acquire(name),

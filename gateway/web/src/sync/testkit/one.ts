@@ -18,15 +18,15 @@ export class One {
   readonly window: FakeWindow;
   readonly engine: Engine;
 
-  /** `network`: what stands between the window and the server. */
-  constructor(network: (server: FakeServer) => Partial<Network> = () => ({})) {
+  /** `network`: what stands between the window and the server. `hasLocks`: the browser has locks of its own. */
+  constructor(network: (server: FakeServer) => Partial<Network> = () => ({}), hasLocks = true) {
     const { server } = this;
     const way: Network = {
       openSocket: (window) => server.openSocket(window),
       fetch: (window, path, init) => server.fetch(window, path, init),
       ...network(server),
     };
-    this.browser = new FakeBrowser('ann', this.clock, server.random, way);
+    this.browser = new FakeBrowser('ann', this.clock, server.random, way, hasLocks);
     this.window = this.browser.open();
     this.engine = this.begin(this.window);
   }
