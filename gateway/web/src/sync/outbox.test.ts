@@ -193,6 +193,63 @@ describe('what a window leaves behind', () => {
     await scene.heir.stop(false);
   });
 
+  it('is not sent when it was taken back while the disk failed, whichever window finds it there, and leaves no trace', async () => {
+    // `heirs`: a window that hears of it stays, or the next one is opened after it.
+    for (const heirs of [true, false]) {
+      const one = new One();
+      one.engine.start();
+      const heir = heirs ? one.begin(one.browser.open()) : null;
+      heir?.start();
+      await one.clock.run(5_000);
+      one.server.down = true;
+      await one.clock.run(60_000);
+      const key = one.engine.send(one.tea.id, 'taken back', null);
+      await one.clock.run(100);
+      one.browser.diskFails = (_window, mode) => mode === 'readwrite';
+      one.engine.outbox.discard(key);
+      await one.clock.run(1);
+      one.window.kill();
+      await one.clock.run(10);
+      expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toHaveLength(1);
+      one.browser.diskFails = () => false;
+      const later = one.begin(one.browser.open());
+      later.start();
+      one.server.down = false;
+      for (let step = 0; step < 1_200; step += 1) {
+        await one.clock.run(100);
+        expect(later.pending(one.tea.id)).toEqual([]);
+      }
+      expect(bodies(one)).toEqual([]);
+      expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
+      await one.clock.run(3 * OUTBOX_LOOK);
+      expect(one.browser.memory.names().filter((name) => name.includes('taken-back'))).toEqual([]);
+      await later.stop(false);
+      await heir?.stop(false);
+    }
+  });
+
+  it('is nothing when the user signed out while the disk failed', async () => {
+    const one = new One();
+    one.engine.start();
+    await one.clock.run(5_000);
+    one.server.down = true;
+    await one.clock.run(60_000);
+    one.engine.send(one.tea.id, 'private', null);
+    await one.clock.run(100);
+    one.browser.diskFails = (_window, mode) => mode === 'readwrite';
+    const stopped = one.engine.stop(true);
+    await one.clock.run(2_000);
+    await stopped;
+    one.browser.diskFails = () => false;
+    one.server.down = false;
+    const later = one.begin(one.browser.open());
+    later.start();
+    await one.clock.run(120_000);
+    expect(bodies(one)).toEqual([]);
+    expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
+    await later.stop(false);
+  });
+
   it('is nothing when the user signed out, also not what was still to be written', async () => {
     const one = new One();
     const window = one.browser.open();

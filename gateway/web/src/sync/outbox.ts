@@ -26,6 +26,7 @@ import {
 import type { Lock } from './locks.ts';
 import { OutboxStore, type Stored } from './outbox-store.ts';
 import { Refusal } from './refusal.ts';
+import { TakenBack } from './taken-back.ts';
 import { type Change, type ErrorFrame, type Event, isPassing, type Ok } from './wire.ts';
 
 /** A change as it is shown. */
@@ -73,6 +74,8 @@ export class Outbox {
   readonly #asked = new Map<string, Deferred>();
   /** Keys that are over: an older word about them, from disk or another window, is not news. */
   readonly #over = new Set<string>();
+  /** The same, for windows that come later. */
+  readonly #takenBack: TakenBack;
   /** Keys that their window did not get on disk. */
   readonly #unkept = new Set<string>();
   readonly #heirs: Heirs;
@@ -99,6 +102,7 @@ export class Outbox {
     this.#connection = connection;
     this.#listener = listener;
     this.#store = new OutboxStore(env.indexedDb);
+    this.#takenBack = new TakenBack(env, user);
     this.#heirs = new Heirs(env, user, this.#window, this.#store, this.#estate);
     this.#channel = env.openChannel(`parlance/outbox/${user}`);
     this.#channel.onmessage = ({ data }) => this.#told(data as Message);
@@ -265,6 +269,7 @@ export class Outbox {
     if (this.#closed) return;
     for (const stored of onDisk ?? []) this.#compare(stored);
     const keys = new Set(onDisk?.map((stored) => stored.key));
+    if (onDisk !== null) this.#takenBack.sweep(keys);
     for (const { key, owner } of this.#others) {
       if (onDisk !== null && before.has(key) && !keys.has(key) && !this.#unkept.has(key)) this.#lost(key);
       else this.#heirs.await(owner);
@@ -314,9 +319,11 @@ export class Outbox {
     for (const key of keys) {
       // Also what still waits to be written: it must not get on disk after the rest is gone.
       this.#over.add(key);
+      this.#takenBack.add(key);
       this.#channel.postMessage({ type: 'gone', key, seq: null } satisfies Message);
     }
-    await this.#store.clear(this.#user).catch(() => {});
+    const cleared = await this.#store.clear(this.#user).then(() => true, () => false);
+    if (cleared) for (const key of keys) this.#takenBack.forget(key);
     await this.close();
   }
 
@@ -378,6 +385,7 @@ export class Outbox {
 
   /** A change is known from now on: a new one, or from disk, or from another window. */
   #enter(stored: Stored, { tell, ready }: { tell: boolean; ready: boolean }): void {
+    if (this.#takenBack.has(stored.key)) this.#over.add(stored.key);
     if (this.#over.has(stored.key) || this.#closed) return;
     this.#lastOrder = Math.max(this.#lastOrder, stored.order);
     const before = this.#pending.get(stored.key);
@@ -509,7 +517,8 @@ export class Outbox {
 
   /** From disk and from the other windows; if it stays on disk, the next look finds it. */
   #remove(key: string, seq: number | null): void {
-    void this.#store.remove(key).catch(() => {});
+    if (seq === null) this.#takenBack.add(key);
+    void this.#store.remove(key).then(() => this.#takenBack.forget(key), () => {});
     this.#channel.postMessage({ type: 'gone', key, seq } satisfies Message);
   }
 
