@@ -42,6 +42,8 @@ export class FakeServer implements Network {
   refuses: (what: string, room: string) => { code: string; detail: string; retry_after_ms?: number } | null = () => null;
   /** Keys on the wire, and from which window: none may be there from two. */
   readonly onTheWire = new Map<string, FakeSocket>();
+  /** Keys that ever came. */
+  readonly received = new Set<string>();
   readonly violations: string[] = [];
   /** Which window belongs to whom. */
   readonly #accounts = new Map<FakeWindow, Account>();

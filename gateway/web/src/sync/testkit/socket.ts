@@ -244,6 +244,7 @@ export class FakeSocket implements Socket {
 
   #claim(frame: ClientFrame): void {
     if (!('key' in frame)) return;
+    this.#server.received.add(frame.key);
     const other = this.#server.onTheWire.get(frame.key);
     if (other !== undefined && other !== this && other.window !== this.window) {
       this.#server.violations.push(`${frame.key} is on the wire from two windows`);
