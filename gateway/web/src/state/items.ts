@@ -1,7 +1,7 @@
 // From what the engine holds to what a conversation shows. The same entry gives the same item, so that
 // lists compare by identity.
 import { mentionsUser } from '../sync/mentions.ts';
-import type { Pending } from '../sync/outbox.ts';
+import type { Pending } from '../sync/pending.ts';
 import type { Account, Entry, Reactions } from '../sync/wire.ts';
 import type { Item, Notice, Reaction } from './types.ts';
 

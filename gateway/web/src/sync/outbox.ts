@@ -18,26 +18,16 @@
 // fails at times, or a lease that ran out, can lead to that), each waits for what was made there before.
 import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
-import type { Channel, Env } from './env.ts';
-import { type Estate, Heirs, lockOf } from './heirs.ts';
-import {
-  ANSWER_WAIT, HEIR_WAIT, LEASE_POLL, LEASE_RENEW, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT,
-} from './limits.ts';
-import type { Lock } from './locks.ts';
+import type { Env } from './env.ts';
+import { type Estate, Heirs } from './heirs.ts';
+import { ANSWER_WAIT, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT } from './limits.ts';
 import { OutboxStore, type Stored } from './outbox-store.ts';
+import { AllPending, laneOf, type Pending } from './pending.ts';
 import { Refusal } from './refusal.ts';
 import { TakenBack } from './taken-back.ts';
+import { Tenure } from './tenure.ts';
 import { type Change, type ErrorFrame, type Event, isPassing, type Ok } from './wire.ts';
-
-/** A change as it is shown. */
-export interface Pending {
-  readonly stored: Stored;
-  readonly status: 'queued' | 'sending' | 'failed' | 'sent';
-  /** Where it is in the room's log; its event was not heard yet. */
-  readonly seq: number | null;
-  /** Why it waits or failed. */
-  readonly note: string | null;
-}
+import { Words, type WordsListener } from './words.ts';
 
 export interface OutboxListener {
   /** Whether the room's events up to `seq` were heard or will not be. */
@@ -53,14 +43,6 @@ interface Deferred {
   reject(refusal: Refusal): void;
 }
 
-type Message =
-  /** `kept`: whether it is on disk; absent, in a page of an older release: as it was. */
-  | { type: 'put'; stored: Stored; kept?: boolean }
-  | { type: 'gone'; key: string; seq: number | null }
-  /** Whether a window lives; it says so, and the others what they have and no disk does. */
-  | { type: 'ask'; window: string }
-  | { type: 'here'; window: string };
-
 export class Outbox {
   readonly #env: Env;
   readonly #user: string;
@@ -68,9 +50,10 @@ export class Outbox {
   readonly #connection: Connection;
   readonly #listener: OutboxListener;
   readonly #store: OutboxStore;
-  readonly #channel: Channel;
+  readonly #words: Words;
+  readonly #tenure: Tenure;
   readonly #changes = new Changes();
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending: AllPending;
   readonly #asked = new Map<string, Deferred>();
   /** Keys that are over: an older word about them, from disk or another window, is not news. */
   readonly #over = new Set<string>();
@@ -82,16 +65,6 @@ export class Outbox {
   #closed = false;
   readonly #opened: Promise<void>;
   #lastOrder = 0;
-  /** This window's own; null: not yet, or there are none. */
-  #lock: Lock | null = null;
-  /** The turn of it in which the disk was read. */
-  #turn = 0;
-  /** It is being found out whether the lock can be had again. */
-  #regaining = false;
-  /** The lock is not held, and until then this window goes on without it. */
-  #without = 0;
-  /** Who asked for a sign of life of a window, and waits. */
-  readonly #asking = new Map<string, () => void>();
   #cancelTimer = (): void => {};
   #cancelLook = (): void => {};
 
@@ -103,9 +76,10 @@ export class Outbox {
     this.#listener = listener;
     this.#store = new OutboxStore(env.indexedDb);
     this.#takenBack = new TakenBack(env, user);
+    this.#pending = new AllPending(this.#window);
+    this.#tenure = new Tenure(env, this.#window, () => this.#store.load(user));
     this.#heirs = new Heirs(env, user, this.#window, this.#store, this.#estate);
-    this.#channel = env.openChannel(`parlance/outbox/${user}`);
-    this.#channel.onmessage = ({ data }) => this.#told(data as Message);
+    this.#words = new Words(env, user, this.#window, this.#heard);
     this.#opened = this.#open();
   }
 
@@ -116,17 +90,12 @@ export class Outbox {
 
   /** How many are not answered, failed ones aside. */
   get unsent(): number {
-    let count = 0;
-    for (const one of this.#pending.values()) if (one.status === 'queued' || one.status === 'sending') count += 1;
-    return count;
+    return this.#pending.unsent;
   }
 
   /** The messages of a room that are on their way, in order. */
   pending(room: string): Pending[] {
-    const found = [...this.#pending.values()].filter(
-      (one) => one.stored.room === room && one.stored.change.type === 'send',
-    );
-    return found.sort((a, b) => a.stored.order - b.stored.order);
+    return this.#pending.messages(room);
   }
 
   /** Says something; its key. */
@@ -177,9 +146,9 @@ export class Outbox {
 
   /** Everything up to `seq` was heard or skipped: what waits only for its event waits no more. */
   reached(room: string, seq: number): void {
-    for (const [key, one] of this.#pending) {
+    for (const one of this.#pending.all) {
       if (one.stored.room !== room || one.seq === null || one.seq > seq) continue;
-      this.#pending.delete(key);
+      this.#pending.delete(one.stored.key);
       this.#listener.changed(room);
     }
   }
@@ -187,7 +156,7 @@ export class Outbox {
   /** The socket is gone. */
   disconnected(): void {
     this.#changes.disconnected();
-    for (const one of [...this.#pending.values()]) this.#show(one, 'queued', null);
+    for (const one of this.#pending.all) this.#show(one, 'queued', null);
   }
 
   /** Sends what is due, and plans when to look again. */
@@ -195,13 +164,8 @@ export class Outbox {
     this.#cancelTimer();
     if (this.#connection.state !== 'online' || this.#closed) return;
     const now = this.#env.clock.now();
-    if (!this.#isSure(now)) return;
-    const elsewhere = this.#firstElsewhere();
-    const waits = (key: string): boolean => {
-      const stored = this.#pending.get(key)?.stored;
-      return stored !== undefined && (elsewhere.get(madeIn(stored)) ?? Infinity) < stored.order;
-    };
-    for (const key of this.#changes.due(now, waits)) {
+    if (!this.#tenure.isSure) return this.#makeSure();
+    for (const key of this.#changes.due(now, this.#pending.waits())) {
       const one = this.#pending.get(key);
       if (one === undefined) continue;
       // A socket can end at any write.
@@ -214,69 +178,37 @@ export class Outbox {
     if (deadline !== null) this.#cancelTimer = this.#env.clock.after(deadline - now, () => this.pump());
   }
 
-  /** Whether this window has what it takes for its own; if that is not known, it is found out. */
-  #isSure(now: number): boolean {
-    const lock = this.#lock;
-    if (lock === null || now < this.#without || (lock.isHeld && lock.turn === this.#turn)) return true;
-    void this.#regain(lock);
-    return false;
-  }
-
-  /**
-   * The lease was not renewed in time. Others may have taken over what is this window's if it stood still: then the
-   * disk knows. A disk that fails holds nothing up: a window that lives is asked before it is taken for gone.
-   */
-  async #regain(lock: Lock): Promise<void> {
-    if (this.#regaining) return;
-    this.#regaining = true;
-    const { clock } = this.#env;
-    const late = new Promise<null>((resolve) => clock.after(STORE_WAIT, () => resolve(null)));
-    const before = new Map([...this.#pending].map(([key, one]) => [key, one.stored]));
-    const again = lock.isHeld || (await Promise.race([lock.again(), late]));
-    const { turn } = lock;
-    const onDisk = again === true ? await Promise.race([this.#store.load(this.#user).catch(() => null), late]) : null;
-    for (const stored of onDisk ?? []) {
-      const known = this.#pending.get(stored.key)?.stored;
-      const isMine = known?.owner === this.#window && known === before.get(stored.key);
-      if (isMine && stored.owner !== this.#window && !this.#unkept.has(stored.key)) {
-        this.#enter(stored, { tell: false, ready: true });
+  /** It stood still, or its disk failed: others may have taken over what is this window's. */
+  #makeSure(): void {
+    const before = new Map(this.#pending.all.map((one) => [one.stored.key, one.stored]));
+    void this.#tenure.check((onDisk) => {
+      for (const stored of onDisk ?? []) {
+        const { key, owner } = stored;
+        const isMine = this.#pending.isOwn(key) && this.#pending.get(key)?.stored === before.get(key);
+        if (isMine && owner !== this.#window && !this.#unkept.has(key)) this.#enter(stored, { tell: false, ready: true });
       }
-    }
-    this.#regaining = false;
-    if (onDisk !== null) this.#turn = turn;
-    else if (again !== false) this.#without = clock.now() + LEASE_RENEW;
-    if (again === false) clock.after(LEASE_POLL, () => this.pump());
-    else this.pump();
-  }
-
-  /** What other windows send, by where it was made: the order of the first. What was made there later waits for it. */
-  #firstElsewhere(): Map<string, number> {
-    const first = new Map<string, number>();
-    for (const stored of this.#others) {
-      if (stored.origin === undefined || stored.state === 'failed') continue;
-      const made = madeIn(stored);
-      first.set(made, Math.min(stored.order, first.get(made) ?? Infinity));
-    }
-    return first;
+      this.pump();
+    });
   }
 
   /** Finds out what nobody told of, and brings on disk or off it what did not get there. */
   async look(): Promise<void> {
     this.#cancelLook();
     await this.#opened;
-    const before = new Set(this.#pending.keys());
+    const before = new Set(this.#pending.all.map((one) => one.stored.key));
     const onDisk = await this.#store.load(this.#user).catch(() => null);
     if (this.#closed) return;
     for (const stored of onDisk ?? []) this.#compare(stored);
     const keys = new Set(onDisk?.map((stored) => stored.key));
     if (onDisk !== null) this.#takenBack.sweep(keys);
-    for (const { key, owner } of this.#others) {
+    for (const { key, owner } of this.#pending.others) {
       if (onDisk !== null && before.has(key) && !keys.has(key) && !this.#unkept.has(key)) this.#lost(key);
       else this.#heirs.await(owner);
     }
     // What the disk did not take once it may take now; without that it would end with its window.
-    for (const [key, { stored, seq }] of this.#pending) {
-      const isHere = stored.owner === this.#window && seq === null;
+    for (const { stored, seq } of this.#pending.all) {
+      const { key, owner } = stored;
+      const isHere = owner === this.#window && seq === null;
       if (onDisk !== null && isHere && before.has(key) && !keys.has(key)) void this.#keep(stored);
     }
     this.#planLook();
@@ -304,23 +236,22 @@ export class Outbox {
     this.#heirs.close();
     this.#cancelTimer();
     this.#cancelLook();
-    this.#channel.onmessage = null;
-    this.#channel.close();
+    this.#words.close();
     for (const asked of this.#asked.values()) asked.reject(Refusal.offline('The page was closed.'));
     this.#asked.clear();
     await this.#opened;
-    this.#lock?.release();
+    this.#tenure.end();
     await this.#store.close();
   }
 
   /** The same, and forgets everything: the user signs out. */
   async closeAndForget(): Promise<void> {
-    const keys = [...this.#pending.keys()];
+    const keys = this.#pending.all.map((one) => one.stored.key);
     for (const key of keys) {
       // Also what still waits to be written: it must not get on disk after the rest is gone.
       this.#over.add(key);
       this.#takenBack.add(key);
-      this.#channel.postMessage({ type: 'gone', key, seq: null } satisfies Message);
+      this.#words.gone(key, null);
     }
     const cleared = await this.#store.clear(this.#user).then(() => true, () => false);
     if (cleared) for (const key of keys) this.#takenBack.forget(key);
@@ -329,10 +260,7 @@ export class Outbox {
 
   async #open(): Promise<void> {
     try {
-      this.#lock = await this.#env.locks.hold(lockOf(this.#window));
-      const { turn } = this.#lock;
-      for (const stored of await this.#store.load(this.#user)) this.#enter(stored, { tell: false, ready: true });
-      this.#turn = turn;
+      for (const stored of await this.#tenure.begin()) this.#enter(stored, { tell: false, ready: true });
     } catch {
       // Without disk or locks it works for as long as the page lives.
     }
@@ -391,7 +319,7 @@ export class Outbox {
     const before = this.#pending.get(stored.key);
     if (before?.seq != null) return;
     const mine = stored.owner === this.#window;
-    this.#pending.set(stored.key, {
+    this.#pending.set({
       stored,
       status: stored.state === 'failed' ? 'failed' : mine && this.#changes.isSent(stored.key) ? 'sending' : 'queued',
       seq: null,
@@ -410,19 +338,16 @@ export class Outbox {
 
   /** To the other windows; one that was opened since knows only from this whether it is on disk. */
   #tell(stored: Stored): void {
-    this.#channel.postMessage({ type: 'put', stored, kept: !this.#unkept.has(stored.key) } satisfies Message);
+    this.#words.put(stored, !this.#unkept.has(stored.key));
   }
 
   /** What an heir asks of this window. */
   get #estate(): Estate {
     return {
-      ownedBy: (owner) => this.#others.filter((stored) => stored.owner === owner),
-      takenFrom: (owner) => {
-        const taken = this.#others.filter((stored) => stored.owner !== owner);
-        return new Map(taken.map((stored) => [stored.key, stored.owner]));
-      },
-      lives: (owner) => this.#lives(owner),
-      isOwn: (key) => this.#pending.get(key)?.stored.owner === this.#window,
+      ownedBy: (owner) => this.#pending.others.filter((stored) => stored.owner === owner),
+      takenFrom: (owner) => this.#pending.takenFrom(owner),
+      lives: (owner) => this.#words.lives(owner),
+      isOwn: (key) => this.#pending.isOwn(key),
       isKept: (key) => !this.#unkept.has(key),
       found: (stored, adopted) => {
         if (adopted) this.#unkept.delete(stored.key);
@@ -437,34 +362,6 @@ export class Outbox {
       },
       over: ({ key }) => this.#lost(key),
     };
-  }
-
-  #lives(window: string): Promise<boolean> {
-    return new Promise((resolve) => {
-      const end = (lives: boolean): void => {
-        cancel();
-        this.#asking.delete(window);
-        resolve(lives);
-      };
-      const cancel = this.#env.clock.after(HEIR_WAIT, () => end(false));
-      this.#asking.set(window, () => end(true));
-      this.#channel.postMessage({ type: 'ask', window } satisfies Message);
-    });
-  }
-
-  /** Somebody wants to take over what a window left. */
-  #answerAsk(window: string): void {
-    if (window === this.#window) return this.#channel.postMessage({ type: 'here', window } satisfies Message);
-    for (const key of this.#unkept) {
-      const stored = this.#pending.get(key)?.stored;
-      if (stored?.owner === this.#window) this.#tell(stored);
-    }
-  }
-
-  /** Changes of other windows that are not over. */
-  get #others(): Stored[] {
-    const others = [...this.#pending.values()].filter((one) => one.stored.owner !== this.#window && one.seq === null);
-    return others.map((one) => one.stored);
   }
 
   /** Its owner took it off the disk, and did not tell. */
@@ -519,7 +416,7 @@ export class Outbox {
   #remove(key: string, seq: number | null): void {
     if (seq === null) this.#takenBack.add(key);
     void this.#store.remove(key).then(() => this.#takenBack.forget(key), () => {});
-    this.#channel.postMessage({ type: 'gone', key, seq } satisfies Message);
+    this.#words.gone(key, seq);
   }
 
   #forget(one: Pending, seq: number | null, heard: boolean): void {
@@ -532,43 +429,38 @@ export class Outbox {
     if (seq !== null) asked?.resolve(seq);
     else asked?.reject(new Refusal('conflict', 'It was taken back.'));
     if (seq !== null && !heard && change.type === 'send' && !this.#listener.heard(room, seq)) {
-      this.#pending.set(key, { ...one, status: 'sent', seq, note: null });
+      this.#pending.set({ ...one, status: 'sent', seq, note: null });
     } else {
       this.#pending.delete(key);
     }
     this.#listener.changed(room);
   }
 
-  /** Another window said something. */
-  #told(message: Message): void {
-    if (message.type === 'ask') return this.#answerAsk(message.window);
-    if (message.type === 'here') return this.#asking.get(message.window)?.();
-    if (message.type === 'put') {
-      if (message.kept === false) this.#unkept.add(message.stored.key);
-      if (message.kept === true) this.#unkept.delete(message.stored.key);
-      if (message.stored.user === this.#user) this.#enter(message.stored, { tell: false, ready: true });
-      return;
-    }
-    const one = this.#pending.get(message.key);
-    this.#over.add(message.key);
-    if (one !== undefined && one.seq === null) this.#forget(one, message.seq, false);
-    this.pump();
+  /** What other windows say. */
+  get #heard(): WordsListener {
+    return {
+      put: (stored, kept) => {
+        if (kept === false) this.#unkept.add(stored.key);
+        if (kept === true) this.#unkept.delete(stored.key);
+        if (stored.user === this.#user) this.#enter(stored, { tell: false, ready: true });
+      },
+      gone: (key, seq) => {
+        const one = this.#pending.get(key);
+        this.#over.add(key);
+        if (one !== undefined && one.seq === null) this.#forget(one, seq, false);
+        this.pump();
+      },
+      asked: () => {
+        const own = this.#pending.all.filter((one) => one.stored.owner === this.#window);
+        for (const { stored } of own) if (this.#unkept.has(stored.key)) this.#tell(stored);
+      },
+    };
   }
 
   #show(one: Pending, status: 'queued' | 'sending', note: string | null): void {
     if (one.status === 'failed' || one.status === 'sent') return;
     if (one.status === status && one.note === note) return;
-    this.#pending.set(one.stored.key, { ...one, status, note });
+    this.#pending.set({ ...one, status, note });
     this.#listener.changed(one.stored.room);
   }
-}
-
-/** The window and the lane. What was made there keeps its order, whichever windows send it. */
-function madeIn(stored: Stored): string {
-  return `${stored.origin}/${laneOf(stored)}`;
-}
-
-/** What goes in order and rests together. A room's slow mode holds up its messages, not what is done to others. */
-function laneOf({ room, change }: Stored): string {
-  return change.type === 'send' ? room : `${room}/notes`;
 }
