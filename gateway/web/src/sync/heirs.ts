@@ -2,9 +2,11 @@
 // its changes over: those on disk in one transaction, and those that never got there, or are on a disk that
 // takes nothing any more, from the memory of whoever was told of them. A lease says only that its window did not
 // renew it: it can stand still, or its disk fails. So it is asked first, and nothing is done once the lease is lost.
+// Where no lease can be had, who does not answer counts as ended as well.
+import { agreed } from './agreed.ts';
 import type { Env } from './env.ts';
 import { ADOPT_PAUSE, ADOPT_TRIES, HEIR_WAIT, OUTBOX_LOOK } from './limits.ts';
-import type { Lock } from './locks.ts';
+import { certain, type Lock, NoLock } from './locks.ts';
 import type { OutboxStore, Stored } from './outbox-store.ts';
 
 /** What an heir needs of the outbox of its window. */
@@ -61,13 +63,21 @@ export class Heirs {
   }
 
   async #awaitEnd(owner: string): Promise<void> {
-    const { locks } = this.#env;
-    const ended = await locks.run(lockOf(owner), (lock) => this.#ended(owner, lock), this.#closing.signal);
+    const { signal } = this.#closing;
+    const inherit = (lock: Lock): Promise<boolean> => this.#ended(owner, lock);
+    const ended = await this.#env.locks.run(lockOf(owner), inherit, signal).catch(async (error: unknown) => {
+      if (!(error instanceof NoLock)) throw error;
+      // A window whose disk works comes first. If there is none, nobody would ever send it.
+      await this.#pause(OUTBOX_LOOK);
+      signal.throwIfAborted();
+      if (this.#estate.ownedBy(owner).length === 0) return true;
+      return await agreed(this.#env, 'parlance.heir', () => inherit(certain(() => {})), signal);
+    });
     // It stands still now and then, or its disk fails: that is not asked all the time.
     if (!ended) await this.#pause(OUTBOX_LOOK);
   }
 
-  /** Its lock was got. False: it lives all the same. */
+  /** Its lock was got, or nobody can get it. False: it lives all the same. */
   async #ended(owner: string, lock: Lock): Promise<boolean> {
     if (!this.#env.locks.areCertain && (await this.#estate.lives(owner))) return false;
     await this.#inherit(owner, lock);

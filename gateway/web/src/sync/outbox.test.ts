@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Engine } from './engine.ts';
 import { ADOPT_TRIES, LEASE, OUTBOX_LOOK } from './limits.ts';
+import { Leases } from './locks.ts';
 import { OutboxStore } from './outbox-store.ts';
 import type { FakeWindow } from './testkit/browser.ts';
 import { One } from './testkit/one.ts';
@@ -361,6 +362,38 @@ describe('where the browser has no locks', () => {
     for (const engine of [here, heir]) {
       expect(engine.pending(one.tea.id)).toEqual([]);
       await engine.stop(false);
+    }
+  });
+
+  it('a window sends also what another one left behind that ended, although no disk works or there is none', async () => {
+    for (const exists of [true, false]) {
+      const one = new One(undefined, false);
+      const windows = [one.window, one.browser.open(), one.browser.open()];
+      one.browser.diskFails = () => true;
+      if (!exists) {
+        for (const { env } of windows) Object.assign(env, { indexedDb: null, locks: new Leases(null, env.clock, env.uuid) });
+      }
+      const engines = windows.map((window) => one.begin(window));
+      const [ends, ...heirs] = engines as [Engine, Engine, Engine];
+      for (const engine of engines) engine.start();
+      await one.clock.run(30_000);
+      one.server.down = true;
+      await one.clock.run(60_000);
+      const author = heirs[0].send(one.tea.id, 'waits', null);
+      ends.send(one.tea.id, 'left behind', null);
+      await one.clock.run(2_000);
+      one.window.kill();
+      await one.clock.run(90_000);
+      const mine = heirs[0].pending(one.tea.id).find((pending) => pending.stored.key === author)?.stored;
+      expect(mine?.owner).toBe(mine?.origin);
+      one.server.down = false;
+      await one.clock.run(120_000);
+      expect(bodies(one).sort()).toEqual(['left behind', 'waits']);
+      expect(one.server.violations).toEqual([]);
+      for (const engine of heirs) {
+        expect(engine.outbox.unsent).toBe(0);
+        await engine.stop(false);
+      }
     }
   });
 
