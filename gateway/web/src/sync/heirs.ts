@@ -117,9 +117,13 @@ export class Heirs {
       else if (!isOnDisk.has(key)) this.#estate.over(stored);
     }
     // Together with what was on disk they go in the order in which they were made.
-    if (left.length > 0) await this.#takeOver(owner, new Set(left), lock);
-    for (const stored of adopted ?? []) {
-      if (stored.owner === this.#window && !this.#estate.isOwn(stored.key)) this.#estate.found(stored, true);
+    try {
+      if (left.length > 0) await this.#takeOver(owner, new Set(left), lock);
+    } finally {
+      // The disk says that it is this window's, also when the lease was lost over the rest.
+      for (const stored of adopted ?? []) {
+        if (stored.owner === this.#window && !this.#estate.isOwn(stored.key)) this.#estate.found(stored, true);
+      }
     }
     return adopted !== null;
   }
