@@ -13,6 +13,10 @@ pub const EMOJI_BYTES_MAX: usize = 64;
 pub const ROOM_NAME_CHARS_MAX: usize = 80;
 /// A room's topic, in characters.
 pub const TOPIC_CHARS_MAX: usize = 500;
+/// A name to be shown, in characters.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 50;
+/// What a user says of themselves, in characters.
+pub const ABOUT_CHARS_MAX: usize = 200;
 /// A registered username, in characters.
 pub const USERNAME_CHARS_MIN: usize = 3;
 /// A registered username, in characters.

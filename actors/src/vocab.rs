@@ -5,7 +5,8 @@
 pub mod event;
 pub mod ids;
 pub mod mention;
-pub mod refusal;
+pub mod profile;
+mod refusal;
 pub mod room;
 pub mod user;
 
@@ -14,6 +15,7 @@ pub use ids::{
     DeviceId, Epoch, Gen, Key, NodeId, NotAUuid, Pos, RoomId, RoomRef, SHARD_COUNT, Seq, SessionId,
     ShardId, TenantId, Timestamp, Turn, UserId,
 };
+pub use profile::{About, DisplayName, Profile};
 pub use refusal::{Code, Refusal};
 pub use room::{Role, RoomKind, RoomMeta, RoomName, RoomSettings, Topic};
 pub use user::{User, Username};

@@ -91,7 +91,7 @@ pub(crate) fn router(app: &Arc<App>) -> (Router, Vec<&'static str>) {
         .route("/api/auth/logout", post(auth::logout))
         .route("/api/auth/ws-ticket", post(auth::ticket))
         .route("/api/auth/password", put(auth::password))
-        .route("/api/me", get(me::get))
+        .route("/api/me", get(me::get).patch(me::change))
         .route("/api/me/mentions", get(me::mentions))
         .route("/api/users", get(users::find))
         .route("/api/users/{user}", get(users::get))

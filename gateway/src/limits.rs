@@ -128,6 +128,8 @@ pub const UPGRADE_RETRY_MAX: Duration = Duration::from_secs(6);
 /// Those that are too many are each told a turn of their own, up to this long ahead: 30,000 sockets
 /// at the default rate. Who finds no turn in it comes back at any time within it.
 pub const UPGRADE_TURN_MAX: Duration = Duration::from_secs(30);
+/// Users that are asked for by their ids at once.
+pub const USER_IDS_MAX: usize = 100;
 /// Users that one look-up returns.
 pub const USERS_MAX: u16 = 50;
 

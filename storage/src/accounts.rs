@@ -6,6 +6,7 @@
 //! checks no secret.
 
 mod limits;
+mod profiles;
 mod sessions;
 mod signing;
 mod users;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parlance_actors::ports::accounts::{
-    AccountError, Accounts, Credential, Failures, LockoutRule, NewUser, RefreshToken, Rotation,
-    SecretHash, SigningKey, Ticket,
+    AccountError, Accounts, Credential, Failures, LockoutRule, NewUser, ProfileChange,
+    RefreshToken, Rotation, SecretHash, SigningKey, Ticket,
 };
 use parlance_actors::vocab::{TenantId, Timestamp, User, UserId};
 use uuid::Uuid;
@@ -144,6 +145,15 @@ impl Accounts for SqlAccounts {
         limit: u16,
     ) -> Result<Vec<User>, AccountError> {
         self.read_users_from(tenant, prefix, limit).await.map_err(away)
+    }
+
+    async fn set_profile(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        change: ProfileChange,
+    ) -> Result<User, AccountError> {
+        self.change_profile(tenant, user, change).await
     }
 
     async fn set_password(

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::limits::REFRESH_AGAIN;
-use crate::vocab::{DeviceId, TenantId, Timestamp, User, UserId, Username};
+use crate::vocab::{About, DeviceId, DisplayName, TenantId, Timestamp, User, UserId, Username};
 
 /// A SHA-256 of a secret that only its holder knows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +36,15 @@ pub struct NewUser {
     pub admin: bool,
     /// When.
     pub at: Timestamp,
+}
+
+/// What is to be changed of a profile: `None` stays, `Some(None)` is removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfileChange {
+    /// The name to be shown.
+    pub name: Option<Option<DisplayName>>,
+    /// The line about the user.
+    pub about: Option<Option<About>>,
 }
 
 /// An account with the PHC string of its password.
@@ -194,13 +203,23 @@ pub trait Accounts: Send + Sync + 'static {
     /// The accounts with these ids, in no order; ids that nobody has are left out.
     async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError>;
 
-    /// Accounts whose name starts with `prefix`, without regard to case, ascending by name.
+    /// Accounts whose username or name to be shown starts with `prefix`, without regard to case,
+    /// ascending by username.
     async fn find_users(
         &self,
         tenant: TenantId,
         prefix: &str,
         limit: u16,
     ) -> Result<Vec<User>, AccountError>;
+
+    /// Changes a profile and gives the account as it is then. [`AccountError::NameTaken`] when the
+    /// name to be shown is another user's username, without regard to case.
+    async fn set_profile(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        change: ProfileChange,
+    ) -> Result<User, AccountError>;
 
     /// Sets a password's PHC string and revokes every refresh token of the user.
     async fn set_password(

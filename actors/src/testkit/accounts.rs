@@ -9,10 +9,10 @@ use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::ports::accounts::{
-    AccountError, Accounts, Credential, Failures, LockoutRule, NewUser, RefreshToken, Rotation,
-    SecretHash, SigningKey, Ticket, may_be_shown_again,
+    AccountError, Accounts, Credential, Failures, LockoutRule, NewUser, ProfileChange,
+    RefreshToken, Rotation, SecretHash, SigningKey, Ticket, may_be_shown_again,
 };
-use crate::vocab::{TenantId, Timestamp, User, UserId};
+use crate::vocab::{Profile, TenantId, Timestamp, User, UserId};
 
 /// The port in memory.
 #[derive(Default)]
@@ -88,7 +88,8 @@ impl State {
         if self.users.contains_key(&(tenant, folded.clone())) {
             return Err(AccountError::NameTaken);
         }
-        let user = User { tenant, id, username, admin, disabled: false, created_at: at };
+        let profile = Profile::default();
+        let user = User { tenant, id, username, profile, admin, disabled: false, created_at: at };
         self.names.insert((tenant, id), folded.clone());
         self.users.insert((tenant, folded), Credential { user: user.clone(), password });
         Ok(user)
@@ -156,9 +157,35 @@ impl Accounts for MemoryAccounts {
     ) -> Result<Vec<User>, AccountError> {
         let prefix = prefix.to_lowercase();
         let state = self.there()?;
-        let from = state.users.range((tenant, prefix.clone())..);
-        let found = from.take_while(|((at, name), _)| *at == tenant && name.starts_with(&prefix));
+        let of_tenant = state.users.iter().filter(|((at, _), _)| *at == tenant);
+        let found = of_tenant.filter(|((_, username), at)| {
+            let name = at.user.profile.name.as_ref();
+            username.starts_with(&prefix) || name.is_some_and(|n| n.folded().starts_with(&prefix))
+        });
         Ok(found.take(limit.into()).map(|(_, at)| at.user.clone()).collect())
+    }
+
+    async fn set_profile(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        change: ProfileChange,
+    ) -> Result<User, AccountError> {
+        let mut state = self.there()?;
+        if let Some(Some(name)) = &change.name
+            && let Some(holder) = state.users.get(&(tenant, name.folded()))
+            && holder.user.id != user
+        {
+            return Err(AccountError::NameTaken);
+        }
+        let account = &mut state.of(tenant, user)?.user;
+        if let Some(name) = change.name {
+            account.profile.name = name;
+        }
+        if let Some(about) = change.about {
+            account.profile.about = about;
+        }
+        Ok(account.clone())
     }
 
     async fn set_password(

@@ -2,6 +2,7 @@
 //! many callers do it at once. It needs an empty store that nobody else uses.
 
 mod counts;
+mod profiles;
 mod sign_ins;
 
 use std::future::Future;
@@ -13,10 +14,12 @@ use uuid::Uuid;
 
 use crate::ports::Accounts;
 use crate::ports::accounts::{
-    AccountError, Failures, LockoutRule, NewUser, RefreshToken, Rotation, SecretHash, SigningKey,
-    Ticket,
+    AccountError, Failures, LockoutRule, NewUser, ProfileChange, RefreshToken, Rotation,
+    SecretHash, SigningKey, Ticket,
 };
-use crate::vocab::{DeviceId, TenantId, Timestamp, User, UserId, Username};
+use crate::vocab::{
+    About, DeviceId, DisplayName, Profile, TenantId, Timestamp, User, UserId, Username,
+};
 
 /// Callers that do the same thing at once.
 const CALLERS: usize = 16;
@@ -36,6 +39,9 @@ pub async fn all(accounts: Store) {
     case("round_trip", an_account_is_read_back_as_it_was_made(accounts.clone())).await;
     case("many", many_are_looked_up_at_once(accounts.clone())).await;
     case("prefix", users_are_found_by_prefix_in_order(accounts.clone())).await;
+    case("profile", profiles::a_profile_is_changed_in_parts(accounts.clone())).await;
+    case("passing_for", profiles::nobody_is_shown_as_another_username(accounts.clone())).await;
+    case("by_name", profiles::people_are_found_by_the_name_they_show(accounts.clone())).await;
     case("password", a_new_password_signs_everybody_out(accounts.clone())).await;
     case("disabled", disabling_signs_out_and_enabling_does_not(accounts.clone())).await;
     case("nobody", changes_of_nobody_are_refused(accounts.clone())).await;
@@ -229,7 +235,9 @@ async fn an_account_is_read_back_as_it_was_made(accounts: Store) {
     let new = new_user(name("Whole"));
     let made = accounts.create_user(new.clone()).await.expect("made");
     let NewUser { tenant, id, username, admin, at, .. } = new.clone();
-    assert_eq!(made, User { tenant, id, username, admin, disabled: false, created_at: at });
+    let profile = Profile::default();
+    let expected = User { tenant, id, username, profile, admin, disabled: false, created_at: at };
+    assert_eq!(made, expected);
     assert_eq!(accounts.user(TENANT, id).await.expect("answered"), Some(made.clone()));
     let credential =
         accounts.credential(TENANT, new.username.as_str()).await.expect("answered").expect("found");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{TenantId, Timestamp, UserId};
+use super::profile::Profile;
 use super::refusal::Refusal;
 use crate::limits;
 
@@ -77,6 +78,8 @@ pub struct User {
     pub id: UserId,
     /// Its name.
     pub username: Username,
+    /// What they say of themselves.
+    pub profile: Profile,
     /// May administer the tenant.
     pub admin: bool,
     /// May not sign in.

@@ -1,12 +1,77 @@
 //! The bodies of HTTP requests and answers. Requests refuse fields that they do not know; answers
 //! may gain fields.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::{Entry, Role, RoomKind, Text, Timestamp, User};
 
 pub use crate::server::{Account, Page, Posted};
+
+/// A user, with what they say of themselves.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile<'a> {
+    /// The account.
+    pub id: Uuid,
+    /// Its name, unique and never another.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// The name to be shown, if there is one. It is not unique.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Text<'a>>,
+    /// A line about them, if there is one.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Text<'a>>,
+}
+
+/// The caller's own account: `GET /api/me` and `PATCH /api/me`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me<'a> {
+    /// The account.
+    pub id: Uuid,
+    /// Its name, unique and never another.
+    #[serde(borrow)]
+    pub username: Text<'a>,
+    /// May administer the tenant.
+    #[serde(default, skip_serializing_if = "crate::event::is_false")]
+    pub admin: bool,
+    /// The name to be shown, if there is one.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Text<'a>>,
+    /// A line about them, if there is one.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Text<'a>>,
+}
+
+/// `PATCH /api/me`: what is absent stays, what is empty or null is removed.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeProfile<'a> {
+    /// The name to be shown from now on: one line, and no other user's username.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub name: Option<Text<'a>>,
+    /// The line about the user from now on.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub about: Option<Text<'a>>,
+}
+
+/// A field that is there; with null it is an empty text.
+fn null_is_empty<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Text<'de>>, D::Error> {
+    Option::<Text<'de>>::deserialize(source).map(|text| Some(text.unwrap_or_else(|| "".into())))
+}
 
 /// `POST /api/auth/register`.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

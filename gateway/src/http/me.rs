@@ -1,4 +1,4 @@
-//! `/api/me`: who the caller is, and where they were mentioned.
+//! `/api/me`: who the caller is, what they say of themselves, and where they were mentioned.
 
 use std::sync::Arc;
 
@@ -6,23 +6,51 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use parlance_actors::limits::LIST_MAX;
+use parlance_actors::ports::accounts::{AccountError, ProfileChange};
 use parlance_actors::ports::members::Mention;
-use parlance_actors::vocab::{Refusal, RoomId, Seq, Timestamp};
+use parlance_actors::vocab::{About, Code, DisplayName, Refusal, RoomId, Seq, Timestamp};
 use parlance_protocol as wire;
-use parlance_protocol::http::Account;
+use parlance_protocol::http::ChangeProfile;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::{shapes, users};
 use crate::app::App;
-use crate::error::ApiError;
-use crate::extract::{Asked, Signed};
+use crate::error::{ApiError, account_refusal};
+use crate::extract::{Asked, JsonText, Signed};
 use crate::frames::timestamp;
 
-pub(super) async fn get(Signed(bearer): Signed) -> Response {
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+) -> Result<Response, ApiError> {
+    let user = users::by_id(&app, bearer.caller.tenant, bearer.caller.user).await?;
+    Ok(Json(shapes::me(&user)).into_response())
+}
+
+pub(super) async fn change(
+    State(app): State<Arc<App>>,
+    Signed(bearer): Signed,
+    body: JsonText,
+) -> Result<Response, ApiError> {
+    // Setting a profile to the same state twice changes it once: no key is needed.
+    let ChangeProfile { name, about } = body.read()?;
+    if name.is_none() && about.is_none() {
+        return Err(Refusal::bad_request("nothing to change; give name or about").into());
+    }
+    let change = ProfileChange {
+        name: name.as_deref().map(DisplayName::parse).transpose()?,
+        about: about.as_deref().map(About::parse).transpose()?,
+    };
     let caller = &bearer.caller;
-    let account =
-        Account { id: caller.user.0, username: (&*caller.username).into(), admin: caller.admin };
-    Json(account).into_response()
+    let changed = app.accounts.set_profile(caller.tenant, caller.user, change).await;
+    let user = changed.map_err(|error| match error {
+        AccountError::NameTaken => {
+            Refusal::new(Code::NameTaken, "name: that is another person's username")
+        }
+        other => account_refusal(other),
+    })?;
+    Ok(Json(shapes::me(&user)).into_response())
 }
 
 #[derive(Deserialize)]

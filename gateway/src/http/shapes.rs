@@ -2,7 +2,7 @@
 
 use parlance_actors::chat::RoomView;
 use parlance_actors::session::Posted;
-use parlance_actors::vocab::{RoomKind, User};
+use parlance_actors::vocab::{Profile, RoomKind, User};
 use parlance_protocol as wire;
 
 use crate::frames::{role, timestamp};
@@ -38,8 +38,19 @@ pub(super) const fn posted(posted: Posted) -> wire::http::Posted {
     }
 }
 
-pub(super) fn user(user: &User) -> wire::User<'_> {
-    wire::User { id: user.id.0, username: user.username.as_str().into() }
+pub(super) fn profile(user: &User) -> wire::http::Profile<'_> {
+    let Profile { name, about } = &user.profile;
+    wire::http::Profile {
+        id: user.id.0,
+        username: user.username.as_str().into(),
+        name: name.as_ref().map(|name| name.as_str().into()),
+        about: about.as_ref().map(|about| about.as_str().into()),
+    }
+}
+
+pub(super) fn me(user: &User) -> wire::http::Me<'_> {
+    let wire::http::Profile { id, username, name, about } = profile(user);
+    wire::http::Me { id, username, admin: user.admin, name, about }
 }
 
 const fn kind(kind: RoomKind) -> wire::RoomKind {

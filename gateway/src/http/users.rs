@@ -14,41 +14,73 @@ use super::shapes;
 use crate::app::App;
 use crate::error::{ApiError, account_refusal, no_such_user};
 use crate::extract::{Asked, Ids, Signed};
-use crate::limits::{NAME_BYTES_MAX, USERS_MAX};
+use crate::limits::{NAME_BYTES_MAX, USER_IDS_MAX, USERS_MAX};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Find {
-    prefix: String,
+    prefix: Option<String>,
+    ids: Option<String>,
     limit: Option<u16>,
 }
 
 /// `GET /api/users`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Users<'a> {
-    /// By name.
-    users: Vec<wire::User<'a>>,
+    /// With `prefix`, by username; with `ids`, in no order, and without ids that nobody has.
+    users: Vec<wire::http::Profile<'a>>,
 }
 
 pub(super) async fn find(
     State(app): State<Arc<App>>,
     Signed(bearer): Signed,
-    Asked(Find { prefix, limit }): Asked<Find>,
+    Asked(asked): Asked<Find>,
 ) -> Result<Response, ApiError> {
+    let tenant = bearer.caller.tenant;
+    let found = match asked {
+        Find { prefix: Some(prefix), ids: None, limit } => {
+            let limit = checked(&prefix, limit)?;
+            app.accounts.find_users(tenant, &prefix, limit).await
+        }
+        Find { prefix: None, ids: Some(ids), limit: None } => {
+            app.accounts.users(tenant, &listed(&ids)?).await
+        }
+        _ => {
+            let detail = "give prefix, with or without limit, or ids, and not both";
+            return Err(Refusal::bad_request(detail).into());
+        }
+    };
+    let found = found.map_err(account_refusal)?;
+    let users = found.iter().map(shapes::profile).collect();
+    Ok(Json(Users { users }).into_response())
+}
+
+fn checked(prefix: &str, limit: Option<u16>) -> Result<u16, Refusal> {
     let limit = limit.unwrap_or(USERS_MAX);
     if !(1..=USERS_MAX).contains(&limit) {
         let detail = format!("limit is {limit}; allowed are 1 to {USERS_MAX}");
-        return Err(Refusal::bad_request(detail).into());
+        return Err(Refusal::bad_request(detail));
     }
     if prefix.is_empty() || prefix.len() > NAME_BYTES_MAX || prefix.chars().any(char::is_control) {
         let detail =
             format!("prefix must be 1 to {NAME_BYTES_MAX} bytes without control characters");
-        return Err(Refusal::bad_request(detail).into());
+        return Err(Refusal::bad_request(detail));
     }
-    let found = app.accounts.find_users(bearer.caller.tenant, &prefix, limit).await;
-    let found = found.map_err(account_refusal)?;
-    let users = found.iter().map(shapes::user).collect();
-    Ok(Json(Users { users }).into_response())
+    Ok(limit)
+}
+
+/// The ids of a list with commas.
+fn listed(ids: &str) -> Result<Vec<UserId>, Refusal> {
+    let ids: Result<Vec<_>, _> =
+        ids.split(',').take(USER_IDS_MAX + 1).map(str::parse::<UserId>).collect();
+    match ids {
+        Ok(ids) if ids.len() <= USER_IDS_MAX => Ok(ids),
+        _ => {
+            let detail =
+                format!("ids must be 1 to {USER_IDS_MAX} ids of users with commas between");
+            Err(Refusal::bad_request(detail))
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -62,7 +94,7 @@ pub(super) async fn get(
     Ids(OfUser { user }): Ids<OfUser>,
 ) -> Result<Response, ApiError> {
     let user = by_id(&app, bearer.caller.tenant, user).await?;
-    Ok(Json(shapes::user(&user)).into_response())
+    Ok(Json(shapes::profile(&user)).into_response())
 }
 
 pub(super) async fn by_id(app: &App, tenant: TenantId, user: UserId) -> Result<User, Refusal> {

@@ -206,7 +206,7 @@ async fn every_code_of_the_table_is_reached() {
             .await,
     );
     note(&server.get("/nowhere", "").await);
-    note(&server.call("PATCH", "/api/me", "", None).await);
+    note(&server.call("DELETE", "/api/me", "", None).await);
     let named = json!({"name": "hall", "kind": "public"});
     server.post("/api/rooms", &ann, named.clone()).await.expect(201);
     note(&server.post("/api/rooms", &bob, named).await);

@@ -14,6 +14,7 @@ mod errors;
 mod front_door;
 mod http2;
 mod preamble;
+mod profiles;
 mod redirect;
 mod reference;
 mod resources;

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::harness::scene::{SMALL, Scene};
 
 /// The migration that the next release adds.
-const NEXT_MIGRATION: i32 = 6;
+const NEXT_MIGRATION: i32 = 7;
 /// How long links may take until they speak what they should, on a busy machine.
 const SETTLED: Duration = Duration::from_secs(60);
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use parlance_actors::ports::accounts::{AccountError, Credential, NewUser};
-use parlance_actors::vocab::{TenantId, Timestamp, User, UserId, Username};
+use parlance_actors::vocab::{
+    About, DisplayName, Profile, TenantId, Timestamp, User, UserId, Username,
+};
 
 use super::{FIRST_ADMIN_LOCK, GLOBAL, SqlAccounts, away, tenant_arg};
 use crate::limits::USERS_AT_ONCE_MAX;
@@ -12,15 +14,21 @@ use crate::sql::{Arg, For, Row, Transaction};
 const CREATE: &str = r#"INSERT INTO {t}."user" (id, username, folded, password, admin, created_at)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (folded) DO NOTHING RETURNING id"#;
 const ANY_ADMIN: &str = r#"SELECT 1 FROM {t}."user" WHERE admin LIMIT 1"#;
-const BY_NAME: &str = r#"SELECT id, username, admin, disabled, created_at, password
+const BY_NAME: &str = r#"SELECT id, username, admin, disabled, created_at, name, about, password
     FROM {t}."user" WHERE folded = $1"#;
-const BY_ID: &str =
-    r#"SELECT id, username, admin, disabled, created_at FROM {t}."user" WHERE id = $1"#;
-const BY_IDS: &str =
-    r#"SELECT id, username, admin, disabled, created_at FROM {t}."user" WHERE id IN"#;
-/// A range and not LIKE: it has no wildcards and always uses the index of names.
-const BY_PREFIX: &str = r#"SELECT id, username, admin, disabled, created_at FROM {t}."user"
-    WHERE folded >= $1 AND folded < $2 ORDER BY folded LIMIT $3"#;
+const BY_ID: &str = r#"SELECT id, username, admin, disabled, created_at, name, about
+    FROM {t}."user" WHERE id = $1"#;
+const BY_IDS: &str = r#"SELECT id, username, admin, disabled, created_at, name, about
+    FROM {t}."user" WHERE id IN"#;
+/// Ranges and not LIKE: they have no wildcards and always use their indexes.
+const BY_PREFIX: &str = r#"SELECT id, username, admin, disabled, created_at, name, about, folded FROM (
+      SELECT * FROM {t}."user" WHERE folded >= $1 AND folded < $2 ORDER BY folded LIMIT $3
+    ) AS by_username
+    UNION
+    SELECT id, username, admin, disabled, created_at, name, about, folded FROM (
+      SELECT * FROM {t}."user" WHERE name_folded >= $1 AND name_folded < $2 ORDER BY folded LIMIT $3
+    ) AS by_name
+    ORDER BY folded LIMIT $3"#;
 const SET_PASSWORD: &str = r#"UPDATE {t}."user" SET password = $2 WHERE id = $1 RETURNING id"#;
 const SET_DISABLED: &str = r#"UPDATE {t}."user" SET disabled = $2 WHERE id = $1 RETURNING id"#;
 const REVOKE_USER: &str = r#"DELETE FROM {g}.refresh_token WHERE tenant = $1 AND "user" = $2"#;
@@ -42,11 +50,16 @@ impl Change {
     }
 }
 
-fn read(tenant: TenantId, row: &Row) -> Result<User, sqlx::Error> {
+/// A row that begins with the columns of [`BY_ID`].
+pub(super) fn read(tenant: TenantId, row: &Row) -> Result<User, sqlx::Error> {
     Ok(User {
         tenant,
         id: UserId(row.id(0)?),
         username: Username::known(row.text(1)?),
+        profile: Profile {
+            name: row.maybe_text(5)?.map(DisplayName::known),
+            about: row.maybe_text(6)?.map(About::known),
+        },
         admin: row.flag(2)?,
         disabled: row.flag(3)?,
         created_at: Timestamp(row.int(4)?),
@@ -64,7 +77,8 @@ fn made(new: NewUser) -> (Vec<Arg>, User) {
         Arg::Flag(admin),
         Arg::Int(at.0),
     ];
-    (args, User { tenant, id, username, admin, disabled: false, created_at: at })
+    let profile = Profile::default();
+    (args, User { tenant, id, username, profile, admin, disabled: false, created_at: at })
 }
 
 impl SqlAccounts {
@@ -107,7 +121,7 @@ impl SqlAccounts {
         let folded = Arg::Text(username.to_lowercase());
         let rows = self.db.rows(tenant, For::Deciding, BY_NAME, vec![folded]).await?;
         let credential =
-            |row: &Row| Ok(Credential { user: read(tenant, row)?, password: row.maybe_text(5)? });
+            |row: &Row| Ok(Credential { user: read(tenant, row)?, password: row.maybe_text(7)? });
         rows.first().map(credential).transpose()
     }
 

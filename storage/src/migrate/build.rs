@@ -93,6 +93,15 @@ const POSTGRES: &[Migration] = &[
         up: include_str!("../../migrations/postgres/0005_mention.up.sql"),
         down: include_str!("../../migrations/postgres/0005_mention.down.sql"),
     },
+    Migration {
+        version: 6,
+        name: "profile",
+        scope: Scope::Tenant,
+        release: 1,
+        works_from: 1,
+        up: include_str!("../../migrations/postgres/0006_profile.up.sql"),
+        down: include_str!("../../migrations/postgres/0006_profile.down.sql"),
+    },
 ];
 
 const SQLITE: &[Migration] = &[
@@ -141,6 +150,15 @@ const SQLITE: &[Migration] = &[
         up: include_str!("../../migrations/sqlite/0005_mention.up.sql"),
         down: include_str!("../../migrations/sqlite/0005_mention.down.sql"),
     },
+    Migration {
+        version: 6,
+        name: "profile",
+        scope: Scope::Tenant,
+        release: 1,
+        works_from: 1,
+        up: include_str!("../../migrations/sqlite/0006_profile.up.sql"),
+        down: include_str!("../../migrations/sqlite/0006_profile.down.sql"),
+    },
 ];
 
 /// The build of the upgrade's test.
@@ -149,7 +167,7 @@ mod next {
     use super::{Migration, Scope};
 
     pub(super) const POSTGRES: &[Migration] = &[Migration {
-        version: 6,
+        version: 7,
         name: "next",
         scope: Scope::Tenant,
         release: 2,
@@ -159,7 +177,7 @@ mod next {
     }];
 
     pub(super) const SQLITE: &[Migration] = &[Migration {
-        version: 6,
+        version: 7,
         name: "next",
         scope: Scope::Tenant,
         release: 2,

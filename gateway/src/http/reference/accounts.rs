@@ -4,7 +4,7 @@ use parlance_actors::limits::LIST_MAX;
 use parlance_actors::vocab::Code;
 use parlance_protocol::User;
 use parlance_protocol::http::{
-    Account, Credentials, Login, Mentions, Refresh, SignedIn, Ticket, Tokens,
+    ChangeProfile, Credentials, Login, Me, Mentions, Profile, Refresh, SignedIn, Ticket, Tokens,
 };
 use serde_json::{Value, json};
 
@@ -12,12 +12,16 @@ use super::call::{Book, Call, JSON, need, raw};
 use super::rooms::ROOM;
 use crate::http::auth::ChangePassword;
 use crate::http::users::Users;
-use crate::limits::{NAME_BYTES_MAX, USERS_MAX};
+use crate::limits::{NAME_BYTES_MAX, USER_IDS_MAX, USERS_MAX};
 
 pub(super) const ADA: &str = "0198a0c1-5e00-7000-8000-000000000003";
 
 pub(super) fn ada() -> Value {
     json!({"id": ADA, "username": "ada"})
+}
+
+fn profile() -> Value {
+    json!({"id": ADA, "username": "ada", "name": "Ada Lovelace", "about": "Likes engines"})
 }
 
 /// The id of a user or room.
@@ -115,7 +119,14 @@ fn signing_out(book: &mut Book) {
 fn people(book: &mut Book) {
     book.get("/api/me", "Who the caller is")
         .signed()
-        .gives::<Account<'_>>(200, "The caller's account.", ada())
+        .gives::<Me<'_>>(200, "The caller's account.", profile())
+        .done();
+    book.patch("/api/me", "Change what the caller says of themselves")
+        .about("What is absent stays, what is empty or null is removed. Others see it when they ask the next time.")
+        .signed()
+        .takes::<ChangeProfile<'_>>(json!({"name": "Ada Lovelace", "about": "Likes engines"}))
+        .gives::<Me<'_>>(200, "The account as it is now.", profile())
+        .refuses(Code::NameTaken, "The name is another user's username.")
         .done();
     let at = "2026-06-21T00:00:00.000Z";
     let most = json!({"type": "integer", "minimum": 1, "maximum": LIST_MAX, "default": LIST_MAX});
@@ -134,16 +145,19 @@ fn people(book: &mut Book) {
         json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "example": "ad"});
     let limit =
         json!({"type": "integer", "minimum": 1, "maximum": USERS_MAX, "default": USERS_MAX});
-    book.get("/api/users", "Find people by the start of their name")
+    let ids = json!({"type": "string", "minLength": 36, "maxLength": USER_IDS_MAX * 37 - 1, "example": ADA});
+    book.get("/api/users", "Find people by the start of their name, or by their ids")
+        .about("Give `prefix` or `ids`, and not both.")
         .signed()
-        .must_query("prefix", "How their name begins, without case; no control characters.", prefix)
-        .query("limit", "How many at most.", limit)
-        .gives::<Users<'_>>(200, "Who was found.", json!({"users": [ada()]}))
+        .query("prefix", "How their username, or the name that they show, begins, without case; no control characters.", prefix)
+        .query("limit", "How many at most, with `prefix`.", limit)
+        .query("ids", &format!("Up to {USER_IDS_MAX} ids with commas between."), ids)
+        .gives::<Users<'_>>(200, "Who was found.", json!({"users": [profile()]}))
         .done();
     book.get("/api/users/{user}", "One user")
         .signed()
         .path_part("user", "The user's id.", uuid())
-        .gives::<User<'_>>(200, "The user.", ada())
+        .gives::<Profile<'_>>(200, "The user.", profile())
         .refuses(Code::NotFound, "There is no such user.")
         .done();
 }

@@ -2,9 +2,9 @@
 //! counts bytes, the schema's characters are an upper bound.
 
 use parlance_actors::limits::{
-    BODY_BYTES_MAX, EMOJI_BYTES_MAX, ENC_BODY_BYTES_MAX, PAGE_MAX, ROOM_NAME_CHARS_MAX,
-    SLOW_MODE_SECONDS_MAX, SUBSCRIBE_ROOMS_MAX, TOPIC_CHARS_MAX, USERNAME_CHARS_MAX,
-    USERNAME_CHARS_MIN, WATCH_USERS_MAX,
+    ABOUT_CHARS_MAX, BODY_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, EMOJI_BYTES_MAX, ENC_BODY_BYTES_MAX,
+    PAGE_MAX, ROOM_NAME_CHARS_MAX, SLOW_MODE_SECONDS_MAX, SUBSCRIBE_ROOMS_MAX, TOPIC_CHARS_MAX,
+    USERNAME_CHARS_MAX, USERNAME_CHARS_MIN, WATCH_USERS_MAX,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ const BODIES: &[(&str, &str, &str, u64)] = &[
     ("ChangePassword", "new_password", "minLength", PASSWORD_CHARS_MIN as u64),
     ("ChangePassword", "new_password", "maxLength", PASSWORD_CHARS_MAX as u64),
     ("Refresh", "refresh_token", "maxLength", TOKEN_BYTES_MAX as u64),
+    ("ChangeProfile", "name", "maxLength", DISPLAY_NAME_CHARS_MAX as u64),
+    ("ChangeProfile", "about", "maxLength", ABOUT_CHARS_MAX as u64),
     ("CreateRoom", "name", "minLength", 1),
     ("CreateRoom", "name", "maxLength", ROOM_NAME_CHARS_MAX as u64),
     ("CreateRoom", "topic", "maxLength", TOPIC_CHARS_MAX as u64),

@@ -216,16 +216,6 @@ impl Call<'_> {
         )
     }
 
-    /// A value of the query that must be there.
-    pub(super) fn must_query(mut self, name: &str, about: &str, schema: Value) -> Self {
-        let value = parameter(name, ParameterIn::Query, about, schema).required(Required::True);
-        self.parameters.push(value.build());
-        self.refuses(
-            Code::BadRequest,
-            "A value of the query is missing, unknown, or not of its type or range.",
-        )
-    }
-
     /// It is a change with an idempotency key.
     pub(super) fn keyed(mut self) -> Self {
         let about = "The idempotency key, if it is not in the body; the server makes one when there is none.";

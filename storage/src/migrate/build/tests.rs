@@ -18,7 +18,7 @@ const AFTER_NEXT: Build = Build {
     sqlite: &[SQLITE, next::SQLITE, LATER],
 };
 const LATER: &[Migration] = &[Migration {
-    version: 7,
+    version: 8,
     name: "later",
     scope: Scope::Tenant,
     release: 3,
@@ -58,19 +58,23 @@ async fn releases_meet(config: &StorageConfig) {
 
     // One release ahead: nodes of this release work on it, with or without migrating.
     first(Task::Up).await.expect("up");
-    assert_eq!(applied(&next(Task::Up).await.expect("up")), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(applied(&next(Task::Up).await.expect("up")), [1, 2, 3, 4, 5, 6, 7]);
     Storage::open(config.clone()).await.expect("it opens").close().await;
     Storage::open(checked.clone()).await.expect("it opens").close().await;
     let seen = first(Task::Status).await.expect("status");
-    assert_eq!(applied(&seen), [1, 2, 3, 4, 5, 6], "also what this release does not know is shown");
+    assert_eq!(
+        applied(&seen),
+        [1, 2, 3, 4, 5, 6, 7],
+        "also what this release does not know is shown"
+    );
 
     // What this release does not know it cannot take back, and says who can.
-    for to in [0, 5] {
+    for to in [0, 6] {
         let refused = first(Task::Down { to }).await.expect_err("it does not know the way");
-        assert!(matches!(refused, StorageError::NotKnown { version: 6, .. }), "{refused}");
+        assert!(matches!(refused, StorageError::NotKnown { version: 7, .. }), "{refused}");
     }
-    assert_eq!(applied(&next(Task::Down { to: 5 }).await.expect("back")), [1, 2, 3, 4, 5]);
-    assert_eq!(applied(&next(Task::Up).await.expect("forth")), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(applied(&next(Task::Down { to: 6 }).await.expect("back")), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(applied(&next(Task::Up).await.expect("forth")), [1, 2, 3, 4, 5, 6, 7]);
 
     // Two releases ahead: refused, and both are named.
     later(Task::Up).await.expect("up");
@@ -88,11 +92,11 @@ async fn releases_meet(config: &StorageConfig) {
             "{said}"
         );
     }
-    assert_eq!(applied(&first(Task::Status).await.expect("status")), [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(applied(&first(Task::Status).await.expect("status")), [1, 2, 3, 4, 5, 6, 7, 8]);
     next(Task::Check).await.expect("the release before the last one works on it");
 
     // And all the way back.
-    assert_eq!(applied(&later(Task::Down { to: 5 }).await.expect("back")), [1, 2, 3, 4, 5]);
+    assert_eq!(applied(&later(Task::Down { to: 6 }).await.expect("back")), [1, 2, 3, 4, 5, 6]);
     Storage::open(config.clone()).await.expect("it opens").close().await;
 }
 
@@ -139,7 +143,7 @@ async fn a_room_goes_on_while_the_next_release_migrates_over_somebody_who_reads_
     assert_eq!(second, Outcome::Committed { seq: Seq(2) });
     assert!(!up.is_finished(), "the reader is still there");
     execute(&mut reader, "COMMIT").await;
-    assert_eq!(applied(&up.await.expect("no panic").expect("up")), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(applied(&up.await.expect("no panic").expect("up")), [1, 2, 3, 4, 5, 6, 7]);
     // The lane has prepared its statement for the table as it was.
     let third = room.settle(draft(user, message("after"))).await;
     assert_eq!(third, Outcome::Committed { seq: Seq(3) });
