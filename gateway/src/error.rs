@@ -158,6 +158,7 @@ pub(crate) fn account_refusal(error: AccountError) -> Refusal {
     match error {
         AccountError::NameTaken => Refusal::new(Code::NameTaken, "that username is in use"),
         AccountError::NoSuchUser => no_such_user(),
+        AccountError::Busy => Refusal::busy("too many people are looked up at once; try again"),
         AccountError::Unavailable(why) => {
             tracing::warn!(%why, "accounts did not answer");
             Refusal::unavailable("accounts are unavailable; try again")

@@ -113,7 +113,7 @@ fn generate_password() -> Result<String, Failure> {
 fn account_failure(error: &AccountError) -> Failure {
     let cause = match error {
         AccountError::Unavailable(_) => Cause::Database,
-        AccountError::NameTaken | AccountError::NoSuchUser => Cause::Other,
+        AccountError::NameTaken | AccountError::NoSuchUser | AccountError::Busy => Cause::Other,
     };
     Failure::new(cause, error.to_string())
 }

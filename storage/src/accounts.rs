@@ -20,10 +20,12 @@ use parlance_actors::ports::accounts::{
     RefreshToken, Rotation, SecretHash, SigningKey, Ticket,
 };
 use parlance_actors::vocab::{TenantId, Timestamp, User, UserId};
+use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use crate::Storage;
 use crate::limits::ACCOUNT_LOCK_WAIT;
+use crate::lists::Lists;
 use crate::sql::{Arg, Db, For, Row, Transaction};
 
 /// Where the tables are that belong to no tenant.
@@ -39,13 +41,14 @@ const SIGNING_LOCK: u64 = 0x7061_726c_7369_676e;
 #[derive(Debug, Clone)]
 pub(crate) struct SqlAccounts {
     db: Db,
+    lists: Arc<Lists>,
 }
 
 impl Storage {
     /// Accounts and what signing in needs.
     #[must_use]
     pub fn accounts(&self) -> Arc<dyn Accounts> {
-        Arc::new(SqlAccounts { db: self.db.clone() })
+        Arc::new(SqlAccounts { db: self.db.clone(), lists: self.lists.clone() })
     }
 }
 
@@ -66,6 +69,11 @@ fn tenant_arg(tenant: TenantId) -> Arg {
 }
 
 impl SqlAccounts {
+    /// Looking up many users is a list, and waits for its turn like others.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, AccountError> {
+        self.lists.turn().await.map_err(|_| AccountError::Busy)
+    }
+
     /// One statement on the global tables.
     async fn global(
         &self,
@@ -135,6 +143,8 @@ impl Accounts for SqlAccounts {
     }
 
     async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError> {
+        // One is no list: who opens a conversation is not held up by those who look many up.
+        let _turn = if users.len() > 1 { Some(self.turn().await?) } else { None };
         self.read_users(tenant, users).await.map_err(away)
     }
 
@@ -144,6 +154,7 @@ impl Accounts for SqlAccounts {
         prefix: &str,
         limit: u16,
     ) -> Result<Vec<User>, AccountError> {
+        let _turn = self.turn().await?;
         self.read_users_from(tenant, prefix, limit).await.map_err(away)
     }
 

@@ -133,6 +133,7 @@ pub struct Storage {
     db: Db,
     history: Arc<SqlHistory>,
     members: Arc<SqlMembers>,
+    lists: Arc<Lists>,
     tenants: Vec<(TenantId, String)>,
 }
 
@@ -170,9 +171,9 @@ impl Storage {
         };
         let reads = Reads { db: db.clone(), crypt: config.crypt };
         let history = Arc::new(SqlHistory::new(lanes, reads));
-        let lists = Lists::over(config.read_connections);
-        let members = Arc::new(SqlMembers { db: db.clone(), lists });
-        Ok(Self { db, history, members, tenants: config.tenants })
+        let lists = Arc::new(Lists::over(config.read_connections));
+        let members = Arc::new(SqlMembers { db: db.clone(), lists: lists.clone() });
+        Ok(Self { db, history, members, lists, tenants: config.tenants })
     }
 
     /// Rooms' logs.

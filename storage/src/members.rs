@@ -1,6 +1,8 @@
 //! Rows of membership, read marks, mentions and revisions, the same on both databases. Rows of
 //! membership and of mentions are written by the append alone.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use parlance_actors::ports::HistoryError;
 use parlance_actors::ports::members::{Member, Members, Membership, Mention, Mentions, Summary};
@@ -40,7 +42,7 @@ const REVISION: &str = "SELECT rev FROM {t}.\"user\" WHERE id = $1";
 #[derive(Debug)]
 pub(crate) struct SqlMembers {
     pub(crate) db: Db,
-    pub(crate) lists: Lists,
+    pub(crate) lists: Arc<Lists>,
 }
 
 /// "After this id", as "at least this id, and not it", which also says "from the first".

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Chat, RoomView};
+use crate::ports::accounts::AccountError;
 use crate::room::actor::unavailable;
 use crate::session::Caller;
 use crate::vocab::{Refusal, Role, RoomId, RoomKind, RoomMeta, Sender, UserId};
@@ -46,7 +47,10 @@ impl Chat {
         let mut names: HashMap<UserId, Arc<str>> = HashMap::new();
         if !others.is_empty() {
             let users = self.world.accounts.users(caller.tenant, &others).await;
-            let users = users.map_err(|_| Refusal::unavailable("the database is away"))?;
+            let users = users.map_err(|error| match error {
+                AccountError::Busy => Refusal::busy("too many lists at once; try again"),
+                _ => Refusal::unavailable("the database is away"),
+            })?;
             names.extend(users.into_iter().map(|user| (user.id, user.username.shared())));
         }
         for view in views.iter_mut().filter(is_direct) {

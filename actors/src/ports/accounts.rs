@@ -175,6 +175,9 @@ pub enum AccountError {
     /// Nothing was changed.
     #[error("no such user")]
     NoSuchUser,
+    /// Nothing was looked up: too many look-ups wait already.
+    #[error("too many look-ups at once")]
+    Busy,
     /// The database is away. Whether it was done may be unknown.
     #[error("accounts are unavailable: {0}")]
     Unavailable(String),
@@ -203,8 +206,8 @@ pub trait Accounts: Send + Sync + 'static {
     /// The accounts with these ids, in no order; ids that nobody has are left out.
     async fn users(&self, tenant: TenantId, users: &[UserId]) -> Result<Vec<User>, AccountError>;
 
-    /// Accounts whose username or name to be shown starts with `prefix`, without regard to case,
-    /// ascending by username.
+    /// Accounts whose username or name to be shown starts with `prefix`, without regard to case: of the
+    /// first `limit` by username and the first `limit` by name the first `limit`, ascending by username.
     async fn find_users(
         &self,
         tenant: TenantId,
@@ -213,7 +216,7 @@ pub trait Accounts: Send + Sync + 'static {
     ) -> Result<Vec<User>, AccountError>;
 
     /// Changes a profile and gives the account as it is then. [`AccountError::NameTaken`] when the
-    /// name to be shown is another user's username, without regard to case.
+    /// name to be shown [looks like](DisplayName::looks_like) another user's username.
     async fn set_profile(
         &self,
         tenant: TenantId,

@@ -12,7 +12,7 @@ use crate::ports::accounts::{
     AccountError, Accounts, Credential, Failures, LockoutRule, NewUser, ProfileChange,
     RefreshToken, Rotation, SecretHash, SigningKey, Ticket, may_be_shown_again,
 };
-use crate::vocab::{Profile, TenantId, Timestamp, User, UserId};
+use crate::vocab::{DisplayName, Profile, TenantId, Timestamp, User, UserId};
 
 /// The port in memory.
 #[derive(Default)]
@@ -155,14 +155,20 @@ impl Accounts for MemoryAccounts {
         prefix: &str,
         limit: u16,
     ) -> Result<Vec<User>, AccountError> {
-        let prefix = prefix.to_lowercase();
+        let (username, name) = (prefix.to_lowercase(), DisplayName::fold(prefix));
         let state = self.there()?;
-        let of_tenant = state.users.iter().filter(|((at, _), _)| *at == tenant);
-        let found = of_tenant.filter(|((_, username), at)| {
-            let name = at.user.profile.name.as_ref();
-            username.starts_with(&prefix) || name.is_some_and(|n| n.folded().starts_with(&prefix))
-        });
-        Ok(found.take(limit.into()).map(|(_, at)| at.user.clone()).collect())
+        let of_tenant = || state.users.iter().filter(|((at, _), _)| *at == tenant);
+        let by_username = of_tenant().map(|((_, folded), at)| (folded, at));
+        let by_username = by_username.filter(|(folded, _)| folded.starts_with(&username));
+        let mut by_name: Vec<_> = of_tenant()
+            .filter_map(|((_, folded), at)| Some((at.user.profile.name.as_ref()?, folded, at)))
+            .map(|(shown, folded, at)| (shown.folded(), folded, at))
+            .filter(|(shown, _, _)| shown.starts_with(&name))
+            .collect();
+        by_name.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut found: BTreeMap<_, _> = by_username.take(limit.into()).collect();
+        found.extend(by_name.into_iter().take(limit.into()).map(|(_, folded, at)| (folded, at)));
+        Ok(found.into_values().take(limit.into()).map(|at| at.user.clone()).collect())
     }
 
     async fn set_profile(
@@ -173,7 +179,7 @@ impl Accounts for MemoryAccounts {
     ) -> Result<User, AccountError> {
         let mut state = self.there()?;
         if let Some(Some(name)) = &change.name
-            && let Some(holder) = state.users.get(&(tenant, name.folded()))
+            && let Some(holder) = state.users.get(&(tenant, name.looks_like()))
             && holder.user.id != user
         {
             return Err(AccountError::NameTaken);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::refusal::Refusal;
+use super::room::RoomName;
 use crate::limits;
 
 /// What a user says of themselves.
@@ -44,10 +45,23 @@ impl DisplayName {
         &self.0
     }
 
-    /// The form in which it is looked for, and compared with usernames: lower case.
+    /// The form in which it is looked for: as [`Self::fold`] makes it.
     #[must_use]
     pub fn folded(&self) -> String {
-        self.0.to_lowercase()
+        Self::fold(&self.0)
+    }
+
+    /// A name, or the beginning of one, without case.
+    #[must_use]
+    pub fn fold(text: &str) -> String {
+        RoomName::fold(text)
+    }
+
+    /// The [folded](super::Username::folded) username that it looks like, if somebody has that: without
+    /// what joins and varies the characters around it and is not seen by itself.
+    #[must_use]
+    pub fn looks_like(&self) -> String {
+        self.0.chars().filter(|c| !joins(*c)).collect::<String>().to_lowercase()
     }
 }
 
@@ -88,46 +102,42 @@ fn line(field: &str, text: &str, max: usize) -> Result<Option<Arc<str>>, Refusal
     }
     if let Some(bad) = text.chars().find(|c| misleads(*c)) {
         let detail = format!(
-            "{field} holds U+{:04X}, which is not seen or turns the direction of text; leave it out",
+            "{field} holds U+{:04X}, which is no text, is not seen or turns the direction of text; leave it out",
             u32::from(bad)
         );
         return Err(Refusal::bad_request(detail));
     }
-    Ok(text.chars().any(|c| !is_blank(c)).then(|| text.into()))
+    Ok(text.chars().any(|c| !c.is_whitespace() && !joins(c)).then(|| text.into()))
 }
 
-/// Characters that turn the direction of text (Unicode UAX #9) or have no width and join nothing:
-/// what makes one name look like another.
+/// What makes one name look like another: characters that turn the direction of text (Unicode UAX #9), that
+/// have no width, or are blank and no spaces; and noncharacters (Unicode, section 23.7).
 const fn misleads(c: char) -> bool {
     matches!(
         c,
-        '\u{61c}'
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180e}'
             | '\u{200b}'
             | '\u{200e}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fdd0}'..='\u{fdef}'
             | '\u{feff}'
+            | '\u{ffa0}'
             | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e0fff}'
-    )
+    ) || c as u32 & 0xfffe == 0xfffe
 }
 
-/// Seen as nothing when it stands alone: spaces, joiners, variation selectors and fillers.
-const fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{34f}'
-                | '\u{115f}'..='\u{1160}'
-                | '\u{17b4}'..='\u{17b5}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200c}'..='\u{200d}'
-                | '\u{2800}'
-                | '\u{3164}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{ffa0}'
-        )
+/// Joiners and variation selectors, which emoji and some scripts need, and which nobody sees.
+const fn joins(c: char) -> bool {
+    matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{200c}'..='\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }
 
 #[cfg(test)]
@@ -146,7 +156,7 @@ mod tests {
             assert_eq!(name(good), Ok(Some(good.to_owned())));
         }
         assert_eq!(name("  Ada \t"), Ok(Some("Ada".to_owned())), "trimmed");
-        for blank in ["", "   ", "\u{3164}", "\u{200d}\u{200c}", "\u{2800} \u{ad}"] {
+        for blank in ["", "   ", "\u{fe0f}", "\u{200d} \u{200c}"] {
             assert_eq!(name(blank), Ok(None), "{blank:?}");
         }
         assert_eq!(name(&"é".repeat(50)), Ok(Some("é".repeat(50))), "characters, not bytes");
@@ -157,7 +167,19 @@ mod tests {
         }
         let turned = name("ada\u{202e}nimda").expect_err("turned");
         assert!(turned.contains("U+202E"), "{turned}");
-        assert!(name("ad\u{200b}a").is_err() && name("ad\u{e0041}a").is_err());
+        for unseen in
+            ['\u{ad}', '\u{200b}', '\u{3164}', '\u{2800}', '\u{e0041}', '\u{10ffff}', '\u{fffe}']
+        {
+            assert!(name(&format!("bob{unseen}")).is_err(), "{unseen:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_compared_as_it_is_seen_and_found_without_case() {
+        let parsed = |text| DisplayName::parse(text).expect("a name").expect("seen");
+        assert_eq!(parsed("Bob\u{200d}\u{fe0f}").looks_like(), "bob");
+        assert_eq!(parsed("ΟΔΥΣΣΕΥΣ").folded(), "οδυσσευσ");
+        assert!(parsed("ΟΔΥΣΣΕΥΣ").folded().starts_with(&DisplayName::fold("ΟΔΥΣ")));
     }
 
     #[test]

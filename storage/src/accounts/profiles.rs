@@ -1,7 +1,7 @@
 //! What users say of themselves.
 
 use parlance_actors::ports::accounts::{AccountError, ProfileChange};
-use parlance_actors::vocab::{TenantId, User, UserId};
+use parlance_actors::vocab::{DisplayName, TenantId, User, UserId};
 
 use super::{SqlAccounts, away, users};
 use crate::sql::{Arg, For};
@@ -12,7 +12,7 @@ const SET_PROFILE: &str = r#"UPDATE {t}."user" SET
       name_folded = CASE WHEN $2 THEN $4 ELSE name_folded END,
       about = CASE WHEN $5 THEN $6 ELSE about END
     WHERE id = $1
-      AND NOT EXISTS (SELECT 1 FROM {t}."user" AS other WHERE other.folded = $4 AND other.id <> $1)
+      AND NOT EXISTS (SELECT 1 FROM {t}."user" AS other WHERE other.folded = $7 AND other.id <> $1)
     RETURNING id, username, admin, disabled, created_at, name, about"#;
 
 impl SqlAccounts {
@@ -28,9 +28,10 @@ impl SqlAccounts {
             Arg::Id(user.0),
             Arg::Flag(change.name.is_some()),
             Arg::MaybeText(name.as_ref().map(|name| name.as_str().to_owned())),
-            Arg::MaybeText(name.as_ref().map(|name| name.folded())),
+            Arg::MaybeText(name.as_ref().map(DisplayName::folded)),
             Arg::Flag(change.about.is_some()),
             Arg::MaybeText(about.map(|about| about.as_str().to_owned())),
+            Arg::MaybeText(name.as_ref().map(DisplayName::looks_like)),
         ];
         let rows = self.db.rows(tenant, For::Writing, SET_PROFILE, args).await.map_err(away)?;
         if let Some(row) = rows.first() {

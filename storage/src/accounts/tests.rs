@@ -31,6 +31,34 @@ async fn accounts_on_postgres_pass_the_suite() {
     let (_server, storage) = on_postgres().await;
     accounts_suite::all(storage.accounts()).await;
     the_plans_use_indexes(&storage.db).await;
+    a_rare_name_is_found_without_a_look_at_everybody(&storage.db).await;
+}
+
+/// Also where all usernames begin alike, and names as they do.
+async fn a_rare_name_is_found_without_a_look_at_everybody(db: &Db) {
+    const MANY: &str = "INSERT INTO {t}.\"user\" (id, username, folded, name, name_folded, created_at)
+        SELECT gen_random_uuid(), name, name, name, name, 1
+        FROM (SELECT 'user ' || lpad(n::text, 6, '0') AS name FROM generate_series(1, 20000) AS n) AS made";
+    db.rows(TenantId::MAIN, For::Writing, MANY, Vec::new()).await.expect("made");
+    db.rows(TenantId::MAIN, For::Writing, "ANALYZE {t}.\"user\"", Vec::new()).await.expect("done");
+    for prefix in ["user 019", "u", "z"] {
+        let args = [("$1", prefix), ("$2", "z\u{10ffff}"), ("$4", prefix), ("$5", "z\u{10ffff}")];
+        let quoted =
+            |sql: String, (place, text): &(&str, &str)| sql.replace(place, &format!("'{text}'"));
+        let sql = args.iter().fold(super::users::BY_PREFIX.replace("$3", "50"), quoted);
+        let sql = format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql}");
+        let rows = db.rows(TenantId::MAIN, For::Writing, &sql, Vec::new()).await.expect("planned");
+        let plan: Vec<_> = rows.iter().map(|row| row.text(0).expect("text")).collect();
+        let plan = plan.join("\n");
+        assert!(
+            plan.contains("user_name") && plan.contains("user_folded_key"),
+            "{prefix}:\n{plan}"
+        );
+        assert!(
+            !plan.contains("Seq Scan") && !plan.contains("Removed by Filter"),
+            "{prefix}:\n{plan}"
+        );
+    }
 }
 
 /// With sequential scans made expensive, the planner shows one only where no index serves.
@@ -99,7 +127,7 @@ async fn a_hanging_change_on_postgres_holds_nobody_up_for_ever() {
         at: Timestamp(1),
     };
     let user = accounts.create_user(user).await.expect("made").id;
-    let stored = super::SqlAccounts { db: storage.db.clone() };
+    let stored = super::SqlAccounts { db: storage.db.clone(), lists: storage.lists.clone() };
     let mut hanging = storage.db.begin(TenantId::MAIN, For::Writing).await.expect("begun");
     stored.lock_user(&mut hanging, user).await.expect("locked");
     let change = async || accounts.set_password(TenantId::MAIN, user, "phc".into()).await;

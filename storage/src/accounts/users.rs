@@ -20,13 +20,14 @@ const BY_ID: &str = r#"SELECT id, username, admin, disabled, created_at, name, a
     FROM {t}."user" WHERE id = $1"#;
 const BY_IDS: &str = r#"SELECT id, username, admin, disabled, created_at, name, about
     FROM {t}."user" WHERE id IN"#;
-/// Ranges and not LIKE: they have no wildcards and always use their indexes.
-const BY_PREFIX: &str = r#"SELECT id, username, admin, disabled, created_at, name, about, folded FROM (
+/// Ranges and not LIKE: they have no wildcards. Each is read in the order of its own index, which is so the one that is
+/// used: in the order of the other one, all users would be looked at for a name that few have.
+pub(super) const BY_PREFIX: &str = r#"SELECT id, username, admin, disabled, created_at, name, about, folded FROM (
       SELECT * FROM {t}."user" WHERE folded >= $1 AND folded < $2 ORDER BY folded LIMIT $3
     ) AS by_username
     UNION
     SELECT id, username, admin, disabled, created_at, name, about, folded FROM (
-      SELECT * FROM {t}."user" WHERE name_folded >= $1 AND name_folded < $2 ORDER BY folded LIMIT $3
+      SELECT * FROM {t}."user" WHERE name_folded >= $4 AND name_folded < $5 ORDER BY name_folded LIMIT $3
     ) AS by_name
     ORDER BY folded LIMIT $3"#;
 const SET_PASSWORD: &str = r#"UPDATE {t}."user" SET password = $2 WHERE id = $1 RETURNING id"#;
@@ -163,10 +164,11 @@ impl SqlAccounts {
         prefix: &str,
         limit: u16,
     ) -> Result<Vec<User>, sqlx::Error> {
-        let from = prefix.to_lowercase();
         // No name holds the last code point: it is a noncharacter.
-        let to = format!("{from}{}", char::MAX);
-        let args = vec![Arg::Text(from), Arg::Text(to), Arg::Int(limit.into())];
+        let range = |from: String| [Arg::Text(format!("{from}{}", char::MAX)), Arg::Text(from)];
+        let ([to, from], [name_to, name_from]) =
+            (range(prefix.to_lowercase()), range(DisplayName::fold(prefix)));
+        let args = vec![from, to, Arg::Int(limit.into()), name_from, name_to];
         let rows = self.db.rows(tenant, For::Reading, BY_PREFIX, args).await?;
         rows.iter().map(|row| read(tenant, row)).collect()
     }

@@ -52,6 +52,12 @@ pub(super) async fn nobody_is_shown_as_another_username(accounts: Store) {
     let refused = accounts.set_profile(TENANT, user.id, passing).await;
     assert!(matches!(refused, Err(AccountError::NameTaken)), "{refused:?}");
     assert_eq!(accounts.user(TENANT, user.id).await.expect("answered"), Some(user.clone()));
+    for unseen in ["\u{200d}", "\u{fe0f}\u{200c}"] {
+        let name = shown(&format!("{unseen}{}{unseen}", other.username));
+        let passing = ProfileChange { name, about: None };
+        let refused = accounts.set_profile(TENANT, user.id, passing).await;
+        assert!(matches!(refused, Err(AccountError::NameTaken)), "{refused:?}");
+    }
     let own = shown(&user.username.as_str().to_uppercase());
     change(&accounts, &user, ProfileChange { name: own, about: None }).await;
     let same = shown("The same name");
@@ -65,7 +71,7 @@ pub(super) async fn people_are_found_by_the_name_they_show(accounts: Store) {
     let (first, second) = (a_user(&accounts).await, a_user(&accounts).await);
     let both = accounts.create_user(new_user(Username::known(format!("{base}z")))).await;
     let both = both.expect("made");
-    for (user, suffix) in [(&first, "É x"), (&second, "_%"), (&both, "b")] {
+    for (user, suffix) in [(&first, "É xΣ"), (&second, "_%"), (&both, "b")] {
         let name = shown(&format!("{base}{suffix}"));
         change(&accounts, user, ProfileChange { name, about: None }).await;
     }
@@ -77,8 +83,10 @@ pub(super) async fn people_are_found_by_the_name_they_show(accounts: Store) {
     all.sort_by_key(|user| user.username.folded());
     let ids = all.map(|user| user.id);
     assert_eq!(find(base.folded(), 10).await, ids, "each once, by username");
-    assert_eq!(find(base.as_str().to_uppercase(), 2).await, ids[..2], "as many as are asked for");
+    // The first by each of them, of which as many as are asked for.
+    assert_eq!(find(base.as_str().to_uppercase(), 2).await, [both.id, second.id]);
     assert_eq!(find(format!("{base}é"), 10).await, [first.id]);
+    assert_eq!(find(format!("{base}É XΣ"), 10).await, [first.id]);
     assert_eq!(find(format!("{base}_"), 10).await, [second.id], "no character is a wildcard");
     change(&accounts, &first, ProfileChange { name: Some(None), about: None }).await;
     assert!(find(format!("{base}é"), 10).await.is_empty(), "not by a name of before");
