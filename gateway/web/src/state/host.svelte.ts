@@ -31,7 +31,7 @@ export class Host {
   constructor(env: Env, credential: Credential) {
     this.env = env;
     this.http = new Http(env, credential);
-    this.#names = new PeopleStore(env.indexedDb);
+    this.#names = new PeopleStore(env);
     this.#names.begin();
   }
 

@@ -1,25 +1,37 @@
-// The browser's database: one small place for changes without an answer, for what people call themselves,
-// and for leases where the browser has no locks. Opening it again after a failure is tried with every use.
+// The browser's databases: small places for changes without an answer, for leases where the browser has no
+// locks, and for what people call themselves. Opening one again after a failure is tried with every use.
+//
+// None ever gets a higher version. A page of the release before could not open it any more, and pages of two
+// releases live side by side in one browser, also after the servers went back. What needs another store gets
+// another database.
+import type { Env } from './env.ts';
+import { DISK_WAIT } from './limits.ts';
 
-const NAME = 'parlance';
-/** Higher with each store that comes: a database of an older release gets those that it lacks. */
-const VERSION = 2;
+/** The part of the world that a database needs. */
+export type Disk = Pick<Env, 'indexedDb' | 'clock'>;
+
+export interface Shape {
+  readonly name: string;
+  /** Each store with the path of its keys. */
+  readonly stores: Readonly<Record<string, string | string[]>>;
+}
+
 export const CHANGES = 'changes';
 export const LEASES = 'leases';
 export const PEOPLE = 'people';
 
-const KEY_PATHS: readonly (readonly [string, string | string[]])[] = [
-  [CHANGES, 'key'],
-  [LEASES, 'name'],
-  [PEOPLE, ['user', 'id']],
-];
+/** What is to be sent, and by whom. */
+export const WORK: Shape = { name: 'parlance', stores: { [CHANGES]: 'key', [LEASES]: 'name' } };
+export const NAMES: Shape = { name: 'parlance-names', stores: { [PEOPLE]: ['user', 'id'] } };
 
 export class Database {
-  readonly #factory: IDBFactory | null;
+  readonly #disk: Disk;
+  readonly #shape: Shape;
   #open: Promise<IDBDatabase> | null = null;
 
-  constructor(factory: IDBFactory | null) {
-    this.#factory = factory;
+  constructor(disk: Disk, shape: Shape) {
+    this.#disk = disk;
+    this.#shape = shape;
   }
 
   /**
@@ -38,42 +50,53 @@ export class Database {
     });
   }
 
-  async close(): Promise<void> {
+  /** What was begun before goes on. */
+  close(): void {
     const open = this.#open;
     this.#open = null;
-    (await open)?.close();
+    open?.then((database) => database.close(), () => {});
   }
 
   #opened(): Promise<IDBDatabase> {
-    this.#open ??= this.#begin().catch((error: unknown) => {
-      this.#open = null;
-      throw error;
-    });
+    this.#open ??= this.#begin();
     return this.#open;
   }
 
+  /** Whoever asks next opens it anew. */
+  #lost(open: Promise<IDBDatabase>): void {
+    if (this.#open === open) this.#open = null;
+  }
+
   #begin(): Promise<IDBDatabase> {
-    const factory = this.#factory;
-    if (factory === null) return Promise.reject(new Error('there is no database'));
-    return new Promise((resolve, reject) => {
-      const request = factory.open(NAME, VERSION);
-      request.onupgradeneeded = () => {
-        const { result: database } = request;
-        for (const [name, keyPath] of KEY_PATHS) {
-          if (!database.objectStoreNames.contains(name)) database.createObjectStore(name, { keyPath });
-        }
+    const { indexedDb, clock } = this.#disk;
+    if (indexedDb === null) return Promise.reject(new Error('there is no database'));
+    const open = new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDb.open(this.#shape.name, 1);
+      const failed = (error: Error): void => {
+        cancel();
+        reject(error);
+        // It may come all the same, when nobody waits for it any more.
+        request.onsuccess = () => request.result.close();
       };
-      request.onerror = () => reject(request.error ?? new Error('the database cannot be opened'));
+      const cancel = clock.after(DISK_WAIT, () => failed(new Error('the database does not answer')));
+      request.onupgradeneeded = () => {
+        for (const [name, keyPath] of Object.entries(this.#shape.stores)) request.result.createObjectStore(name, { keyPath });
+      };
+      request.onblocked = () => failed(new Error('another page holds the database'));
+      request.onerror = () => failed(request.error ?? new Error('the database cannot be opened'));
       request.onsuccess = () => {
+        cancel();
         const database = request.result;
-        // A newer page wants another version: let it.
+        // Somebody wants to remove it: let them.
         database.onversionchange = () => {
           database.close();
-          this.#open = null;
+          this.#lost(open);
         };
-        database.onclose = () => (this.#open = null);
+        database.onclose = () => this.#lost(open);
         resolve(database);
       };
     });
+    open.catch(() => this.#lost(open));
+    return open;
   }
 }

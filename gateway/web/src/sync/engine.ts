@@ -120,7 +120,7 @@ export class Engine {
     void this.outbox.look();
   }
 
-  /** The end. `forget`: nothing of the user stays on this machine. */
+  /** The end. `forget`: nothing of the user stays on this machine; what is to be sent is the first to go, as the page may end at any moment. */
   async stop(forget: boolean): Promise<void> {
     this.list.close();
     this.#requests.close();
@@ -128,8 +128,8 @@ export class Engine {
     for (const pins of this.#pins.values()) pins.close();
     this.#cancelTyping();
     this.connection.stop();
-    await this.people.close(forget);
-    await (forget ? this.outbox.closeAndForget() : this.outbox.close());
+    const outbox = forget ? this.outbox.closeAndForget() : this.outbox.close();
+    await Promise.all([outbox, this.people.close(forget)]);
   }
 
   room(id: string): Room | null {

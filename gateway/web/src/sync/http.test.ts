@@ -4,7 +4,7 @@ import { Http, retryAfterOf } from './http.ts';
 import { LEASE, LEASE_MARGIN, RENEW_LOCK_WAIT, WORD } from './limits.ts';
 import { Leases } from './locks.ts';
 import type { Refusal } from './refusal.ts';
-import { FakeBrowser, type Network } from './testkit/browser.ts';
+import { FakeBrowser, type Network, STUCK } from './testkit/browser.ts';
 import { FakeClock } from './testkit/clock.ts';
 import { uuid4 } from './env.ts';
 
@@ -214,6 +214,15 @@ describe('calls over HTTP', () => {
     expect(valid).toBe(false);
     await clock.run(5_000);
     expect(await later).toEqual({ path: '/b' });
+  });
+
+  it('renew with a database that never answers', async () => {
+    const { browser: of, clock } = browser(() => Response.json({}), false);
+    const { env } = of.open();
+    Object.assign(env, { indexedDb: STUCK, locks: new Leases(STUCK, env.clock, env.uuid) });
+    const renewed = new CookieCredential(env).refresh(0);
+    await clock.run(RENEW_LOCK_WAIT / 2);
+    expect(await renewed).toBe('renewed');
   });
 
   it('stop with the sign-in when the lease for it is lost, and sign nobody out', async () => {

@@ -103,6 +103,8 @@ export const LIST_WITHOUT_SOCKET = 3_000;
 /** Users whose presence is watched: the most that the server takes. */
 export const WATCH_USERS_MAX = 200;
 
+/** Opening a database, or taking a lease in it; one that does not answer by then is as good as none until it is asked again. */
+export const DISK_WAIT = 3_000;
 /** A change that is not on disk by then goes on the wire all the same. */
 export const STORE_WAIT = 1_000;
 /** The disk is looked at so often for what a window left behind that ended before it told of it. Rare, and a small read. */
@@ -118,7 +120,7 @@ export const LEASE = 15_000;
 export const LEASE_MARGIN = 3_000;
 export const LEASE_RENEW = 4_000;
 export const LEASE_POLL = 1_000;
-/** After so many failures of the database in a row, so far apart, there are no leases; one may pass. */
+/** After so many failures of the database in a row, LEASE_POLL apart, there are no leases; one may pass. */
 export const LEASE_TRIES = 5;
 /** Where windows agree by a word in their memory: how long the word of one counts, and how long it is seen whether it stands. */
 export const WORD = LEASE;

@@ -1,8 +1,8 @@
 import { IDBFactory } from 'fake-indexeddb';
 import { describe, expect, it } from 'vitest';
-import { LEASE, LEASE_MARGIN, LEASE_POLL, LEASE_RENEW, LEASE_TRIES } from './limits.ts';
+import { DISK_WAIT, LEASE, LEASE_MARGIN, LEASE_POLL, LEASE_RENEW, LEASE_TRIES } from './limits.ts';
 import { Leases, type Lock, type Locks, NoLock } from './locks.ts';
-import { FakeBrowser, type Network } from './testkit/browser.ts';
+import { FakeBrowser, type Network, STUCK } from './testkit/browser.ts';
 import { FakeClock } from './testkit/clock.ts';
 
 function leases(count: number): { clock: FakeClock; of: Leases[] } {
@@ -24,6 +24,17 @@ const heldBy = (lock: Lock | null): Lock | null => lock;
 const isHeld = (lock: Lock | null): boolean => lock?.isHeld ?? false;
 
 describe('leases, where the browser has no locks', () => {
+  it('are none where the database does not answer, and nobody waits for it', async () => {
+    const clock = new FakeClock();
+    const stuck = new Leases(STUCK, clock, () => 'holder');
+    const told = stuck.run('x', () => Promise.resolve('worked')).catch((error: unknown) => error);
+    let lock: Lock | null = null;
+    void stuck.hold('y').then((held) => (lock = held));
+    await clock.run(DISK_WAIT);
+    expect(await told).toBeInstanceOf(NoLock);
+    expect([lock !== null, isHeld(lock)]).toEqual([true, false]);
+  });
+
   it('let one work at a time', async () => {
     const { clock, of } = leases(3);
     const log: string[] = [];

@@ -6,9 +6,10 @@
 // the time of day, which is the same for all windows of a browser, and not by timers, which come late in windows
 // that nobody sees: so `isHeld` is asked right before each act. A database that fails gives no lease to
 // anybody. What it cannot tell is whether a holder is gone or only stands still.
-import { Database, LEASES } from './database.ts';
+import { Database, LEASES, WORK } from './database.ts';
 import type { Clock } from './env.ts';
-import { LEASE, LEASE_MARGIN, LEASE_POLL, LEASE_RENEW, LEASE_TRIES } from './limits.ts';
+import { inTime } from './in-time.ts';
+import { DISK_WAIT, LEASE, LEASE_MARGIN, LEASE_POLL, LEASE_RENEW, LEASE_TRIES } from './limits.ts';
 
 /** A lock that was got. */
 export interface Lock {
@@ -79,7 +80,7 @@ export class Leases implements Locks {
   readonly #uuid: () => string;
 
   constructor(factory: IDBFactory | null, clock: Clock, uuid: () => string) {
-    this.#database = new Database(factory);
+    this.#database = new Database({ indexedDb: factory, clock }, WORK);
     this.#exists = factory !== null;
     this.#clock = clock;
     this.#uuid = uuid;
@@ -87,9 +88,9 @@ export class Leases implements Locks {
 
   async run<T>(name: string, work: (lock: Lock) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const lease = this.#lease(name);
-    if (!(await this.#wait(lease, signal))) throw new NoLock('The database of this browser fails.');
-    lease.keep();
     try {
+      if (!(await this.#wait(lease, signal))) throw new NoLock('The database of this browser fails.');
+      lease.keep();
       return await work(lease);
     } finally {
       lease.release();
@@ -108,13 +109,16 @@ export class Leases implements Locks {
     return new Lease(this.#database, this.#clock, name, this.#uuid());
   }
 
-  /** False: the database fails, and not only once. */
+  /** False: the database does not answer, or fails and not only once. */
   async #wait(lease: Lease, signal?: AbortSignal): Promise<boolean> {
     for (let failures = 0; ; ) {
-      const taken = await lease.again();
+      const begun = this.#clock.now();
+      const taken = await inTime(this.#clock, DISK_WAIT, lease.again());
       if (taken === true) return true;
       failures = taken === null ? failures + 1 : 0;
-      if (failures >= LEASE_TRIES) return false;
+      // One that hangs would hang again, and somebody waits for the sign-in.
+      const hangs = taken === null && this.#clock.now() - begun >= DISK_WAIT;
+      if (hangs || failures >= LEASE_TRIES) return false;
       signal?.throwIfAborted();
       await new Promise<void>((resolve) => this.#clock.after(LEASE_POLL, resolve));
       signal?.throwIfAborted();

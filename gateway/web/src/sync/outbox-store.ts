@@ -1,6 +1,6 @@
 // Changes without an answer, on disk: they outlive the page. Every one has one owner, the window
 // that sends it. Ownership moves in one transaction, so that two windows never get the same change.
-import { CHANGES, Database } from './database.ts';
+import { CHANGES, Database, type Disk, WORK } from './database.ts';
 import type { Change } from './wire.ts';
 
 export interface Stored {
@@ -24,9 +24,9 @@ export class OutboxStore {
   readonly exists: boolean;
   readonly #database: Database;
 
-  constructor(factory: IDBFactory | null) {
-    this.exists = factory !== null;
-    this.#database = new Database(factory);
+  constructor(disk: Disk) {
+    this.exists = disk.indexedDb !== null;
+    this.#database = new Database(disk, WORK);
   }
 
   async load(user: string): Promise<Stored[]> {
@@ -88,8 +88,8 @@ export class OutboxStore {
     });
   }
 
-  close(): Promise<void> {
-    return this.#database.close();
+  close(): void {
+    this.#database.close();
   }
 }
 

@@ -1,10 +1,11 @@
 // What a window leaves behind when it ends, and who sends it.
 import { describe, expect, it } from 'vitest';
 import type { Engine } from './engine.ts';
-import { ADOPT_TRIES, LEASE, OUTBOX_LOOK } from './limits.ts';
+import { ADOPT_TRIES, LEASE, OUTBOX_LOOK, STORE_WAIT } from './limits.ts';
 import { Leases } from './locks.ts';
 import { OutboxStore } from './outbox-store.ts';
-import type { FakeWindow } from './testkit/browser.ts';
+import { PeopleStore } from './people-store.ts';
+import { type FakeWindow, STUCK } from './testkit/browser.ts';
 import { One } from './testkit/one.ts';
 
 interface Two {
@@ -211,7 +212,7 @@ describe('what a window leaves behind', () => {
       await one.clock.run(1);
       one.window.kill();
       await one.clock.run(10);
-      expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toHaveLength(1);
+      expect(await new OutboxStore(one.window.env).load(one.ann.id)).toHaveLength(1);
       one.browser.diskFails = () => false;
       const later = one.begin(one.browser.open());
       later.start();
@@ -221,7 +222,7 @@ describe('what a window leaves behind', () => {
         expect(later.pending(one.tea.id)).toEqual([]);
       }
       expect(bodies(one)).toEqual([]);
-      expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
+      expect(await new OutboxStore(one.window.env).load(one.ann.id)).toEqual([]);
       await one.clock.run(3 * OUTBOX_LOOK);
       expect(one.browser.memory.names().filter((name) => name.includes('taken-back'))).toEqual([]);
       await later.stop(false);
@@ -247,8 +248,64 @@ describe('what a window leaves behind', () => {
     later.start();
     await one.clock.run(120_000);
     expect(bodies(one)).toEqual([]);
-    expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
+    expect(await new OutboxStore(one.window.env).load(one.ann.id)).toEqual([]);
     await later.stop(false);
+  });
+
+  it('is nothing when the page is closed in the moment in which the user signs out', async () => {
+    const one = new One();
+    const engine = one.begin(one.window, new PeopleStore(one.window.env));
+    engine.start();
+    await one.clock.run(5_000);
+    one.server.down = true;
+    await one.clock.run(60_000);
+    engine.send(one.tea.id, 'private', null);
+    await one.clock.run(100);
+    void engine.stop(true);
+    // Nothing else may come first: the page could be gone before it.
+    expect(one.browser.memory.names().filter((name) => name.includes('taken-back'))).toHaveLength(1);
+    one.window.kill();
+    one.server.down = false;
+    const later = one.begin(one.browser.open());
+    later.start();
+    await one.clock.run(120_000);
+    expect(bodies(one)).toEqual([]);
+    await later.stop(false);
+  });
+
+  it('is nothing when the user signs out while the names on disk cannot be forgotten', async () => {
+    const one = new One();
+    const { env } = one.window;
+    const engine = one.begin(one.window, new PeopleStore({ ...env, indexedDb: STUCK }));
+    engine.start();
+    await one.clock.run(5_000);
+    one.server.down = true;
+    await one.clock.run(60_000);
+    engine.send(one.tea.id, 'private', null);
+    await one.clock.run(100);
+    const stopped = engine.stop(true);
+    await one.clock.run(10);
+    expect(await new OutboxStore(env).load(one.ann.id)).toEqual([]);
+    expect(one.browser.memory.names().filter((name) => name.includes('taken-back'))).toEqual([]);
+    await one.clock.run(STORE_WAIT);
+    await stopped;
+  });
+
+  it('ends in time with a disk that never answers', async () => {
+    for (const hasLocks of [true, false]) {
+      for (const forget of [true, false]) {
+        const one = new One(undefined, hasLocks);
+        const { env } = one.window;
+        env.indexedDb = STUCK;
+        if (!hasLocks) env.locks = new Leases(STUCK, env.clock, env.uuid);
+        const engine = one.begin(one.window, new PeopleStore(env));
+        engine.start();
+        await one.clock.run(500);
+        const stopped = engine.stop(forget);
+        await one.clock.run(2 * STORE_WAIT);
+        await stopped;
+      }
+    }
   });
 
   it('is nothing when the user signed out, also not what was still to be written', async () => {
@@ -270,7 +327,7 @@ describe('what a window leaves behind', () => {
     await one.clock.run(2_000);
     await stopped;
     await one.clock.run(2_000);
-    expect(await new OutboxStore(one.browser.indexedDb).load(one.ann.id)).toEqual([]);
+    expect(await new OutboxStore(one.window.env).load(one.ann.id)).toEqual([]);
   });
 });
 

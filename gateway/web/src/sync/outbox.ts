@@ -20,6 +20,7 @@ import { Changes } from './changes.ts';
 import type { Connection } from './connection.ts';
 import type { Env } from './env.ts';
 import { type Estate, Heirs } from './heirs.ts';
+import { inTime } from './in-time.ts';
 import { ANSWER_WAIT, OUTBOX_LOOK, RETRY_AFTER_MAX, RETRY_WAIT, STORE_WAIT } from './limits.ts';
 import { OutboxStore, type Stored } from './outbox-store.ts';
 import { AllPending, laneOf, type Pending } from './pending.ts';
@@ -74,7 +75,7 @@ export class Outbox {
     this.#window = env.uuid();
     this.#connection = connection;
     this.#listener = listener;
-    this.#store = new OutboxStore(env.indexedDb);
+    this.#store = new OutboxStore(env);
     this.#takenBack = new TakenBack(env, user);
     this.#pending = new AllPending(this.#window);
     this.#tenure = new Tenure(env, this.#window, () => this.#store.load(user));
@@ -230,7 +231,7 @@ export class Outbox {
     this.#cancelLook = this.#env.clock.after(OUTBOX_LOOK, () => void this.look());
   }
 
-  /** Ends this window's part; what it owns is for the others, or for the next page. */
+  /** Ends this window's part; what it owns is for the others, or for the next page. A disk that hangs does not hold it up. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#heirs.close();
@@ -239,9 +240,9 @@ export class Outbox {
     this.#words.close();
     for (const asked of this.#asked.values()) asked.reject(Refusal.offline('The page was closed.'));
     this.#asked.clear();
-    await this.#opened;
+    await inTime(this.#env.clock, STORE_WAIT, this.#opened);
     this.#tenure.end();
-    await this.#store.close();
+    this.#store.close();
   }
 
   /** The same, and forgets everything: the user signs out. */
@@ -253,8 +254,13 @@ export class Outbox {
       this.#takenBack.add(key);
       this.#words.gone(key, null);
     }
-    const cleared = await this.#store.clear(this.#user).then(() => true, () => false);
-    if (cleared) for (const key of keys) this.#takenBack.forget(key);
+    const cleared = this.#store.clear(this.#user).then(
+      () => {
+        for (const key of keys) this.#takenBack.forget(key);
+      },
+      () => {},
+    );
+    await inTime(this.#env.clock, STORE_WAIT, cleared);
     await this.close();
   }
 

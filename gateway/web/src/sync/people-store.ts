@@ -1,6 +1,6 @@
 // What people call themselves, on disk: so that a page that is loaded again shows names from its beginning.
 // Names only, and those that one account sees.
-import { Database, PEOPLE } from './database.ts';
+import { Database, type Disk, NAMES, PEOPLE } from './database.ts';
 import { PEOPLE_MAX } from './limits.ts';
 
 export interface KeptName {
@@ -17,8 +17,8 @@ export class PeopleStore {
   readonly #database: Database;
   #reading: Promise<KeptName[]> | null = null;
 
-  constructor(factory: IDBFactory | null) {
-    this.#database = new Database(factory);
+  constructor(disk: Disk) {
+    this.#database = new Database(disk, NAMES);
   }
 
   /** Begins to read while it is not known yet who is signed in: opening a database takes longer than one waits. */
@@ -50,11 +50,13 @@ export class PeopleStore {
   }
 
   async clear(): Promise<void> {
+    // What was read at the beginning of the page is of whoever was signed in then.
+    this.#reading = null;
     await this.#database.run(PEOPLE, 'readwrite', (store) => void store.clear());
   }
 
-  close(): Promise<void> {
-    return this.#database.close();
+  close(): void {
+    this.#database.close();
   }
 
   async #read(): Promise<KeptName[]> {

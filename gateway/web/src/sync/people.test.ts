@@ -39,7 +39,7 @@ class Scene {
   open(window: FakeWindow = this.one.browser.open(), account = this.one.ann): People {
     this.one.server.signIn(window, account);
     const { env } = window;
-    const people = new People(env, new Http(env, new CookieCredential(env)), account.id, new PeopleStore(env.indexedDb), (user: User) => this.changed.push(user.id));
+    const people = new People(env, new Http(env, new CookieCredential(env)), account.id, new PeopleStore(env), (user: User) => this.changed.push(user.id));
     people.start();
     return people;
   }

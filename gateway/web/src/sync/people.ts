@@ -4,7 +4,8 @@
 import { asked, BackOff } from './back-off.ts';
 import type { Channel, Env } from './env.ts';
 import type { Http } from './http.ts';
-import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_TRIES } from './limits.ts';
+import { inTime } from './in-time.ts';
+import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_TRIES, STORE_WAIT } from './limits.ts';
 import type { KeptName, PeopleStore } from './people-store.ts';
 import { asRefusal, passes, type Refusal } from './refusal.ts';
 import type { Profile, ProfileChange, User } from './wire.ts';
@@ -68,8 +69,9 @@ export class People {
     this.#closed = true;
     this.#cancelTimer?.();
     this.#channel.close();
-    if (forget) await this.#store?.clear().catch(() => {});
-    await this.#store?.close().catch(() => {});
+    if (this.#store === null) return;
+    if (forget) await inTime(this.#env.clock, STORE_WAIT, this.#store.clear().catch(() => {}));
+    this.#store.close();
   }
 
   profile(id: string): Profile | null {

@@ -15,6 +15,7 @@ export class Tenure {
   /** The turn of it in which the disk was read. */
   #turn = 0;
   #isChecking = false;
+  #isOver = false;
   /** It is not known whether the lock is held, and until then this window goes on all the same. */
   #without = 0;
 
@@ -26,14 +27,18 @@ export class Tenure {
 
   /** Takes the lock; what is on disk then. Rejects where there is no disk or no lock. */
   async begin(): Promise<Stored[]> {
-    this.#lock = await this.#env.locks.hold(lockOf(this.#window));
-    const { turn } = this.#lock;
+    const lock = await this.#env.locks.hold(lockOf(this.#window));
+    this.#lock = lock;
+    // Nobody waited for it any more.
+    if (this.#isOver) lock.release();
+    const { turn } = lock;
     const onDisk = await this.#load();
     this.#turn = turn;
     return onDisk;
   }
 
   end(): void {
+    this.#isOver = true;
     this.#lock?.release();
   }
 

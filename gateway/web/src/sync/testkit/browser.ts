@@ -14,6 +14,9 @@ interface Held {
   grant: () => void;
 }
 
+/** A database that never answers. */
+export const STUCK = { open: () => ({}) } as unknown as IDBFactory;
+
 export class FakeBrowser {
   readonly clock: FakeClock;
   readonly random: () => number;

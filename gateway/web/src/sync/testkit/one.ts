@@ -2,6 +2,7 @@
 import { Engine, type EngineListener } from '../engine.ts';
 import { CookieCredential } from '../credential.ts';
 import { Http } from '../http.ts';
+import type { PeopleStore } from '../people-store.ts';
 import type { Account, Event } from '../wire.ts';
 import { FakeBrowser, type FakeWindow, type Network } from './browser.ts';
 import { FakeClock } from './clock.ts';
@@ -32,11 +33,11 @@ export class One {
   }
 
   /** An engine in a window of ann. */
-  begin(window: FakeWindow): Engine {
+  begin(window: FakeWindow, names: PeopleStore | null = null): Engine {
     this.server.signIn(window, this.ann);
     const nothing = (): void => {};
     const listener: EngineListener = { changed: nothing, heard: nothing, refused: nothing, stranger: nothing, named: nothing };
-    return new Engine(window.env, new Http(window.env, new CookieCredential(window.env)), this.ann, listener);
+    return new Engine(window.env, new Http(window.env, new CookieCredential(window.env)), this.ann, listener, names);
   }
 
   /** Bob says so many things. */
