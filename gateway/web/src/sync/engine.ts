@@ -99,7 +99,10 @@ export class Engine {
         if (room !== null) this.list.summarise(room);
       },
     });
-    this.people = new People(env, http, account.id, names, (user) => listener.named(user));
+    this.people = new People(env, http, account.id, names, {
+      named: (user) => listener.named(user),
+      stranger: () => listener.stranger(),
+    });
     this.outbox = new Outbox(env, account.id, this.connection, {
       heard: (id, seq) => this.#isHeard(id, seq),
       changed: (id) => this.#outboxChanged(id),
@@ -253,7 +256,7 @@ export class Engine {
       this.connection.say({ type: 'presence', status: this.#mine, watch: this.#watched });
     }
     this.#requests.online();
-    this.people.again();
+    this.people.reached();
     this.#listener.changed('presence');
   }
 

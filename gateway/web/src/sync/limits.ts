@@ -39,7 +39,7 @@ export const UNREAD_KEPT = 1_000;
 export const MENTIONS_MAX = 20;
 /** The longest name that somebody has. */
 export const USERNAME_MAX = 50;
-/** Profiles that are held, and names on disk: as many as one sees in a day, and half a megabyte at most. */
+/** Profiles that are held, unless more people are in view, and names on disk: as many as one sees in a day, and half a megabyte at most. */
 export const PEOPLE_MAX = 2_000;
 /** Profiles in one answer: the most that the server gives. */
 export const PEOPLE_BATCH = 100;
@@ -92,6 +92,8 @@ export const REFRESH_GATHER_MAX = 4_000;
 export const PEOPLE_GATHER = 50;
 /** A profile that is older is asked for again when it is shown again. */
 export const PEOPLE_FRESH = 5 * 60_000;
+/** After a node's end all its pages come to others in the same moment: their old profiles are asked for over so long. */
+export const PEOPLE_SPREAD = 10_000;
 /** Asking for profiles is tried so often in a row; then again when somebody comes into view. */
 export const PEOPLE_TRIES = 6;
 /** Typing is said at most so often for a room. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { CookieCredential } from './credential.ts';
 import { Http } from './http.ts';
-import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_TRIES } from './limits.ts';
+import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_SPREAD, PEOPLE_TRIES } from './limits.ts';
 import { PeopleStore } from './people-store.ts';
 import { People } from './people.ts';
 import type { FakeWindow } from './testkit/browser.ts';
@@ -13,6 +13,8 @@ class Scene {
   /** Ids of each ask, and when it was. */
   readonly asks: { ids: string[]; at: number }[] = [];
   readonly changed: string[] = [];
+  strangers = 0;
+  onNamed = (): void => {};
   /** Instead of the server's own answer to an ask. */
   refusal: { code: string; retry_after_ms?: number } | null = null;
   /** What an answer waits for after the server made it. */
@@ -39,7 +41,13 @@ class Scene {
   open(window: FakeWindow = this.one.browser.open(), account = this.one.ann): People {
     this.one.server.signIn(window, account);
     const { env } = window;
-    const people = new People(env, new Http(env, new CookieCredential(env)), account.id, new PeopleStore(env), (user: User) => this.changed.push(user.id));
+    const people = new People(env, new Http(env, new CookieCredential(env)), account.id, new PeopleStore(env), {
+      named: (user: User) => {
+        this.changed.push(user.id);
+        this.onNamed();
+      },
+      stranger: () => (this.strangers += 1),
+    });
     people.start();
     return people;
   }
@@ -116,6 +124,34 @@ describe('profiles', () => {
     expect([again.profile(first)?.name, again.profile(second)]).toEqual(['The guest-0', null]);
   });
 
+  it('of more people in view than are held are all held, and asked for once', async () => {
+    const scene = new Scene(PEOPLE_MAX + PEOPLE_BATCH);
+    for (const one of scene.crowd) scene.calls(one, `The ${one.username}`);
+    const people = scene.open();
+    // As a list does that shows all of them: it is drawn again when one of them is called something else.
+    const draw = (): void => {
+      isDue = false;
+      for (const id of scene.ids) {
+        people.want(id);
+        people.profile(id);
+      }
+    };
+    let isDue = true;
+    scene.onNamed = () => (isDue = true);
+    for (const id of scene.ids) people.show(id);
+    for (let step = 0; step < 200; step += 1) {
+      if (isDue) draw();
+      await scene.clock.run(100);
+    }
+    expect(scene.ids.filter((id) => people.profile(id)?.name === undefined)).toEqual([]);
+    expect(scene.asks).toHaveLength(PEOPLE_MAX / PEOPLE_BATCH + 1);
+    // Who is looked at no more goes before who is.
+    for (const id of scene.ids.slice(0, 2 * PEOPLE_BATCH)) people.hide(id);
+    people.want(scene.one.bob.id);
+    await scene.clock.run(1_000);
+    expect(scene.ids.filter((id) => people.profile(id) === null)).toEqual(scene.ids.slice(0, PEOPLE_BATCH + 1));
+  });
+
   it('remember whom the server does not know', async () => {
     const scene = new Scene();
     const people = scene.open();
@@ -158,6 +194,17 @@ describe('an ask that fails', () => {
     people.again();
     await scene.clock.run(1_000);
     expect(people.profile(scene.ids[0]!)).not.toBeNull();
+  });
+
+  it('after one that was given up is tried as often', async () => {
+    const scene = new Scene();
+    scene.refusal = { code: 'unavailable' };
+    const people = scene.open();
+    people.want(scene.ids[0]!);
+    await scene.clock.run(60 * 60_000);
+    people.want(scene.ids[1]!);
+    await scene.clock.run(60 * 60_000);
+    expect(scene.asks).toHaveLength(2 * PEOPLE_TRIES);
   });
 
   it('and would fail again is made seldom, whoever is looked at', async () => {
@@ -219,6 +266,43 @@ describe('an old profile', () => {
     expect(scene.asks.map((ask) => ask.ids)).toEqual([[shown, gone], [shown]]);
   });
 
+  it('is asked for again some time after a node came back, by each page at another moment; who is not known, at once', async () => {
+    const scene = new Scene(4);
+    const pages = Array.from({ length: 20 }, () => scene.open());
+    const [old, , , fresh] = scene.ids as [string, string, string, string];
+    for (const people of pages) people.show(old);
+    await scene.clock.run(PEOPLE_FRESH + 1_000);
+    const first = scene.asks.length;
+    const begun = scene.clock.now();
+    for (const people of pages) {
+      people.reached();
+      // What is drawn again meanwhile does not hurry it.
+      people.want(old);
+    }
+    pages[0]!.show(fresh);
+    await scene.clock.run(2 * PEOPLE_GATHER);
+    const early = scene.asks.slice(first).filter((ask) => ask.ids.includes(fresh));
+    expect(early.map((ask) => ask.ids)).toEqual([[fresh]]);
+    await scene.clock.run(PEOPLE_SPREAD);
+    const times = scene.asks.slice(first).filter((ask) => ask.ids.includes(old)).map((ask) => ask.at - begun);
+    expect(times).toHaveLength(pages.length);
+    expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(PEOPLE_SPREAD / 2);
+    expect(Math.max(...times)).toBeLessThanOrEqual(PEOPLE_SPREAD + PEOPLE_GATHER);
+  });
+
+  it('is asked for at once by a page that wakes, also while it waits for its turn', async () => {
+    const scene = new Scene();
+    const people = scene.open();
+    people.show(scene.ids[0]!);
+    await scene.clock.run(PEOPLE_FRESH + 1_000);
+    people.reached();
+    people.again();
+    await scene.clock.run(2 * PEOPLE_GATHER);
+    expect(scene.asks).toHaveLength(2);
+    await scene.clock.run(PEOPLE_SPREAD);
+    expect(scene.asks).toHaveLength(2);
+  });
+
   it('is asked for again at once for who wants to know', async () => {
     const scene = new Scene();
     const people = scene.open();
@@ -267,10 +351,49 @@ describe('what one says of oneself', () => {
     const scene = new Scene();
     const { ann } = scene.one;
     const people = scene.open();
+    scene.calls(ann, 'Ann Lee');
     people.introduce({ ...ann, name: 'Ann' });
     expect(people.profile(ann.id)?.name).toBe('Ann');
+    people.want(ann.id);
+    await scene.clock.run(1_000);
+    expect(people.profile(ann.id)?.name).toBe('Ann Lee');
     people.introduce({ ...ann, name: 'Older' });
+    expect(people.profile(ann.id)?.name).toBe('Ann Lee');
+  });
+
+  it('is not taken from a server of the release before, which knows of no names at the sign-in', async () => {
+    const scene = new Scene();
+    const { ann } = scene.one;
+    const window = scene.one.browser.open();
+    const before = scene.open(window);
+    scene.calls(ann, 'Ann');
+    before.want(ann.id);
+    await scene.clock.run(1_000);
+    await before.close(false);
+    const people = scene.open(window);
+    people.introduce(ann);
+    await scene.clock.run(10);
     expect(people.profile(ann.id)?.name).toBe('Ann');
+    people.introduce(ann);
+    await people.close(false);
+    const next = scene.open(window);
+    await scene.clock.run(10);
+    expect(next.profile(ann.id)?.name).toBe('Ann');
+    next.want(ann.id);
+    await scene.clock.run(1_000);
+    expect(scene.asks).toHaveLength(2);
+  });
+
+  it('is nothing of what was saved for somebody else, whom another window just signed in', async () => {
+    const scene = new Scene();
+    const window = scene.one.browser.open();
+    const [people, other] = [scene.open(window), scene.open()];
+    scene.one.server.signIn(window, scene.one.bob);
+    const told = people.save({ name: 'Annie' }).catch((error: unknown) => error);
+    await scene.clock.run(1_000);
+    expect(await told).toMatchObject({ code: 'stranger', message: expect.stringContaining('signed in as bob') as string });
+    expect(scene.strangers).toBe(1);
+    for (const each of [people, other]) expect([each.profile(scene.one.ann.id), each.profile(scene.one.bob.id)]).toEqual([null, null]);
   });
 });
 

@@ -5,9 +5,9 @@ import { asked, BackOff } from './back-off.ts';
 import type { Channel, Env } from './env.ts';
 import type { Http } from './http.ts';
 import { inTime } from './in-time.ts';
-import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_TRIES, STORE_WAIT } from './limits.ts';
+import { BACK_OFF_MAX, PEOPLE_BATCH, PEOPLE_FRESH, PEOPLE_GATHER, PEOPLE_MAX, PEOPLE_SPREAD, PEOPLE_TRIES, STORE_WAIT } from './limits.ts';
 import type { KeptName, PeopleStore } from './people-store.ts';
-import { asRefusal, passes, type Refusal } from './refusal.ts';
+import { asRefusal, passes, Refusal } from './refusal.ts';
 import type { Profile, ProfileChange, User } from './wire.ts';
 
 interface Known {
@@ -21,12 +21,18 @@ interface Known {
 
 const BEFORE = -Infinity;
 
+export interface PeopleListener {
+  /** What is known of a person is something else from now on. */
+  named(user: User): void;
+  /** The server takes this page for another account. */
+  stranger(): void;
+}
+
 export class People {
   readonly #env: Env;
   readonly #http: Http;
   readonly #me: string;
-  /** What is known of a person is something else from now on. */
-  readonly #changed: (user: User) => void;
+  readonly #listener: PeopleListener;
   readonly #store: PeopleStore | null;
   readonly #channel: Channel;
   readonly #backOff: BackOff;
@@ -47,13 +53,15 @@ export class People {
   #restUntil = 0;
   #notBefore = 0;
   #cancelTimer: (() => void) | null = null;
+  /** While it is there, who is in view and known waits for it, however old that is. */
+  #cancelSpread: (() => void) | null = null;
   #closed = false;
 
-  constructor(env: Env, http: Http, me: string, store: PeopleStore | null, changed: (user: User) => void) {
+  constructor(env: Env, http: Http, me: string, store: PeopleStore | null, listener: PeopleListener) {
     this.#env = env;
     this.#http = http;
     this.#me = me;
-    this.#changed = changed;
+    this.#listener = listener;
     this.#store = store;
     this.#backOff = new BackOff(env.random);
     this.#channel = env.openChannel(`parlance/people/${me}`);
@@ -68,6 +76,7 @@ export class People {
   async close(forget: boolean): Promise<void> {
     this.#closed = true;
     this.#cancelTimer?.();
+    this.#cancelSpread?.();
     this.#channel.close();
     if (this.#store === null) return;
     if (forget) await inTime(this.#env.clock, STORE_WAIT, this.#store.clear().catch(() => {}));
@@ -90,7 +99,9 @@ export class People {
 
   /** Somebody is looked at: what is not known of them, or is old, is asked for. Cheap to call often. */
   want(id: string): void {
-    if (!this.#isFresh(id) && this.#asking?.has(id) !== true) this.refresh(id);
+    if (this.#isFresh(id) || this.#asking?.has(id) === true) return;
+    const waits = this.#cancelSpread !== null && this.#shown.has(id) && this.#known.has(id);
+    if (!waits) this.refresh(id);
   }
 
   /** Asks for it, however new it is. */
@@ -102,21 +113,31 @@ export class People {
 
   /** Somebody came into view, and stays there until `hide`. */
   show(id: string): void {
-    this.#shown.add(id);
     this.want(id);
+    this.#shown.add(id);
   }
 
   hide(id: string): void {
     this.#shown.delete(id);
   }
 
-  /** The page woke, or the server is reached again: who is in view may be called something else by now. */
+  /** The page woke: who is in view may be called something else by now. */
   again(): void {
-    this.#failures = 0;
-    this.#restUntil = this.#notBefore;
-    this.#cancelTimer?.();
-    this.#cancelTimer = null;
+    this.#cancelSpread?.();
+    this.#cancelSpread = null;
+    this.#rested();
     for (const id of this.#shown) this.want(id);
+    this.#plan();
+  }
+
+  /** The server is reached again, and by many pages in the same moment: only who is not known at all is asked for at once. */
+  reached(): void {
+    this.#cancelSpread?.();
+    this.#cancelSpread = this.#env.clock.after(this.#env.random() * PEOPLE_SPREAD, () => this.again());
+    const unknown = [...this.#shown, ...this.#queue].filter((id) => !this.#known.has(id));
+    if (unknown.length === 0) return;
+    this.#rested();
+    for (const id of unknown) this.want(id);
     this.#plan();
   }
 
@@ -134,14 +155,27 @@ export class People {
   /** Changes one's own, for all windows of the browser. Throws a `Refusal`. */
   async save(change: ProfileChange): Promise<void> {
     const own = await this.#http.call<Profile>('PATCH', '/api/me', change);
+    if (own.id !== this.#me) {
+      // Another window signed somebody else in just now, and the server went by that.
+      if (!this.#closed) this.#listener.stranger();
+      throw new Refusal('stranger', `Another window signed in as ${own.username}, and this was saved as their profile. Look at it there.`);
+    }
     if (this.#closed) return;
     this.#tell(own);
     this.#channel.postMessage(profileOf(own));
   }
 
-  /** One's own as the sign-in has it, unless more is known. */
+  /**
+   * One's own as the sign-in has it, unless more is known. It is asked for all the same when it is shown: a server of
+   * the release before knows of no names there, and what is on disk may say more.
+   */
   introduce(own: Profile): void {
-    if ((this.#known.get(own.id)?.at ?? BEFORE) === BEFORE) this.#tell(own);
+    const known = this.#known.get(own.id);
+    if (own.name == null || (known?.at ?? BEFORE) !== BEFORE) return;
+    this.#put(own.id, { profile: profileOf(own), at: BEFORE, since: known?.since ?? 0 });
+    this.#keep(own.id, own);
+    this.#listener.named(own);
+    this.#write();
   }
 
   /** Another window saved one's own. Its word may have been overtaken: the server has the last one. */
@@ -155,6 +189,14 @@ export class People {
   #tell(own: Profile): void {
     this.#take(own.id, own, ++this.#tick);
     this.#write();
+  }
+
+  /** Whatever pause is not the server's is over. */
+  #rested(): void {
+    this.#failures = 0;
+    this.#restUntil = this.#notBefore;
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
   }
 
   #isFresh(id: string): boolean {
@@ -199,6 +241,8 @@ export class People {
     const isOver = !passes(refusal) || this.#failures >= PEOPLE_TRIES;
     if (isOver) this.#queue.clear();
     else for (const id of ids) this.#queue.add(id);
+    // Who is asked for after the pause gets as many tries.
+    if (isOver) this.#failures = 0;
     const now = this.#env.clock.now();
     this.#notBefore = now + asked(refusal.retryAfterMs);
     const pause = this.#backOff.next(refusal.retryAfterMs ?? 0);
@@ -215,7 +259,7 @@ export class People {
     if (before?.name !== profile?.name) this.#keep(id, profile);
     const isSame = before?.name === profile?.name && before?.about === profile?.about;
     const user = profile ?? before;
-    if (!isSame && user !== null) this.#changed(user);
+    if (!isSame && user !== null) this.#listener.named(user);
   }
 
   #put(id: string, known: Known): void {
@@ -224,6 +268,8 @@ export class People {
     if (known.profile !== null) this.#ids.set(known.profile.username.toLowerCase(), id);
     for (const [oldest, { profile }] of this.#known) {
       if (this.#known.size <= PEOPLE_MAX) return;
+      // They would be asked for again at once.
+      if (this.#shown.has(oldest)) continue;
       this.#known.delete(oldest);
       if (profile === null) continue;
       this.#ids.delete(profile.username.toLowerCase());
@@ -252,7 +298,7 @@ export class People {
       if (known !== undefined) this.#keep(id, known.profile);
       else if (this.#known.size < PEOPLE_MAX) {
         this.#put(id, { profile: { id, username, name }, at: BEFORE, since: 0 });
-        this.#changed({ id, username });
+        this.#listener.named({ id, username });
       }
     }
     this.#write();

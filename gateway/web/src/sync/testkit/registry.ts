@@ -4,8 +4,14 @@ import type { Account, Profile, ProfileChange } from '../wire.ts';
 
 const NAME_MAX = 50;
 const ABOUT_MAX = 200;
-/** Control characters, and those that change the direction of text. */
-const REFUSED = /[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
+/** What breaks the line, changes the direction of text, is no character, or is not seen. */
+const REFUSED = new RegExp(
+  '[\\p{Cc}\\p{Noncharacter_Code_Point}\\u2028\\u2029\\u061C\\u200E\\u200F\\u202A-\\u202E\\u200B\\u2060-\\u206F\\uFEFF\\uFFF9-\\uFFFB\\u{E0000}-\\u{E0FFF}' +
+    '\\u00AD\\u034F\\u115F\\u1160\\u17B4\\u17B5\\u180E\\u2800\\u3164\\uFFA0]',
+  'u',
+);
+/** Joiners and variation selectors may be in a name, but make no other one of it. */
+const IGNORED = /[\u200C\u200D\uFE00-\uFE0F]/g;
 
 export class Registry {
   readonly #users: ReadonlyMap<string, Account>;
@@ -25,7 +31,8 @@ export class Registry {
     const about = change.about?.trim() ?? '';
     if ([...name].length > NAME_MAX || REFUSED.test(name)) return refused(400, 'bad_request', 'a name has 1 to 50 characters');
     if ([...about].length > ABOUT_MAX || REFUSED.test(about)) return refused(400, 'bad_request', 'the line about you has up to 200 characters');
-    const isTaken = [...this.#users.values()].some((one) => one.id !== account.id && one.username.toLowerCase() === name.toLowerCase());
+    const compared = name.replace(IGNORED, '').toLowerCase();
+    const isTaken = [...this.#users.values()].some((one) => one.id !== account.id && one.username.toLowerCase() === compared);
     if (isTaken) return refused(409, 'name_taken', 'this is the username of somebody else');
     const set = { ...this.#set.get(account.id) };
     if (change.name !== undefined) set.name = name;
