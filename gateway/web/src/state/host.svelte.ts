@@ -69,6 +69,12 @@ export class Host {
     await engine?.stop(forget);
   }
 
+  /** Nobody is signed in: what people call themselves leaves this machine. Not before the engine ended, which would write more. */
+  async forgetNames(): Promise<void> {
+    // Without a disk there are none.
+    await this.#names.clear().catch(() => {});
+  }
+
   /** What this browser keeps of a user for later pages. */
   forget(user: string): void {
     for (const name of this.env.memory.names()) {

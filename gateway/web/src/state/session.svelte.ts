@@ -96,8 +96,9 @@ export class Session implements SessionStore {
       if (turn !== this.#turn) return;
       const refusal = asRefusal(error);
       if (refusal.code === 'unauthenticated') {
-        if (this.phase === 'unknown') this.phase = 'signed-out';
-        return;
+        if (this.phase !== 'unknown') return;
+        this.phase = 'signed-out';
+        return await this.#host.forgetNames();
       }
       const now = this.#host.env.clock.now();
       this.#notBefore = now + asked(refusal.retryAfterMs);
@@ -149,7 +150,10 @@ export class Session implements SessionStore {
     this.phase = 'signed-out';
     this.expired = false;
     this.user = null;
-    await this.#host.end(forget);
+    const ended = this.#host.end(forget);
+    // Each window by itself: it may have written names after the one that signed out had them forgotten.
+    void this.#host.forgetNames();
+    await ended;
     if (forget && user !== null) this.onForget(user.id);
   }
 
