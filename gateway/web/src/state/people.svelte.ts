@@ -5,6 +5,9 @@ import type { Engine } from '../sync/engine.ts';
 import type { Host } from './host.svelte.ts';
 import type { PeopleStore, Profile, User } from './types.ts';
 
+const FIRST_STRONG_ISOLATE = String.fromCodePoint(0x2068);
+const POP_ISOLATE = String.fromCodePoint(0x2069);
+
 interface Watch {
   /** Makes who reads depend on it. */
   subscribe: () => void;
@@ -42,7 +45,7 @@ export class People implements PeopleStore {
 
   fullNameOf(user: User): string {
     const name = this.nameOf(user);
-    return name === user.username ? name : `${name} (@${user.username})`;
+    return name === user.username ? name : `${isolated(name)} (@${user.username})`;
   }
 
   nameOfMention(username: string): string | null {
@@ -86,6 +89,11 @@ export class People implements PeopleStore {
 function inView({ people }: Engine, id: string): () => void {
   people.show(id);
   return () => people.hide(id);
+}
+
+/** A name that runs from right to left, or has brackets of its own, changes nothing of what is around it. */
+function isolated(name: string): string {
+  return `${FIRST_STRONG_ISOLATE}${name}${POP_ISOLATE}`;
 }
 
 /** No id begins so. */

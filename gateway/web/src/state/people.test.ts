@@ -25,7 +25,7 @@ it('the username stands in for a name that is not known, and beside one that is'
   const told = (): unknown[] => [people.nameOf(one.bob), people.handleOf(one.bob), people.fullNameOf(one.bob)];
   expect([told(), people.nameOfMention('bob')]).toEqual([['bob', null, 'bob'], null]);
   await one.clock.run(1_000);
-  expect([told(), people.nameOfMention('Bob')]).toEqual([['Bob Ross', '@bob', 'Bob Ross (@bob)'], 'Bob Ross']);
+  expect([told(), people.nameOfMention('Bob')]).toEqual([['Bob Ross', '@bob', '\u2068Bob Ross\u2069 (@bob)'], 'Bob Ross']);
   await host.end(false);
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BODY_BYTES_MAX, bytesOf, fitting, nameAt, withName } from './complete.ts';
+import { BODY_BYTES_MAX, bytesOf, fitting, nameAt, shortened, withName } from './complete.ts';
 
 describe('the name at the caret', () => {
   it('is found after an @ outside of a word', () => {
@@ -20,8 +20,8 @@ describe('the name at the caret', () => {
 describe('fitting people', () => {
   const people = ['Joanna', 'anna', 'Bob', 'ANNA', 'anders'].map((username) => ({ username }));
   const names: Record<string, string> = { Bob: 'Robert Ångström' };
-  const fits = (prefix: string, max = 9): string[] =>
-    fitting(people, prefix, max, ({ username }) => names[username] ?? username).map((person) => person.username);
+  const fits = (prefix: string): string[] =>
+    fitting(people, prefix, ({ username }) => names[username] ?? username).map((person) => person.username);
 
   it('begin with what was typed first, without case, each once', () => {
     expect(fits('an')).toEqual(['anna', 'anders', 'Joanna']);
@@ -31,8 +31,10 @@ describe('fitting people', () => {
     expect([fits('rob'), fits('ång'), fits('ström')]).toEqual([['Bob'], ['Bob'], ['Bob']]);
   });
 
-  it('are no more than asked for', () => {
-    expect(fits('', 2)).toHaveLength(2);
+  it('are no more than are shown, and who is chosen stays among them', () => {
+    const list = ['a', 'b', 'c', 'd'].map((id) => ({ id }));
+    const shown = (chosen: string | null): string => shortened(list, 2, chosen).map(({ id }) => id).join('');
+    expect([shown(null), shown('b'), shown('d'), shown('x')]).toEqual(['ab', 'ab', 'ad', 'ab']);
   });
 });
 

@@ -19,7 +19,6 @@ export function nameAt(text: string, caret: number): Word | null {
 export function fitting<T extends { username: string }>(
   people: readonly T[],
   prefix: string,
-  max: number,
   nameOf: (person: T) => string,
 ): T[] {
   const sought = prefix.toLowerCase();
@@ -35,7 +34,13 @@ export function fitting<T extends { username: string }>(
     if (words.some((word) => word.startsWith(sought))) begin.push(person);
     else if (words.some((word) => word.includes(sought))) hold.push(person);
   }
-  return [...begin, ...hold].slice(0, max);
+  return [...begin, ...hold];
+}
+
+/** The first ones; who is chosen stays among them as long as they are in the list at all. */
+export function shortened<T extends { id: string }>(list: readonly T[], max: number, chosen: string | null): T[] {
+  const at = list.findIndex((one) => one.id === chosen);
+  return at < max ? list.slice(0, max) : [...list.slice(0, max - 1), ...list.slice(at, at + 1)];
 }
 
 /** The text with the name written out, and where the caret goes. */

@@ -3,6 +3,8 @@ import { gathered, rooms, session, type Member } from '../../state/index.svelte.
 
 /** As many as are read without being asked for more. */
 const FIRST_MAX = 400;
+/** So many are known by name where all are gone through, the others by username: fewer than there are profiles in memory. */
+export const NAMED_MAX = 1_000;
 
 export class RoomMembers {
   items = $state.raw<Member[]>([]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { RoomItem } from '../../state/types.ts';
+import type { RoomItem, User } from '../../state/types.ts';
 import { Calls, totalCalls } from './notify.ts';
 
 function room(id: string, over: Partial<RoomItem>): RoomItem {
@@ -12,16 +12,24 @@ function room(id: string, over: Partial<RoomItem>): RoomItem {
 const direct = (unread: number, muted = false) =>
   room('d', { kind: 'direct', unread, muted, with: { id: 'u', username: 'una' } });
 
+const fullNameOf = ({ username }: User): string => `Somebody (@${username})`;
+
 describe('calls for attention', () => {
   it('are what grew, and nothing at first', () => {
-    const calls = new Calls();
+    const calls = new Calls(fullNameOf);
     expect(calls.take([room('a', { mentions: 3 }), direct(2)])).toEqual([]);
     expect(calls.take([room('a', { mentions: 4 }), direct(2)]).map((call) => call.room)).toEqual(['a']);
     expect(calls.take([room('a', { mentions: 0 }), direct(3)]).map((call) => call.room)).toEqual(['d']);
   });
 
+  it('say by the username as well who wrote', () => {
+    const calls = new Calls(fullNameOf);
+    calls.take([room('a', {}), direct(0)]);
+    expect(calls.take([room('a', { mentions: 1 }), direct(1)]).map((call) => call.title)).toEqual(['a', 'Somebody (@una)']);
+  });
+
   it('are not made by unread messages of a room', () => {
-    const calls = new Calls();
+    const calls = new Calls(fullNameOf);
     calls.take([room('a', {})]);
     expect(calls.take([room('a', { unread: 9 })])).toEqual([]);
   });

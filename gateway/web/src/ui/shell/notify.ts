@@ -1,5 +1,5 @@
 // Tells of mentions and direct messages when the page is not in front.
-import type { RoomItem } from '../../state/types.ts';
+import type { RoomItem, User } from '../../state/types.ts';
 
 export interface Call {
   room: string;
@@ -10,6 +10,12 @@ export interface Call {
 /** How many calls for attention each room has; what grew since `before` is worth a notice. */
 export class Calls {
   #seen: Map<string, number> | null = null;
+  /** A person so that nobody passes for them. */
+  readonly #fullNameOf: (user: User) => string;
+
+  constructor(fullNameOf: (user: User) => string) {
+    this.#fullNameOf = fullNameOf;
+  }
 
   take(list: readonly RoomItem[]): Call[] {
     const now = new Map(list.map((room) => [room.id, callsOf(room)]));
@@ -20,7 +26,7 @@ export class Calls {
       .filter((room) => callsOf(room) > (before.get(room.id) ?? 0))
       .map((room) => ({
         room: room.id,
-        title: room.title,
+        title: room.with === null ? room.title : this.#fullNameOf(room.with),
         body: room.with === null ? 'Somebody mentioned you.' : 'Wrote to you.',
       }));
   }
