@@ -6,6 +6,10 @@ import { scenario, until } from './stage/index.mjs';
 
 const NAME = 'Ada Lovelace';
 const ABOUT = 'Likes engines, and poetry';
+/** As it is read aloud: the name is closed in itself. */
+const full = (name) => `\u2068${name}\u2069 (@ada)`;
+/** As long as the server takes it, and wider than a phone. */
+const LONG = `Ada ${'Wide'.repeat(11)}WW`;
 
 await scenario('profile', async (stage) => {
   const ada = await stage.person('ada');
@@ -50,8 +54,9 @@ await scenario('profile', async (stage) => {
   await hasNoBarriers(ada.page, 'a name that was refused');
   await isRefused(name, 'x'.repeat(51), 'A name has at most 50 characters.');
   await settings.getByText('1 more than the 50 characters that fit.').waitFor();
-  // Only the server knows all that it refuses: text that runs the other way round.
+  // Only the server knows all that it refuses: text that runs the other way round, and what is not seen.
   await isRefused(name, 'Ada\u202E', null);
+  await isRefused(name, 'Ada\u3164', null);
   await name.fill('');
   await isRefused(about, 'x'.repeat(201), 'This has at most 200 characters.');
 
@@ -73,7 +78,7 @@ await scenario('profile', async (stage) => {
   await ada.row('the cards are punched').getByText('@ada').waitFor();
 
   // Others see it when they look who it is, and no row moves for it.
-  const places = () => bob.messages().evaluate((view) => [...view.querySelectorAll('[role="listitem"]')].map((row) => {
+  const places = (person = bob) => person.messages().evaluate((view) => [...view.querySelectorAll('[role="listitem"]')].map((row) => {
     const { top, height } = row.getBoundingClientRect();
     return [top, height];
   }));
@@ -81,7 +86,7 @@ await scenario('profile', async (stage) => {
   assert.equal(await head.getByText(NAME).count(), 0);
   const before = await places();
   await bob.messages().getByRole('button', { name: 'About ada' }).first().click();
-  const card = bob.page.getByRole('dialog', { name: `About ${NAME} (@ada)` });
+  const card = bob.page.getByRole('dialog', { name: `About ${full(NAME)}` });
   await card.getByText(ABOUT).waitFor();
   await card.getByText('@ada', { exact: true }).waitFor();
   await hasNoBarriers(bob.page, "a person's card with a name");
@@ -93,7 +98,7 @@ await scenario('profile', async (stage) => {
   await bob.page.reload();
   await bob.sees('and sorted');
   await head.getByText(NAME).waitFor();
-  await bob.messages().getByRole('button', { name: `About ${NAME} (@ada)` }).first().waitFor();
+  await bob.messages().getByRole('button', { name: `About ${full(NAME)}` }).first().waitFor();
 
   // Found by name and by username among the members, and mentioned by the username.
   const members = bob.panel('Members');
@@ -102,6 +107,13 @@ await scenario('profile', async (stage) => {
     await until(`"${sought}" finds one`, async () => (await members.getByRole('listitem').count()) === 1);
     await members.getByRole('listitem').filter({ hasText: `${NAME} @ada` }).waitFor();
   }
+  // The menu says in words whose it is.
+  await members.getByRole('listitem').getByRole('button').click();
+  const menu = bob.page.getByRole('dialog', { name: `Actions for ${full(NAME)}` });
+  await menu.getByText('@ada', { exact: true }).waitFor();
+  await hasNoBarriers(bob.page, "a member's menu");
+  await bob.page.keyboard.press('Escape');
+  await menu.waitFor({ state: 'hidden' });
   const box = bob.composer('engines');
   await box.pressSequentially('@love');
   await bob.page.getByRole('option', { name: `${NAME} @ada` }).waitFor();
@@ -125,10 +137,10 @@ await scenario('profile', async (stage) => {
   await bob.panel('Members').getByRole('button', { name: 'Invite' }).click();
   const invite = bob.page.getByRole('dialog', { name: 'Invite people to plans' });
   await invite.getByRole('searchbox', { name: 'Name of a person' }).fill('ada lov');
-  await invite.getByRole('button', { name: `Add ${NAME} (@ada)` }).click();
+  await invite.getByRole('button', { name: `Add ${full(NAME)}` }).click();
   await invite.getByText('Added').waitFor();
   await invite.getByRole('button', { name: 'Close' }).click();
-  await bob.messages().getByText(`${NAME} was added`).waitFor();
+  await bob.messages().getByText(`${NAME} @ada was added`).waitFor();
 
   // In the dark, on a phone.
   const phone = await stage.person('ada', { theme: 'dark', width: 390, height: 844 });
@@ -136,8 +148,8 @@ await scenario('profile', async (stage) => {
   await phone.open(`/r/${room}`);
   await phone.sees('and sorted');
   await phone.row('the cards are punched').getByText(NAME).waitFor();
-  await phone.messages().getByRole('button', { name: /^About Ada/ }).first().click();
-  const mine = phone.page.getByRole('dialog', { name: `About ${NAME} (@ada)` });
+  await phone.messages().getByRole('button', { name: /^About .?Ada/ }).first().click();
+  const mine = phone.page.getByRole('dialog', { name: `About ${full(NAME)}` });
   await mine.getByText(ABOUT).waitFor();
   await hasNoBarriers(phone.page, "one's own card (dark)", 'dark');
   await mine.getByRole('button', { name: 'Edit profile' }).click();
@@ -159,4 +171,29 @@ await scenario('profile', async (stage) => {
   await plain.getByText(ABOUT).waitFor();
   assert.equal(await plain.getByText(NAME).count(), 0);
   await until('no other name is shown', async () => (await bob.page.getByText(NAME).count()) === 0);
+
+  // The longest name moves no row either: on a phone, where she is in every line that can show it.
+  const api = await stage.api().signIn('ada');
+  const { seq } = (await api.history(room)).find((one) => one.body === 'well done');
+  await api.call('DELETE', `/api/rooms/${room}/messages/${seq}`);
+  const small = await stage.person('bob', { width: 390, height: 844 });
+  await small.signIn();
+  await small.open(`/r/${room}`);
+  await small.row('Message deleted by ada').waitFor();
+  await small.row('and sorted').focus();
+  await small.page.keyboard.press('r');
+  await small.page.getByText('Replying to ada: and sorted').waitFor();
+  await api.call('PATCH', '/api/me', { name: LONG });
+  const short = await places(small);
+  await small.messages().getByRole('button', { name: 'About ada' }).first().click();
+  await small.page.getByRole('dialog', { name: `About ${full(LONG)}` }).waitFor();
+  await small.page.keyboard.press('Escape');
+  await small.row('Message deleted by').getByText('@ada', { exact: true }).waitFor();
+  await small.page.getByText(`Replying to ${LONG} @ada: and sorted`).waitFor();
+  assert.deepEqual(await places(small), short, 'no row moved when the longest name came');
+  for (const line of [small.row('Message deleted by'), small.page.getByText('Replying to').locator('..')]) {
+    const handle = await line.getByText('@ada', { exact: true }).boundingBox();
+    assert.ok(handle !== null && handle.x + handle.width < 390, 'the username is in view beside the longest name');
+  }
+  await hasNoBarriers(small.page, 'the longest name on a phone');
 });

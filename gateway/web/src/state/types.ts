@@ -66,7 +66,7 @@ export interface PeopleStore {
   nameOf(user: User): string;
   /** "@ada" where `nameOf` says something else: beside it, so that nobody passes for another. */
   handleOf(user: User): string | null;
-  /** Both in one: "Ada Lovelace (@ada)". */
+  /** Both in one, "Ada Lovelace (@ada)", for where there is only text; the name is closed in itself, whichever way it runs. */
   fullNameOf(user: User): string;
   /** The name of somebody who is mentioned, if it is known. */
   nameOfMention(username: string): string | null;
