@@ -20,6 +20,12 @@ export function timeOf(at: number): string {
   return clock.format(at);
 }
 
+/** "14:05", and "2:05" where it is "2:05 PM": for the narrow column beside messages. */
+export function timeBeside(at: number, format = clock): string {
+  const parts = format.formatToParts(at).filter(({ type }) => type !== 'dayPeriod');
+  return parts.map(({ value }) => value).join('').trim();
+}
+
 /** The whole moment, for titles. */
 export function momentOf(at: number): string {
   return full.format(at);
