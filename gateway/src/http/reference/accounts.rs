@@ -14,6 +14,9 @@ use crate::http::auth::ChangePassword;
 use crate::http::users::Users;
 use crate::limits::{NAME_BYTES_MAX, USER_IDS_MAX, USERS_MAX};
 
+/// An id, as a regular expression.
+const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+
 pub(super) const ADA: &str = "0198a0c1-5e00-7000-8000-000000000003";
 
 pub(super) fn ada() -> Value {
@@ -145,7 +148,10 @@ fn people(book: &mut Book) {
         json!({"type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX, "example": "ad"});
     let limit =
         json!({"type": "integer", "minimum": 1, "maximum": USERS_MAX, "default": USERS_MAX});
-    let ids = json!({"type": "string", "minLength": 36, "maxLength": USER_IDS_MAX * 37 - 1, "example": ADA});
+    let ids = json!({
+        "type": "string", "pattern": format!("^{UUID}(,{UUID}){{0,{}}}$", USER_IDS_MAX - 1),
+        "maxLength": USER_IDS_MAX * 37 - 1, "example": ADA,
+    });
     book.get("/api/users", "Find people by the start of their name, or by their ids")
         .about("Give `prefix` or `ids`, and not both.")
         .signed()

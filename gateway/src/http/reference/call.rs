@@ -25,7 +25,7 @@ use utoipa::openapi::{
 
 use super::bounds;
 use crate::error::{meaning, status};
-use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::limits::{HEADER_BYTES_MAX, HTTP_BODY_BYTES_MAX};
 
 pub(super) const JSON: &str = "application/json";
 
@@ -35,7 +35,7 @@ pub(super) const CLIENT_HEADER: &str = "x-parlance-client";
 const ACCESS_COOKIE: &str = "parlance-access";
 
 const ABOUT: &str = "Chat over HTTP and WebSocket. Every answer that is no success is `{\"code\",\"detail\",\"retry_after_ms\"?}`: \
-`code` is for programs (see the table of error codes), `detail` names for a person what is wrong and what is allowed.\n\n\
+`code` is for programs (see the table of error codes), `detail` names for a person what is wrong and what is allowed. Only 431 has no body.\n\n\
 Every change takes an idempotency key, in the body or in `Idempotency-Key`: repeat a change with its key until it has an answer, \
 and it is done once. Requests with unknown fields or parameters are refused; answers may gain fields, so leave aside what you do \
 not know. Every answer has `x-request-id`; send one of your own to find a request in the server's log.";
@@ -308,6 +308,7 @@ impl Call<'_> {
             .answers
             .drain(..)
             .chain(refusals)
+            .chain([(431, head_too_large())])
             .fold(ResponsesBuilder::new(), |responses, (status, response)| {
                 responses.response(status.to_string(), response)
             });
@@ -369,6 +370,14 @@ fn stamped(about: &str) -> ResponseBuilder {
         .schema(Some(raw(json!({"type": "string"}))))
         .description(Some("The correlation id: the client's, or a new one."));
     ResponseBuilder::new().description(about).header("x-request-id", id.build())
+}
+
+/// What is said before a request is one, and so has neither an id nor a body.
+fn head_too_large() -> Response {
+    let about = format!(
+        "The request line and all headers are over {HEADER_BYTES_MAX} bytes. The answer has no body, and the connection ends."
+    );
+    ResponseBuilder::new().description(about).build()
 }
 
 /// One answer for each status, with an example for each code.
