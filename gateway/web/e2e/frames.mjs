@@ -38,6 +38,7 @@ await scenario('frames', async (stage) => {
     };
     requestAnimationFrame(frame);
   });
+  const { used, end: endUse } = await useOf(ada.page);
   const begun = Date.now();
   const sent = [];
   const total = (A_SECOND * FOR_MS) / 1_000;
@@ -53,11 +54,16 @@ await scenario('frames', async (stage) => {
     return window.counted;
   });
 
+  const use = await used();
+  await endUse();
+
   const times = frames.slice(1).map((at, n) => at - frames[n]).sort((a, b) => a - b);
   const part = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))].toFixed(1);
   const seconds = (frames.at(-1) - frames[0]) / 1_000;
   console.log(`frames: ${total} messages in ${(took / 1_000).toFixed(1)} s, ${(times.length / seconds).toFixed(1)} frames a second`);
   console.log(`frames: median ${part(0.5)} ms, 95th percentile ${part(0.95)} ms, longest ${part(1)} ms`);
+  const each = Object.entries(use).map(([what, seconds]) => `${what} ${((seconds * 1_000) / total).toFixed(2)}`);
+  console.log(`frames: ms of the page's own thread a message: ${each.join(', ')}`);
   console.log(`frames: ${long.length} long tasks, ${Math.round(long.reduce((sum, one) => sum + one, 0))} ms in all, longest ${Math.round(Math.max(0, ...long))} ms`);
 
   // Every message is shown, in the order of the log.
@@ -67,3 +73,17 @@ await scenario('frames', async (stage) => {
   const shown = new Set((await ada.readAll()).map((row) => row.seq));
   assert.deepEqual(held.filter((one) => !shown.has(one.seq)), [], 'these are not shown');
 });
+
+/** What a page's thread has used from now on, in seconds of CPU, which a busy machine does not change. */
+async function useOf(page) {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const read = async () => {
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    const of = (name) => metrics.find((one) => one.name === name)?.value ?? 0;
+    return { all: of('TaskDuration'), script: of('ScriptDuration'), style: of('RecalcStyleDuration'), layout: of('LayoutDuration') };
+  };
+  const before = await read();
+  const used = async () => Object.fromEntries(Object.entries(await read()).map(([what, value]) => [what, value - before[what]]));
+  return { used, end: () => devtools.detach() };
+}
