@@ -16,6 +16,35 @@ pub(super) struct Cluster {
     pub(super) nodes: Vec<Node>,
 }
 
+/// A room on one node that somebody follows on another.
+pub(super) struct Followed<'c> {
+    pub(super) one: &'c Node,
+    pub(super) ann: Caller,
+    pub(super) bob: Caller,
+    pub(super) room: RoomId,
+    pub(super) client: Client,
+}
+
+impl Followed<'_> {
+    pub(super) async fn kick_bob(&self) {
+        let kick = Change::Kick { user: self.bob.user, username: self.bob.username.clone() };
+        self.one.chat.post(&self.ann, self.room, Key::generate(), kick).await.expect("kicked");
+    }
+
+    /// More than a replay brings.
+    pub(super) async fn say_much(&self) {
+        for _ in 0..limits::REPLAY_EVENTS_MAX + 5 {
+            self.one.say(&self.ann, self.room, "much").await.expect("posted");
+        }
+    }
+
+    /// Reads until nothing more comes.
+    pub(super) async fn hear_all(&mut self) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        while let Ok(()) = tokio::time::timeout(Duration::from_secs(1), self.client.read()).await {}
+    }
+}
+
 impl Cluster {
     /// Nodes 1 to `count`; node 1 owns every shard.
     pub(super) async fn start(count: u64) -> Self {
@@ -47,6 +76,17 @@ impl Cluster {
 
     pub(super) fn directory(&self) -> &MemoryDirectory {
         &self.directories[0]
+    }
+
+    /// Ann's room is on the first node; Bob, who has joined it, follows it on the second one.
+    pub(super) async fn bob_follows(&self) -> Followed<'_> {
+        let [one, two] = &self.nodes[..] else { panic!("two nodes") };
+        let (ann, bob) = (one.user("ann").await, two.user("bob").await);
+        let room = one.room(&ann, "r", RoomKind::Public).await;
+        two.chat.post(&bob, room, Key::generate(), Change::Join).await.expect("joined");
+        let mut client = two.client(&bob);
+        client.subscribe(1, room, None).await;
+        Followed { one, ann, bob, room, client }
     }
 
     /// Gives a room's shard to a node at once, as after the death of its owner.

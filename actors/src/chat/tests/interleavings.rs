@@ -55,24 +55,15 @@ async fn a_room_that_crashes_is_opened_again_for_those_who_follow_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_kick_in_a_gap_ends_the_feed_at_the_next_owner_too() {
     let cluster = Cluster::start(2).await;
-    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
-    let (ann, bob) = (one.user("ann").await, two.user("bob").await);
-    let room = one.room(&ann, "r", RoomKind::Public).await;
-    two.chat.post(&bob, room, Key::generate(), Change::Join).await.expect("joined");
-    let mut client = two.client(&bob);
-    client.subscribe(1, room, None).await;
+    let mut scene = cluster.bob_follows().await;
     cluster.mesh.cut(NodeId(1), NodeId(2));
-    let kick = Change::Kick { user: bob.user, username: bob.username.clone() };
-    one.chat.post(&ann, room, Key::generate(), kick).await.expect("kicked");
-    for _ in 0..limits::REPLAY_EVENTS_MAX + 5 {
-        one.say(&ann, room, "much").await.expect("posted");
-    }
-    cluster.assign(room, 2);
+    scene.kick_bob().await;
+    scene.say_much().await;
+    cluster.assign(scene.room, 2);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    two.say(&ann, room, "not for bob").await.expect("posted");
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    while let Ok(()) = tokio::time::timeout(Duration::from_secs(1), client.read()).await {}
-    assert!(client.events().is_empty(), "bob hears {:?}", client.events());
+    cluster.nodes[1].say(&scene.ann, scene.room, "not for bob").await.expect("posted");
+    scene.hear_all().await;
+    assert!(scene.client.events().is_empty(), "bob hears {:?}", scene.client.events());
 }
 
 /// A send waits at the old owner while the next goes to the new one.

@@ -46,20 +46,13 @@ async fn an_event_costs_the_owner_one_envelope_a_node_however_many_are_in_the_ro
 #[tokio::test(start_paused = true)]
 async fn a_member_who_is_kicked_hears_no_more_on_another_node() {
     let cluster = Cluster::start(2).await;
-    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
-    let (ann, bob) = (one.user("ann").await, two.user("bob").await);
-    let room = one.room(&ann, "r", RoomKind::Public).await;
-    two.chat.post(&bob, room, Key::generate(), Change::Join).await.expect("joined");
-    let mut client = two.client(&bob);
-    client.subscribe(1, room, None).await;
-    let kick = Change::Kick { user: bob.user, username: bob.username.clone() };
-    one.chat.post(&ann, room, Key::generate(), kick).await.expect("kicked");
-    client.event(4).await;
-    one.say(&ann, room, "not for bob").await.expect("posted");
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    while let Ok(()) = tokio::time::timeout(Duration::from_secs(1), client.read()).await {}
-    assert_eq!(client.events(), [4]);
-    let refused = client.subscribe(2, room, None).await;
+    let mut scene = cluster.bob_follows().await;
+    scene.kick_bob().await;
+    scene.client.event(4).await;
+    scene.one.say(&scene.ann, scene.room, "not for bob").await.expect("posted");
+    scene.hear_all().await;
+    assert_eq!(scene.client.events(), [4]);
+    let refused = scene.client.subscribe(2, scene.room, None).await;
     assert_eq!(refused["error"], "forbidden");
 }
 

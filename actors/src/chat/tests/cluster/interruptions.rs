@@ -42,27 +42,18 @@ async fn a_quiet_room_heals_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_kick_in_a_gap_ends_the_feed_all_the_same() {
     let cluster = Cluster::start(2).await;
-    let [one, two] = &cluster.nodes[..] else { panic!("two nodes") };
-    let (ann, bob) = (one.user("ann").await, two.user("bob").await);
-    let room = one.room(&ann, "r", RoomKind::Public).await;
-    two.chat.post(&bob, room, Key::generate(), Change::Join).await.expect("joined");
-    let mut client = two.client(&bob);
-    client.subscribe(1, room, None).await;
+    let mut scene = cluster.bob_follows().await;
     cluster.mesh.cut(NodeId(1), NodeId(2));
-    let kick = Change::Kick { user: bob.user, username: bob.username.clone() };
-    one.chat.post(&ann, room, Key::generate(), kick).await.expect("kicked");
-    for _ in 0..limits::REPLAY_EVENTS_MAX + 5 {
-        one.say(&ann, room, "much").await.expect("posted");
-    }
+    scene.kick_bob().await;
+    scene.say_much().await;
     cluster.mesh.heal(NodeId(1), NodeId(2));
-    client.until(|frame| frame["type"] == "gap").await;
+    scene.client.until(|frame| frame["type"] == "gap").await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let at = RoomRef { tenant: TenantId::MAIN, room };
-    assert_eq!(two.chat.followers(at), 0);
-    one.say(&ann, room, "not for bob").await.expect("posted");
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    while let Ok(()) = tokio::time::timeout(Duration::from_secs(1), client.read()).await {}
-    assert!(client.events().is_empty(), "{:?}", client.events());
+    let at = RoomRef { tenant: TenantId::MAIN, room: scene.room };
+    assert_eq!(cluster.nodes[1].chat.followers(at), 0);
+    scene.one.say(&scene.ann, scene.room, "not for bob").await.expect("posted");
+    scene.hear_all().await;
+    assert!(scene.client.events().is_empty(), "{:?}", scene.client.events());
 }
 
 /// A node that takes everything and answers nothing.
