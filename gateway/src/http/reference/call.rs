@@ -35,7 +35,7 @@ pub(super) const CLIENT_HEADER: &str = "x-parlance-client";
 const ACCESS_COOKIE: &str = "parlance-access";
 
 const ABOUT: &str = "Chat over HTTP and WebSocket. Every answer that is no success is `{\"code\",\"detail\",\"retry_after_ms\"?}`: \
-`code` is for programs (see the table of error codes), `detail` names for a person what is wrong and what is allowed. Only 431 has no body.\n\n\
+`code` is for programs (see the table of error codes), `detail` names for a person what is wrong and what is allowed. Only a head that is no request, or too large to be one (431), is answered without a body.\n\n\
 Every change takes an idempotency key, in the body or in `Idempotency-Key`: repeat a change with its key until it has an answer, \
 and it is done once. Requests with unknown fields or parameters are refused; answers may gain fields, so leave aside what you do \
 not know. Every answer has `x-request-id`; send one of your own to find a request in the server's log.";
