@@ -123,7 +123,10 @@ export class Engine {
     void this.outbox.look();
   }
 
-  /** The end. `forget`: nothing of the user stays on this machine; what is to be sent is the first to go, as the page may end at any moment. */
+  /**
+   * The end. `forget`: nothing of the user stays on this machine; what is to be sent is the first to go, as the page
+   * may end at any moment.
+   */
   async stop(forget: boolean): Promise<void> {
     this.list.close();
     this.#requests.close();
