@@ -20,6 +20,8 @@ export default defineConfig({
       '/ws': { target: node, ws: true },
     },
   },
+  // The tests run what the browser runs: Svelte's other build, for servers, has no reactivity.
+  ...(process.env['VITEST'] === undefined ? {} : { ssr: { resolve: { conditions: ['browser'] } } }),
   test: {
     environment: 'node',
     include: ['src/**/*.test.ts'],

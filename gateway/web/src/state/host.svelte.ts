@@ -49,7 +49,7 @@ export class Host {
 
   begin(account: Account): void {
     const listener: EngineListener = {
-      changed: (topic) => this.topics.changed(topic),
+      changed: (topic, live) => (live ? this.topics.soon(topic) : this.topics.changed(topic)),
       heard: (room, event) => {
         for (const hear of this.heard) hear(room, event);
       },

@@ -26,7 +26,8 @@ import type { Account, Change, Entry, Event, PresenceStatus, Room as WireRoom, S
 export type Topic = 'connection' | 'rooms' | 'presence' | `room/${string}` | `typing/${string}`;
 
 export interface EngineListener {
-  changed(topic: Topic): void;
+  /** `live`: by what came from the server unasked, of which much may come at once. */
+  changed(topic: Topic, live: boolean): void;
   /** The next event of a room was heard, on this page for the first time. */
   heard(room: Room, event: Event): void;
   /** Something that nobody waits for was refused. */
@@ -56,6 +57,8 @@ export class Engine {
   #watched: string[] = [];
   #mine: 'online' | 'away' = 'online';
   #opened = 0;
+  /** A frame of the server is being taken in. */
+  #hearing = false;
   #cancelTyping = (): void => {};
 
   /** `names`: where names outlive the page; null: nowhere. */
@@ -69,7 +72,7 @@ export class Engine {
       stranger: () => listener.stranger(),
       frame: (frame) => this.#frame(frame),
       down: () => this.#down(),
-      changed: () => listener.changed('connection'),
+      changed: () => this.#tell('connection'),
     });
     this.#requests = new Requests(env.clock, this.connection);
     this.list = new RoomList(env, http, {
@@ -189,7 +192,7 @@ export class Engine {
     if (!room.tally.readTo(seq)) return;
     this.#reads.mark(id, seq);
     this.#counted(room);
-    this.#listener.changed('rooms');
+    this.#tell('rooms');
   }
 
   sayTyping(id: string): void {
@@ -210,7 +213,7 @@ export class Engine {
     if (status === this.#mine) return;
     this.#mine = status;
     this.connection.say({ type: 'presence', status });
-    this.#listener.changed('presence');
+    this.#tell('presence');
   }
 
   /** Replaces the list of those whose presence is told. */
@@ -220,7 +223,7 @@ export class Engine {
     this.#watched = wanted;
     for (const user of this.#presence.keys()) if (!wanted.includes(user)) this.#presence.delete(user);
     this.connection.say({ type: 'presence', watch: wanted });
-    this.#listener.changed('presence');
+    this.#tell('presence');
   }
 
   /** Reads the pins of a room. */
@@ -260,7 +263,7 @@ export class Engine {
     }
     this.#requests.online();
     this.people.reached();
-    this.#listener.changed('presence');
+    this.#tell('presence');
   }
 
   #down(): void {
@@ -270,13 +273,22 @@ export class Engine {
     // Nobody is known to be there or to type any more.
     this.#presence.clear();
     this.#typing.clear();
-    this.#listener.changed('presence');
+    this.#tell('presence');
     for (const room of this.list.rooms.values()) {
-      if (room.timeline !== null) this.#listener.changed(`typing/${room.id}`);
+      if (room.timeline !== null) this.#tell(`typing/${room.id}`);
     }
   }
 
   #frame(frame: ServerFrame): void {
+    this.#hearing = true;
+    try {
+      this.#hear(frame);
+    } finally {
+      this.#hearing = false;
+    }
+  }
+
+  #hear(frame: ServerFrame): void {
     switch (frame.type) {
       case 'event':
         return this.#follow.event(frame);
@@ -287,12 +299,12 @@ export class Engine {
       case 'typing':
         if (frame.user.id === this.account.id) return;
         if (this.#typing.heard(frame.room, frame.user, this.#env.clock.now())) {
-          this.#listener.changed(`typing/${frame.room}`);
+          this.#tell(`typing/${frame.room}`);
         }
         return this.#expireTyping();
       case 'presence':
         this.#presence.set(frame.user, frame.status);
-        return this.#listener.changed('presence');
+        return this.#tell('presence');
       default:
         return;
     }
@@ -304,12 +316,12 @@ export class Engine {
     this.outbox.seen(room.id, event);
     this.outbox.reached(room.id, event.seq);
     if (event.kind === 'message' && this.#typing.ended(room.id, event.sender.id)) {
-      this.#listener.changed(`typing/${room.id}`);
+      this.#tell(`typing/${room.id}`);
     }
     if (this.#touchesPins(room, event)) this.#pinsOf(room.id).ask();
     if (shown) this.#changed(room);
     this.#counted(room);
-    this.#listener.changed('rooms');
+    this.#tell('rooms');
     this.#listener.heard(room, event);
   }
 
@@ -327,7 +339,7 @@ export class Engine {
     else room.hole = 0;
     this.#load(room);
     this.#changed(room);
-    this.#listener.changed('rooms');
+    this.#tell('rooms');
   }
 
   /** Pages came, or began or ceased to. */
@@ -342,7 +354,7 @@ export class Engine {
     if (!room.tally.uncertain) return;
     room.recount(this.account);
     if (room.tally.uncertain && room.meta.head !== undefined) this.list.summarise(room);
-    this.#listener.changed('rooms');
+    this.#tell('rooms');
   }
 
   #load(room: Room): void {
@@ -376,7 +388,7 @@ export class Engine {
       if (room.readThere < room.tally.read) this.#reads.mark(room.id, room.tally.read);
     }
     this.#follow.pump();
-    this.#listener.changed('rooms');
+    this.#tell('rooms');
   }
 
   #removed(room: Room): void {
@@ -397,19 +409,23 @@ export class Engine {
   }
 
   #outboxChanged(id: string): void {
-    this.#listener.changed(`room/${id}`);
-    this.#listener.changed('connection');
+    this.#tell(`room/${id}`);
+    this.#tell('connection');
   }
 
   #expireTyping(): void {
     this.#cancelTyping();
     const now = this.#env.clock.now();
-    for (const room of this.#typing.expire(now)) this.#listener.changed(`typing/${room}`);
+    for (const room of this.#typing.expire(now)) this.#tell(`typing/${room}`);
     const next = this.#typing.nextAt;
     if (next !== null) this.#cancelTyping = this.#env.clock.after(next - now, () => this.#expireTyping());
   }
 
   #changed(room: Room): void {
-    this.#listener.changed(`room/${room.id}`);
+    this.#tell(`room/${room.id}`);
+  }
+
+  #tell(topic: Topic): void {
+    this.#listener.changed(topic, this.#hearing);
   }
 }

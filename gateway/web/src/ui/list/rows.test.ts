@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Item } from '../../state/types.ts';
+import { dayOf } from '../text/when.ts';
 import { GROUP_MS, guessHeight, Rows, type Row } from './rows.ts';
 
 const NOON = new Date(2026, 2, 4, 12).getTime();
@@ -50,6 +51,26 @@ describe('rows', () => {
     expect(second[0]).toBe(first[0]);
     expect(second[1]).toBe(first[1]);
     expect(second[2]).not.toBe(first[2]);
+  });
+
+  it('are those of a first look, whatever came and went before', () => {
+    let seed = 7;
+    const below = (bound: number): number => (seed = (seed * 48_271) % 2_147_483_647) % bound;
+    // Of a day's row only the day counts.
+    const made = (rows: Rows): Row[] => rows.build(items, firstUnread, whole).map((row) => (row.kind === 'day' ? { ...row, at: dayOf(row.at) } : row));
+    const kept = new Rows();
+    let items: Item[] = [];
+    let [firstUnread, whole]: [number | null, boolean] = [null, false];
+    for (let step = 0; step < 400; step += 1) {
+      const act = below(8);
+      const at = below(items.length + 1);
+      if (act < 4) items = [...items, item(1_000 + step, NOON + step * below(9) * 600_000)];
+      else if (act === 4) items = [item(1_000 - step, NOON - step * 3_600_000), ...items];
+      else if (act === 5) items = items.map((one, place) => (place === at ? { ...one, body: `edited ${step}` } : one));
+      else if (act === 6) items = items.filter((_, place) => place !== at);
+      else [firstUnread, whole] = [below(3) === 0 ? 1_000 + below(400) : null, below(2) === 0];
+      expect(made(kept)).toEqual(made(new Rows()));
+    }
   });
 
   it('have keys that no two rows share', () => {

@@ -21,25 +21,40 @@ export function startsGroup(item: Item, before: Item | null): boolean {
   return item.sentAt - before.sentAt > GROUP_MS || dayOf(item.sentAt) !== dayOf(before.sentAt);
 }
 
-/** Makes rows; keeps those of the last call that are still right. */
+/** Where the making of rows stands after an item. */
+interface Stand {
+  /** Rows so far. */
+  rows: number;
+  day: number;
+  /** The line of new messages is drawn, or there is none. */
+  marked: boolean;
+}
+
+/** Makes rows; keeps those of the last call that are still right. What begins as the last call did is not made again. */
 export class Rows {
-  #kept = new Map<string, Row>();
+  #items: readonly Item[] = [];
+  #rows: readonly Row[] = [];
+  /** After each of the items. */
+  #stands: Stand[] = [];
+  #firstUnread: number | null = null;
+  #whole = false;
 
   /** `whole`: the items begin with the room's first. */
   build(items: readonly Item[], firstUnread: number | null, whole = false): Row[] {
-    const rows: Row[] = [];
-    const kept = new Map<string, Row>();
+    const likeBefore = firstUnread === this.#firstUnread && whole === this.#whole;
+    const from = likeBefore ? sharedStart(this.#items, items) : 0;
+    const begin = this.#stands[from - 1] ?? { rows: 0, day: -1, marked: firstUnread === null };
+    const rows = this.#rows.slice(0, begin.rows);
+    const stands = this.#stands.slice(0, from);
+    const old = new Map(this.#rows.slice(begin.rows).map((row) => [row.key, row]));
     const put = (row: Row): void => {
-      const old = this.#kept.get(row.key);
-      const use = old !== undefined && same(old, row) ? old : row;
-      kept.set(use.key, use);
-      rows.push(use);
+      const kept = old.get(row.key);
+      rows.push(kept !== undefined && same(kept, row) ? kept : row);
     };
-    if (whole) put({ kind: 'start', key: 'start' });
-    let before: Item | null = null;
-    let day = -1;
-    let marked = firstUnread === null;
-    for (const item of items) {
+    if (whole && from === 0) put({ kind: 'start', key: 'start' });
+    let before = items[from - 1] ?? null;
+    let { day, marked } = begin;
+    for (const item of items.slice(from)) {
       if (item.kind !== 'gap-loading') {
         const itsDay = dayOf(item.sentAt);
         if (itsDay !== day) {
@@ -55,10 +70,20 @@ export class Rows {
       }
       put(rowOf(item, before));
       before = item;
+      stands.push({ rows: rows.length, day, marked });
     }
-    this.#kept = kept;
+    [this.#items, this.#rows, this.#stands] = [items, rows, stands];
+    [this.#firstUnread, this.#whole] = [firstUnread, whole];
     return rows;
   }
+}
+
+/** How many of both are the same, from the first on. */
+export function sharedStart<T>(a: readonly T[], b: readonly T[]): number {
+  const most = Math.min(a.length, b.length);
+  let count = 0;
+  while (count < most && a[count] === b[count]) count += 1;
+  return count;
 }
 
 function rowOf(item: Item, before: Item | null): Row {

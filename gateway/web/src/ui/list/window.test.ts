@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Heights, mustMove, settle, spanFor } from './window.ts';
+import { Heights, mustMove, settle, spanAfter, spanFor } from './window.ts';
 
 function tens(count: number): Heights {
   const heights = new Heights();
@@ -24,6 +24,14 @@ describe('heights', () => {
     expect(heights.before(50)).toBe(7);
   });
 
+  it('change from a row on', () => {
+    const heights = tens(4);
+    heights.setFrom(2, 6, (at) => at);
+    expect([0, 1, 2, 3, 4, 5, 6].map((at) => heights.before(at))).toEqual([0, 10, 20, 22, 25, 29, 34]);
+    heights.setFrom(1, 200, () => 1);
+    expect([heights.before(1), heights.total, heights.count]).toEqual([10, 209, 200]);
+  });
+
   it('hold nothing at first', () => {
     expect(spanFor(new Heights(), 0, 100, 50)).toEqual({ from: 0, to: 0 });
   });
@@ -43,6 +51,16 @@ describe('the span', () => {
     expect(mustMove(heights, drawn, 440, 100, 50)).toBe(true);
     expect(mustMove(heights, drawn, 560, 100, 50)).toBe(true);
     expect(mustMove(heights, { from: 0, to: 100 }, 0, 1_000, 50)).toBe(false);
+  });
+});
+
+describe('the span after rows came or went', () => {
+  it('keeps what is drawn up to some pixels beyond, on each side by itself', () => {
+    const near = { from: 40, to: 60 };
+    expect(spanAfter(tens(100), { from: 35, to: 65 }, near, 50)).toEqual({ from: 35, to: 65 });
+    expect(spanAfter(tens(100), { from: 34, to: 65 }, near, 50)).toEqual({ from: 40, to: 65 });
+    expect(spanAfter(tens(100), { from: 45, to: 55 }, near, 50)).toEqual(near);
+    expect(spanAfter(tens(100), { from: 0, to: 100 }, near, 50)).toEqual(near);
   });
 });
 

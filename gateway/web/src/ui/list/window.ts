@@ -19,14 +19,23 @@ export class Heights {
   #count = 0;
 
   set(heights: ArrayLike<number>): void {
-    if (this.#sums.length < heights.length + 1) this.#sums = new Float64Array(heights.length * 2 + 1);
-    let sum = 0;
-    for (let at = 0; at < heights.length; at += 1) {
-      this.#sums[at] = sum;
-      sum += heights[at] ?? 0;
+    this.setFrom(0, heights.length, (at) => heights[at] ?? 0);
+  }
+
+  /** There are `count` rows now, and those from `from` on have these heights. */
+  setFrom(from: number, count: number, heightOf: (at: number) => number): void {
+    if (this.#sums.length < count + 1) {
+      const sums = new Float64Array(count * 2 + 1);
+      sums.set(this.#sums.subarray(0, from + 1));
+      this.#sums = sums;
     }
-    this.#sums[heights.length] = sum;
-    this.#count = heights.length;
+    let sum = this.#sums[from] ?? 0;
+    for (let at = from; at < count; at += 1) {
+      this.#sums[at] = sum;
+      sum += heightOf(at);
+    }
+    this.#sums[count] = sum;
+    this.#count = count;
   }
 
   get count(): number {
@@ -65,6 +74,18 @@ export function spanFor(heights: Heights, y: number, height: number, spare: numb
   const from = heights.at(y - spare);
   const to = heights.at(y + height + spare) + 1;
   return { from, to };
+}
+
+/**
+ * The rows to draw after rows came or went: those around the view, and beyond them what is drawn already, up
+ * to `slack` pixels on each side, so that not every row that comes at one end takes another one away.
+ */
+export function spanAfter(heights: Heights, drawn: Span, near: Span, slack: number): Span {
+  const { from, to } = drawn;
+  return {
+    from: from < near.from && heights.between(from, near.from) <= slack ? from : near.from,
+    to: to > near.to && heights.between(near.to, to) <= slack ? to : near.to,
+  };
 }
 
 /** Whether the drawn rows no longer cover the view with at least `spare` to each side, where there are rows. */
