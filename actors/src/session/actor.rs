@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::link::SessionLink;
 use super::mailbox::Mailbox;
-use super::subscribe::subscribe;
+use super::subscribe::{attach, lost, subscribe};
 use super::waiter::Waiter;
 use super::words::{Answer, Command, Output, PresenceStatus, Request};
 use crate::limits;
@@ -28,6 +28,8 @@ pub(crate) enum SessionMsg {
     Welcome { id: Option<u64> },
     /// A request, admitted.
     Request(Request),
+    /// Follow a room for a client that cannot ask for it; its changes wait behind this.
+    Attach(RoomId),
     /// A change of a room that this node does not know yet, admitted.
     LatePost(RoomRef, Box<Post<Waiter>>),
     /// A presence shard started anew and knows nobody.
@@ -68,13 +70,21 @@ impl Session {
     pub(super) async fn handle(&mut self, myself: &Arc<Mailbox>, message: SessionMsg) {
         match message {
             SessionMsg::Welcome { id } => self.welcome(id).await,
-            SessionMsg::Request(Request { id, command }) => self.serve(id, command).await,
+            SessionMsg::Request(Request { id, command }) => {
+                let held: Vec<RoomId> = command.rooms_from_now().collect();
+                self.serve(id, command).await;
+                held.into_iter().for_each(|room| self.link.release(room));
+            }
+            SessionMsg::Attach(room) => {
+                Box::pin(self.attach(room)).await;
+                self.link.release(room);
+            }
             SessionMsg::LatePost(at, post) => {
                 match self.world.meta(&self.link.caller, at).await {
                     Ok(meta) => self.world.post(&meta, *post),
                     Err(refusal) => post.waiter.answer(Err(refusal)),
                 }
-                self.link.late_ends();
+                self.link.release(at.room);
             }
             SessionMsg::AnnouncePresence(shard) => {
                 self.world.presence.announce(&self.link, &self.watches, shard);
@@ -108,6 +118,16 @@ impl Session {
         }
     }
 
+    async fn attach(&mut self, room: RoomId) {
+        let attached = attach(&self.world, &self.link, &mut self.follows, room).await;
+        let Err(refusal) = attached else { return };
+        if refusal.retry_after.is_none() {
+            // It has no answer that would say so, and its client would only come back to hear it again.
+            self.link.say(&Output::Error { id: None, refusal: &refusal });
+        }
+        lost(&self.link, refusal);
+    }
+
     /// Ends the feed of a room that its user may not read any more.
     async fn recheck(&mut self, myself: &Arc<Mailbox>, room: RoomId, tries: u32) {
         let at = self.at(room);
@@ -124,7 +144,7 @@ impl Session {
         }
         self.follows.remove(&room);
         self.world.hub.leave(at, self.link.id);
-        super::subscribe::lost(&self.link, refusal);
+        lost(&self.link, refusal);
     }
 
     async fn serve(&mut self, id: Option<u64>, command: Command) {

@@ -11,7 +11,7 @@ use super::waiter::{Accepting, Waiter};
 use super::words::{Answer, Command, Request};
 use crate::limits;
 use crate::room::state::Post;
-use crate::vocab::{Code, Refusal, RoomRef, SessionId};
+use crate::vocab::{Code, Refusal, RoomId, RoomRef, SessionId};
 use crate::world::World;
 
 /// `retry_after` of a presence frame too many: by then one is allowed again.
@@ -62,9 +62,21 @@ impl SessionHandle {
             }
             command => match self.link.admit_request() {
                 Err(refusal) => self.link.answer(id, Err(&refusal)),
-                Ok(()) => self.hand_over(Request { id, command }),
+                Ok(()) => {
+                    command.rooms_from_now().for_each(|room| self.link.hold(room));
+                    self.hand_over(Request { id, command });
+                }
             },
         }
+    }
+
+    /// Follows a room for a client that has no words to ask for it, before anything is submitted: what the
+    /// client sends goes to the room after that, so it hears all of its own. A room that cannot be followed
+    /// now is asked again for some seconds; then the session ends with the reason, and the client comes back.
+    pub fn attach(&self, room: RoomId) {
+        self.link.hold(room);
+        // A session that is over tells its client so.
+        let _ = self.mailbox.tell(SessionMsg::Attach(room));
     }
 
     /// Refuses a frame that was no request, in order with the answers.
@@ -72,7 +84,7 @@ impl SessionHandle {
         self.link.answer(id, Err(refusal));
     }
 
-    fn at(&self, room: crate::vocab::RoomId) -> RoomRef {
+    fn at(&self, room: RoomId) -> RoomRef {
         RoomRef { tenant: self.link.caller.tenant, room }
     }
 
@@ -112,12 +124,13 @@ impl SessionHandle {
         let waiter = Waiter::of_session(self.link.clone(), id, room, (key, place), &change, traced);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
         let at = self.at(room);
-        // Not past one that waits for the actor: a room may wake up between two sends.
-        match self.world.meta_here(at).filter(|_| !self.link.has_late()) {
+        // Not past one that waits for the actor: a room may wake up between two sends. Nor past a subscribe of the
+        // room from now on, which would not show it then.
+        match self.world.meta_here(at).filter(|_| !self.link.holds(room)) {
             Some(meta) => self.world.post(&meta, post),
             // Not in this node's memory; the actor asks the directory before it says no.
             None => {
-                self.link.late_begins();
+                self.link.hold(room);
                 let _ = self.mailbox.tell(SessionMsg::LatePost(at, Box::new(post)));
             }
         }

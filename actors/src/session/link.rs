@@ -24,8 +24,11 @@ pub(crate) struct SessionLink {
     pub(crate) outbox: Arc<Outbox>,
     frames: Arc<dyn Frames>,
     admission: Mutex<Admission>,
-    /// Changes that wait for the session's actor. Those behind them go the same way.
-    late: AtomicU32,
+    /// Rooms with something of the session's actor that changes of the room may not pass; a room is here once
+    /// for each.
+    held: Mutex<Vec<RoomId>>,
+    /// How many there are: mostly none.
+    held_count: AtomicU32,
     /// What the user's own feed stood at when the session was welcomed.
     welcomed_at: AtomicU64,
     started: Instant,
@@ -40,7 +43,8 @@ impl SessionLink {
         frames: Arc<dyn Frames>,
     ) -> Arc<Self> {
         let admission = Mutex::new(Admission::new());
-        let (late, started) = (AtomicU32::new(0), Instant::now());
+        let (held, held_count) = (Mutex::default(), AtomicU32::new(0));
+        let started = Instant::now();
         let welcomed_at = AtomicU64::new(0);
         Arc::new(Self {
             id,
@@ -49,7 +53,8 @@ impl SessionLink {
             outbox,
             frames,
             admission,
-            late,
+            held,
+            held_count,
             welcomed_at,
             started,
         })
@@ -165,18 +170,23 @@ impl SessionLink {
         self.admission.lock().admit_ephemeral(self.now())
     }
 
-    /// A change goes to the session's actor instead of to its room.
-    pub(crate) fn late_begins(&self) {
-        self.late.fetch_add(1, Ordering::AcqRel);
+    /// Changes of the room go to the session's actor from now on, behind what it is about to do.
+    pub(crate) fn hold(&self, room: RoomId) {
+        self.held.lock().push(room);
+        self.held_count.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The session's actor has handed the change on.
-    pub(crate) fn late_ends(&self) {
-        self.late.fetch_sub(1, Ordering::AcqRel);
+    /// The session's actor has done it.
+    pub(crate) fn release(&self, room: RoomId) {
+        let mut held = self.held.lock();
+        if let Some(place) = held.iter().position(|one| *one == room) {
+            held.swap_remove(place);
+            self.held_count.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
-    pub(crate) fn has_late(&self) -> bool {
-        self.late.load(Ordering::Acquire) > 0
+    pub(crate) fn holds(&self, room: RoomId) -> bool {
+        self.held_count.load(Ordering::Acquire) > 0 && self.held.lock().contains(&room)
     }
 
     pub(crate) fn in_flight(&self) -> u32 {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::link::SessionLink;
 use super::words::{Answer, Cursor, Output, Subscribed};
@@ -20,6 +20,8 @@ use crate::world::World;
 /// How often a room is asked again when it publishes faster than the feed keeps, before the
 /// missed part becomes a gap.
 const TRIES: usize = 3;
+
+const LATE: &str = "the room takes too long to answer";
 
 type Asked = (RoomId, Result<(Joining, Seen), Refusal>);
 
@@ -48,8 +50,8 @@ pub(super) async fn subscribe(
     let asked: Vec<Asked> = stream::iter(wanted)
         .map(|(room, cursor, has_room)| async move {
             let asking = ask(world, link, room, cursor, has_room);
-            let late = || Refusal::unavailable("the rooms of this frame take too long to answer");
-            timeout_at(until, asking).await.unwrap_or_else(|_| (room, Err(late())))
+            let late = |_| (room, Err(Refusal::unavailable(LATE)));
+            timeout_at(until, asking).await.unwrap_or_else(late)
         })
         .buffered(limits::SUBSCRIBE_PARALLEL_MAX)
         .collect()
@@ -64,10 +66,41 @@ pub(super) async fn subscribe(
     });
     link.settle_request(id, Ok(&Answer::Subscribed(answers.collect())));
     for (room, result) in asked {
-        if let Ok((joining, seen)) = result
-            && Box::pin(follow(world, link, &joining, room, seen)).await
-        {
-            follows.insert(room);
+        let Ok((joining, seen)) = result else { continue };
+        match Box::pin(follow(world, link, &joining, room, seen)).await {
+            Ok(()) => drop(follows.insert(room)),
+            Err(refusal) => lost(link, refusal),
+        }
+    }
+}
+
+/// Follows one room from its head on, for a client that has no words to ask for it: what stands in the
+/// way for a moment is waited for, as long as a subscribe may take.
+pub(super) async fn attach(
+    world: &Arc<World>,
+    link: &Arc<SessionLink>,
+    follows: &mut HashSet<RoomId>,
+    room: RoomId,
+) -> Result<(), Refusal> {
+    let until = Instant::now() + limits::SUBSCRIBE_WAIT;
+    loop {
+        let asked = timeout_at(until, ask(world, link, room, None, true)).await;
+        let asked = asked.map_or_else(|_| Err(Refusal::unavailable(LATE)), |(_, asked)| asked);
+        let followed = match asked {
+            Ok((joining, seen)) => Box::pin(follow(world, link, &joining, room, seen)).await,
+            Err(refusal) => Err(refusal),
+        };
+        let refusal = match followed {
+            Ok(()) => {
+                follows.insert(room);
+                return Ok(());
+            }
+            Err(refusal) => refusal,
+        };
+        let again = refusal.retry_after.map(|pause| Instant::now() + pause);
+        match again.filter(|again| *again < until && !link.outbox.is_closing()) {
+            Some(again) => sleep_until(again).await,
+            None => return Err(refusal),
         }
     }
 }
@@ -115,14 +148,14 @@ async fn is_current(
     }
 }
 
-/// Replays and joins; `false` when the caller lost the room meanwhile, or the session ends.
+/// Replays and joins; refused when the caller lost the room meanwhile, or it does not answer any more.
 async fn follow(
     world: &Arc<World>,
     link: &Arc<SessionLink>,
     joining: &Joining,
     room: RoomId,
     mut seen: Seen,
-) -> bool {
+) -> Result<(), Refusal> {
     let at = RoomRef { tenant: link.caller.tenant, room };
     let mut cut_from = None;
     for _ in 0..TRIES {
@@ -132,34 +165,28 @@ async fn follow(
         }
         let joined = joining.join(link.follower(), seen.r#gen, seen.head, cut_from);
         if joined == Joined::Live {
-            return true;
+            return Ok(());
         }
         let cursor = Cursor { r#gen: seen.r#gen, seq: seen.head };
-        match world.look(&link.caller, at, Some(cursor)).await {
-            Ok(again) => seen = again,
-            Err(refusal) => return lost(link, refusal),
-        }
+        seen = world.look(&link.caller, at, Some(cursor)).await?;
     }
     // Faster than we can follow: join at its end and mark the rest, then make sure that the
     // caller was not removed in the part that we did not see.
     joining.join_after_gap(link.follower(), seen.r#gen, cut_from.unwrap_or(seen.head.next()));
-    match world.look(&link.caller, at, None).await {
-        Ok(_) => true,
-        Err(refusal) => {
-            world.hub.leave(at, link.id);
-            lost(link, refusal)
-        }
+    let still_in = world.look(&link.caller, at, None).await;
+    if still_in.is_err() {
+        world.hub.leave(at, link.id);
     }
+    still_in.map(drop)
 }
 
 /// A room that was answered and cannot be followed after all: nobody who lost it expects more of
 /// it, but one who is only not let in now would wait for its events for ever. That session ends,
 /// and resumes from its cursors.
-pub(super) fn lost(link: &SessionLink, refusal: Refusal) -> bool {
+pub(super) fn lost(link: &SessionLink, refusal: Refusal) {
     if !matches!(refusal.code, Code::NotFound | Code::Forbidden) {
         link.close(CloseCode::GoingAway, refusal);
     }
-    false
 }
 
 /// Sends what lies between cursor and head. Gives the first event that did not fit.

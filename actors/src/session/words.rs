@@ -193,6 +193,14 @@ pub enum Command {
     Ping,
 }
 
+impl Command {
+    /// The rooms that it is to follow from their head on. Of those with a cursor nothing is missed that comes in between.
+    pub(crate) fn rooms_from_now(&self) -> impl Iterator<Item = RoomId> {
+        let rooms = if let Self::Subscribe(rooms) = self { rooms.as_slice() } else { &[] };
+        rooms.iter().filter(|(_, cursor)| cursor.is_none()).map(|(room, _)| *room)
+    }
+}
+
 /// A command with the client's own number for it, which its answer carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {

@@ -253,9 +253,7 @@ impl Talk {
 
     async fn run(mut self) {
         if self.dialect == Dialect::Simple {
-            let lobby = RoomId::lobby(self.bearer.caller.tenant);
-            let command = Command::Subscribe(vec![(lobby, None)]);
-            self.session.submit(Request { id: None, command });
+            self.session.attach(RoomId::lobby(self.bearer.caller.tenant));
         }
         let over = self.watched.over();
         tokio::pin!(over);

@@ -71,7 +71,7 @@ async fn chat_simply(
 ) -> Vec<(String, String)> {
     let mut socket =
         Socket::connect_simple(server, &person.token).await.expect("simple chat is on");
-    let mut heard = Vec::new();
+    let (mut heard, mut notes) = (Vec::new(), Vec::new());
     for number in numbers {
         let say = SimpleClientFrame::Message { content: simple_body(number).into() };
         socket.put(&serde_json::to_vec(&say).expect("plain text"));
@@ -80,16 +80,19 @@ async fn chat_simply(
             loop {
                 let text = socket.text().await.expect("the socket stays open");
                 let frame = serde_json::from_slice(&text).expect("a frame of simple chat");
-                if let SimpleServerFrame::Message { username, content, .. } = frame {
-                    let own = *username == person.name && *content == simple_body(number);
-                    heard.push((username.to_string(), content.to_string()));
-                    if own {
-                        return;
+                match frame {
+                    SimpleServerFrame::Message { username, content, .. } => {
+                        let own = *username == person.name && *content == simple_body(number);
+                        heard.push((username.to_string(), content.to_string()));
+                        if own {
+                            return;
+                        }
                     }
+                    SimpleServerFrame::System { message } => notes.push(message.to_string()),
                 }
             }
         });
-        assert!(echoed.await.is_ok(), "{number} never came back");
+        assert!(echoed.await.is_ok(), "{number} never came back; the notes: {notes:?}");
     }
     heard
 }

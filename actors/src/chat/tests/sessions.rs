@@ -238,3 +238,63 @@ async fn a_session_that_is_dropped_ends_after_what_it_is_doing() {
 fn at(room: RoomId) -> RoomRef {
     RoomRef { tenant: TenantId::MAIN, room }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_subscribes_and_sends_at_once_hears_what_they_sent() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let asleep = node.room(&ann, "asleep", RoomKind::Private).await;
+    let talk = node.room(&ann, "talk", RoomKind::Private).await;
+    let other = node.room(&ann, "other", RoomKind::Private).await;
+    let node = node.restart().await;
+    for room in [talk, other] {
+        node.say(&ann, room, "awake").await.expect("the owner");
+    }
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    // The session is busy with a room that takes a while to open.
+    node.history.fail_opens(1);
+    node.history.slow_down(Duration::from_millis(200));
+    client.ask(1, Command::Subscribe(vec![(asleep, None)]));
+    client.ask(2, Command::Subscribe(vec![(talk, None)]));
+    client.send(3, talk, Key::generate(), "hello");
+    client.send(4, other, Key::generate(), "meanwhile");
+    let first = client.until(|frame| frame["type"] == "ok" && frame["id"] != 1).await;
+    assert_eq!(first["id"], 4, "another room waits for nothing");
+    let seq = client.answer(3).await["seq"].as_u64().expect("it is said");
+    client.until(|frame| frame["body"] == "hello").await;
+    assert_eq!(client.events(), [seq]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_ask_for_a_room_follows_it_before_their_first_message() {
+    let node = Node::start().await;
+    let (ann, bob) = (node.user("ann").await, node.user("bob").await);
+    let room = node.room(&ann, "talk", RoomKind::Private).await;
+    let node = node.restart().await;
+    // The room cannot be opened yet; its next try succeeds, whoever makes it.
+    node.history.fail_opens(1);
+    let mut client = node.client(&ann);
+    client.session.attach(room);
+    client.send(1, room, Key::generate(), "hello");
+    let seq = client.answer(1).await["seq"].as_u64().expect("it is said");
+    node.say(&ann, room, "again").await.expect("the owner");
+    client.until(|frame| frame["body"] == "again").await;
+    assert_eq!(client.events(), [seq, seq + 1]);
+
+    let mut outsider = node.client(&bob);
+    outsider.session.attach(room);
+    let refused = outsider.until(|frame| frame["type"] == "error").await;
+    assert_eq!(refused["code"], "not_found");
+    outsider.ask(1, Command::Ping);
+    outsider.answer(1).await;
+    assert!(outsider.ended.is_none(), "coming back would not help");
+
+    let node = node.restart().await;
+    node.history.fail_opens(1_000);
+    let mut client = node.client(&ann);
+    client.session.attach(room);
+    let bye = client.until(|frame| frame["type"] == "bye").await;
+    assert_eq!(bye["code"], "unavailable");
+    assert_eq!(client.ended.map(|closing| closing.code), Some(CloseCode::GoingAway));
+}
