@@ -14,7 +14,7 @@ use parlance_client::{Http, Server, Stream};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use uuid::Uuid;
 
@@ -41,6 +41,15 @@ pub struct Attack {
     /// How long it takes to open them, at even distances: a machine elsewhere is not as near as this one, and what it
     /// costs to open them is not the server's.
     pub over: Duration,
+    /// It takes only the processor that nobody else wants, as a machine elsewhere takes none of this one's.
+    pub gives_way: bool,
+}
+
+/// An attack that may begin.
+pub struct Prepared {
+    attack: Attack,
+    act: Act,
+    token: String,
 }
 
 /// What became of an attack.
@@ -86,11 +95,19 @@ struct Plot {
 }
 
 impl Attack {
-    /// The access token of an account that the attacker makes; empty where the attack needs none.
+    /// Makes everything that is needed before it begins, which may take a while.
     ///
     /// # Errors
-    /// When the server refuses it.
-    pub async fn sign_up(&self) -> anyhow::Result<String> {
+    /// When the server refuses the attacker an account.
+    pub async fn prepare(self) -> anyhow::Result<Prepared> {
+        let token = self.sign_up().await?;
+        let (kind, of_account) = (self.kind, token.clone());
+        let act = spawn_blocking(move || kind.act(&of_account)).await;
+        Ok(Prepared { attack: self, act: act.context("preparing what is written")?, token })
+    }
+
+    /// The access token of an account that the attacker makes; empty where the attack needs none.
+    async fn sign_up(&self) -> anyhow::Result<String> {
         if !self.kind.is_signed_in() {
             return Ok(String::new());
         }
@@ -101,17 +118,18 @@ impl Attack {
         let tokens = patiently(|| http.login(&name, PASSWORD)).await;
         Ok(tokens.context("signing the attacker in")?.access_token.to_string())
     }
+}
 
+impl Prepared {
     /// Begins and ends at these instants.
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn start(self, token: String, from: Instant, until: Instant) -> anyhow::Result<Running> {
+    pub fn start(self, from: Instant, until: Instant) -> anyhow::Result<Running> {
+        let Self { attack, act, token } = self;
+        let (connections, over, gives_way) = (attack.connections, attack.over, attack.gives_way);
+        let plot = Arc::new(Plot { attack, act, token, counts: Counts::default(), until });
         let attack = async move {
-            let act = self.kind.act(&token);
-            let (connections, over) = (self.connections, self.over);
-            let plot =
-                Arc::new(Plot { attack: self, act, token, counts: Counts::default(), until });
             sleep_until(from).await;
             let mut running = JoinSet::new();
             for number in 0..connections {
@@ -124,8 +142,9 @@ impl Attack {
             Ok(plot.told())
         };
         let run = move || {
-            // The attacker is another machine, which takes no processor from this one.
-            give_way()?;
+            if gives_way {
+                give_way()?;
+            }
             Builder::new_current_thread().enable_all().build()?.block_on(attack)
         };
         let thread = std::thread::Builder::new().name("attack".into()).spawn(run);

@@ -106,10 +106,9 @@ pub async fn run(site: &Site, plan: &Plan) -> anyhow::Result<Report> {
     let (at_open, opening) = (used(&site.servers)?, began.elapsed());
     let filled = fill::fill(site, &doors, plan, &prepared).await?;
 
-    let attack = attack_of(server, plan);
-    let token = match &attack {
-        Some((attack, ..)) => attack.sign_up().await?,
-        None => String::new(),
+    let attack = match attack_of(server, plan) {
+        Some((attack, begins_after, lasts)) => Some((attack.prepare().await?, begins_after, lasts)),
+        None => None,
     };
     // A moment for the tasks to start, so that the first messages are not late at birth.
     let start = clock::Shared::now().after(limits::START_AFTER);
@@ -119,7 +118,7 @@ pub async fn run(site: &Site, plan: &Plan) -> anyhow::Result<Report> {
     processes.order(&Order::Go(start)).await?;
     let attack = attack.map(|(attack, begins_after, lasts)| {
         let begin = times.measure + begins_after;
-        attack.start(token, begin, begin + lasts)
+        attack.start(begin, begin + lasts)
     });
     let attack = attack.transpose()?;
 
@@ -170,7 +169,7 @@ fn attack_of(server: &Server, plan: &Plan) -> Option<(Attack, Duration, Duration
         None => server.clone(),
     };
     let (kind, connections, over) = (load.kind, load.connections, load.over);
-    let attack = Attack { server, kind, connections, over };
+    let attack = Attack { server, kind, connections, over, gives_way: load.gives_way };
     Some((attack, load.begins_after, load.lasts))
 }
 

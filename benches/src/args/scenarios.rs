@@ -364,6 +364,8 @@ impl AttackArgs {
             lasts: seconds(self.lasts, "--lasts")?,
             over: seconds(self.over, "--over")?,
             connections,
+            // The attacker is another machine, which takes no processor from this one.
+            gives_way: true,
             from: self.from.or_else(on_loopback),
         };
         Ok((Load::Attack(attack), self.common))

@@ -180,6 +180,8 @@ pub struct Attack {
     pub over: Duration,
     /// The attacker's connections.
     pub connections: usize,
+    /// The attacker takes only the processor that nobody else wants.
+    pub gives_way: bool,
     /// The attacker's address; none leaves it to the system.
     pub from: Option<IpAddr>,
 }
