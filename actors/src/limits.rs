@@ -136,6 +136,9 @@ pub const FOLLOW_ANSWER_WAIT: Duration = Duration::from_secs(3);
 pub const HELD_REQUESTS_MAX: usize = 16_384;
 /// Bytes of bodies in them: many short messages, or some hundred of the longest.
 pub const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long a change waits behind its session's own subscribe to the room, or for what this node has to ask about it.
+/// Clients take the connection for dead after 15 s without an answer, of which the commit may take ten.
+pub const BEHIND_SUBSCRIBE_MAX: Duration = Duration::from_secs(2);
 /// How long a request waits while its shard moves before its client is told to repeat it.
 pub const HELD_MAX: Duration = Duration::from_secs(2);
 /// `retry_after` of a request whose room was moving, or lost its owner: soon, because then it

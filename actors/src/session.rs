@@ -3,6 +3,7 @@
 pub(crate) mod actor;
 mod admission;
 pub(crate) mod handle;
+pub(crate) mod holds;
 pub(crate) mod link;
 pub(crate) mod mailbox;
 mod stalls;

@@ -5,14 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::holds::release;
 use super::link::SessionLink;
 use super::mailbox::Mailbox;
 use super::subscribe::{attach, lost, subscribe};
-use super::waiter::Waiter;
 use super::words::{Answer, Command, Output, PresenceStatus, Request};
 use crate::limits;
 use crate::room::actor::unavailable;
-use crate::room::state::Post;
 use crate::vocab::{Code, Refusal, RoomId, RoomRef, Seq, UserId};
 use crate::world::{Notice, World};
 
@@ -30,8 +29,8 @@ pub(crate) enum SessionMsg {
     Request(Request),
     /// Follow a room for a client that cannot ask for it; its changes wait behind this.
     Attach(RoomId),
-    /// A change of a room that this node does not know yet, admitted.
-    LatePost(RoomRef, Box<Post<Waiter>>),
+    /// What this node does not know yet of a room is to be asked for, and changes that wait for it sent on.
+    Release(RoomId),
     /// A presence shard started anew and knows nobody.
     AnnouncePresence(u8),
     /// What happened in a room could not be shown: it may be lost.
@@ -56,6 +55,7 @@ impl Drop for Session {
             self.world.hub.leave(self.at(*room), self.link.id);
         }
         self.world.presence.end(&self.link, &self.watches);
+        self.link.holds.end();
         self.world.sessions.remove(&self.link);
         let refusal = Refusal::unavailable("the session ended");
         self.link.close(crate::outbox::CloseCode::GoingAway, refusal);
@@ -70,21 +70,13 @@ impl Session {
     pub(super) async fn handle(&mut self, myself: &Arc<Mailbox>, message: SessionMsg) {
         match message {
             SessionMsg::Welcome { id } => self.welcome(id).await,
-            SessionMsg::Request(Request { id, command }) => {
-                let held: Vec<RoomId> = command.rooms_from_now().collect();
-                self.serve(id, command).await;
-                held.into_iter().for_each(|room| self.link.release(room));
-            }
+            SessionMsg::Request(Request { id, command }) => self.serve(id, command).await,
             SessionMsg::Attach(room) => {
                 Box::pin(self.attach(room)).await;
-                self.link.release(room);
+                Box::pin(release(&self.world, &self.link, room, false)).await;
             }
-            SessionMsg::LatePost(at, post) => {
-                match self.world.meta(&self.link.caller, at).await {
-                    Ok(meta) => self.world.post(&meta, *post),
-                    Err(refusal) => post.waiter.answer(Err(refusal)),
-                }
-                self.link.release(at.room);
+            SessionMsg::Release(room) => {
+                Box::pin(release(&self.world, &self.link, room, false)).await;
             }
             SessionMsg::AnnouncePresence(shard) => {
                 self.world.presence.announce(&self.link, &self.watches, shard);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::SessionMsg;
+use super::holds::{Passed, Patience, release};
 use super::link::SessionLink;
 use super::mailbox::Mailbox;
 use super::waiter::{Accepting, Waiter};
@@ -63,7 +64,9 @@ impl SessionHandle {
             command => match self.link.admit_request() {
                 Err(refusal) => self.link.answer(id, Err(&refusal)),
                 Ok(()) => {
-                    command.rooms_from_now().for_each(|room| self.link.hold(room));
+                    command.rooms_from_now().for_each(|room| {
+                        self.link.holds.hold(room, Patience::Short);
+                    });
                     self.hand_over(Request { id, command });
                 }
             },
@@ -74,7 +77,7 @@ impl SessionHandle {
     /// client sends goes to the room after that, so it hears all of its own. A room that cannot be followed
     /// now is asked again for some seconds; then the session ends with the reason, and the client comes back.
     pub fn attach(&self, room: RoomId) {
-        self.link.hold(room);
+        self.link.holds.hold(room, Patience::Long);
         // A session that is over tells its client so.
         let _ = self.mailbox.tell(SessionMsg::Attach(room));
     }
@@ -123,16 +126,26 @@ impl SessionHandle {
         };
         let waiter = Waiter::of_session(self.link.clone(), id, room, (key, place), &change, traced);
         let post = Post { caller: self.link.caller.clone(), key, change, waiter };
-        let at = self.at(room);
-        // Not past one that waits for the actor: a room may wake up between two sends. Nor past a subscribe of the
-        // room from now on, which would not show it then.
-        match self.world.meta_here(at).filter(|_| !self.link.holds(room)) {
-            Some(meta) => self.world.post(&meta, post),
-            // Not in this node's memory; the actor asks the directory before it says no.
-            None => {
-                self.link.hold(room);
-                let _ = self.mailbox.tell(SessionMsg::LatePost(at, Box::new(post)));
+        let meta = self.world.meta_here(self.at(room));
+        let is_unknown = meta.is_none();
+        if is_unknown {
+            self.link.holds.hold(room, Patience::Short);
+        }
+        match (self.link.holds.pass(room, post), meta) {
+            (Passed::Goes(post), Some(meta)) => self.world.post(&meta, post),
+            // The session is over, and this answers by being dropped.
+            (Passed::Goes(_), None) | (Passed::Waits, _) => {}
+            (Passed::WaitsFirst, _) => {
+                let (world, link) = (self.world.clone(), self.link.clone());
+                self.mailbox.after(limits::BEHIND_SUBSCRIBE_MAX, async move {
+                    release(&world, &link, room, true).await;
+                });
             }
+        }
+        if is_unknown {
+            // Not in this node's memory; the actor asks the directory before it says no. A session that is over
+            // answers what waits.
+            let _ = self.mailbox.tell(SessionMsg::Release(room));
         }
     }
 }

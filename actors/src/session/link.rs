@@ -1,13 +1,14 @@
 //! What rooms, hub and handle share of a session: its bounds and the way to its client.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::admission::Admission;
+use super::holds::Holds;
 use super::words::{Answer, Caller, Change, Output, Posted};
 use crate::hub::Follower;
 use crate::limits;
@@ -24,11 +25,7 @@ pub(crate) struct SessionLink {
     pub(crate) outbox: Arc<Outbox>,
     frames: Arc<dyn Frames>,
     admission: Mutex<Admission>,
-    /// Rooms with something of the session's actor that changes of the room may not pass; a room is here once
-    /// for each.
-    held: Mutex<Vec<RoomId>>,
-    /// How many there are: mostly none.
-    held_count: AtomicU32,
+    pub(crate) holds: Holds,
     /// What the user's own feed stood at when the session was welcomed.
     welcomed_at: AtomicU64,
     started: Instant,
@@ -43,8 +40,7 @@ impl SessionLink {
         frames: Arc<dyn Frames>,
     ) -> Arc<Self> {
         let admission = Mutex::new(Admission::new());
-        let (held, held_count) = (Mutex::default(), AtomicU32::new(0));
-        let started = Instant::now();
+        let (holds, started) = (Holds::default(), Instant::now());
         let welcomed_at = AtomicU64::new(0);
         Arc::new(Self {
             id,
@@ -53,8 +49,7 @@ impl SessionLink {
             outbox,
             frames,
             admission,
-            held,
-            held_count,
+            holds,
             welcomed_at,
             started,
         })
@@ -168,25 +163,6 @@ impl SessionLink {
 
     pub(crate) fn admit_ephemeral(&self) -> bool {
         self.admission.lock().admit_ephemeral(self.now())
-    }
-
-    /// Changes of the room go to the session's actor from now on, behind what it is about to do.
-    pub(crate) fn hold(&self, room: RoomId) {
-        self.held.lock().push(room);
-        self.held_count.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// The session's actor has done it.
-    pub(crate) fn release(&self, room: RoomId) {
-        let mut held = self.held.lock();
-        if let Some(place) = held.iter().position(|one| *one == room) {
-            held.swap_remove(place);
-            self.held_count.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    pub(crate) fn holds(&self, room: RoomId) -> bool {
-        self.held_count.load(Ordering::Acquire) > 0 && self.held.lock().contains(&room)
     }
 
     pub(crate) fn in_flight(&self) -> u32 {

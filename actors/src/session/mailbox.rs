@@ -86,6 +86,14 @@ impl Mailbox {
         });
     }
 
+    /// Does something after a pause, beside what the session does.
+    pub(crate) fn after(&self, pause: Duration, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            work.await;
+        });
+    }
+
     /// Ends the session: at once, or after the message that is being handled. Its end takes it out of
     /// the books, so the caller holds none of their locks.
     pub(crate) fn stop(&self) {

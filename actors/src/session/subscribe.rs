@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::holds::release;
 use super::link::SessionLink;
 use super::words::{Answer, Cursor, Output, Subscribed};
 use crate::hub::{Joined, Joining};
@@ -51,7 +52,12 @@ pub(super) async fn subscribe(
         .map(|(room, cursor, has_room)| async move {
             let asking = ask(world, link, room, cursor, has_room);
             let late = |_| (room, Err(Refusal::unavailable(LATE)));
-            timeout_at(until, asking).await.unwrap_or_else(late)
+            let asked = timeout_at(until, asking).await.unwrap_or_else(late);
+            if cursor.is_none() {
+                // What is sent now is after the head that was answered: the feed keeps it until it is joined.
+                Box::pin(release(world, link, room, false)).await;
+            }
+            asked
         })
         .buffered(limits::SUBSCRIBE_PARALLEL_MAX)
         .collect()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits;
 use crate::ports::history::Range;
 use crate::room::fold::HistoryPage;
 use crate::vocab::{
@@ -194,9 +195,15 @@ pub enum Command {
 }
 
 impl Command {
-    /// The rooms that it is to follow from their head on. Of those with a cursor nothing is missed that comes in between.
+    /// The rooms that it is to follow from their head on. Of those with a cursor nothing is missed that comes in between,
+    /// and one with too many is refused.
     pub(crate) fn rooms_from_now(&self) -> impl Iterator<Item = RoomId> {
-        let rooms = if let Self::Subscribe(rooms) = self { rooms.as_slice() } else { &[] };
+        let rooms = match self {
+            Self::Subscribe(rooms) if rooms.len() <= limits::SUBSCRIBE_ROOMS_MAX => {
+                rooms.as_slice()
+            }
+            _ => &[],
+        };
         rooms.iter().filter(|(_, cursor)| cursor.is_none()).map(|(room, _)| *room)
     }
 }

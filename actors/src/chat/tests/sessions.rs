@@ -267,6 +267,55 @@ async fn who_subscribes_and_sends_at_once_hears_what_they_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_waits_for_a_subscribe_that_takes_long_for_a_moment_only() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let asleep = node.room(&ann, "asleep", RoomKind::Private).await;
+    let talk = node.room(&ann, "talk", RoomKind::Private).await;
+    let node = node.restart().await;
+    node.say(&ann, talk, "awake").await.expect("the owner");
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    // The room that is asked first does not open for a long time.
+    node.history.slow_down(limits::BEHIND_SUBSCRIBE_MAX * 4);
+    client.ask(1, Command::Subscribe(vec![(asleep, None)]));
+    client.ask(2, Command::Subscribe(vec![(talk, None)]));
+    for id in 3..6 {
+        client.send(id, talk, Key::generate(), "hello");
+    }
+    let is_held = || client.session.link.holds.holds(talk);
+    tokio::time::sleep(limits::BEHIND_SUBSCRIBE_MAX - Duration::from_millis(100)).await;
+    assert!(is_held());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!is_held(), "they went to their room");
+    let mut last = 0;
+    for id in 3..6 {
+        let seq = client.answer(id).await["seq"].as_u64().expect("it is said");
+        assert!(seq > last, "in order");
+        last = seq;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_when_its_session_ends_is_answered() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let room = node.room(&ann, "talk", RoomKind::Private).await;
+    let node = node.restart().await;
+    node.history.fail_opens(1_000);
+    let client = node.client(&ann);
+    client.session.attach(room);
+    client.send(1, room, Key::generate(), "hello");
+    let link = Arc::downgrade(&client.session.link);
+    assert_eq!(link.upgrade().map(|link| link.in_flight()), Some(1));
+    drop(client);
+    // What waits has a grip on the session that it is answered to; both go.
+    while link.upgrade().is_some() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_cannot_ask_for_a_room_follows_it_before_their_first_message() {
     let node = Node::start().await;
     let (ann, bob) = (node.user("ann").await, node.user("bob").await);
