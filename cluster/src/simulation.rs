@@ -43,7 +43,7 @@ use self::schedule::Schedule;
 /// waited for.
 const HEALED_WITHIN: Duration = Duration::from_secs(180);
 /// Schedules that are always run.
-const SCHEDULES: u64 = 300;
+const SCHEDULES: u64 = 150;
 /// In `make soak`.
 const MANY_SCHEDULES: u64 = 3_000;
 /// A broken build is caught within so many.

@@ -14,6 +14,11 @@ use rand::RngExt;
 use self::schedule::Schedule;
 use self::world::{World, ms, secs};
 
+/// Schedules that are always run.
+const SCHEDULES: u64 = 200;
+/// In `make soak`.
+const MANY_SCHEDULES: u64 = 5_000;
+
 /// A cluster in which everybody knows everybody.
 fn formed(seed: u64, nodes: usize) -> World {
     let mut world = World::new(seed, nodes);
@@ -39,7 +44,17 @@ fn after_any_schedule_of_faults_all_views_agree_on_exactly_the_nodes_that_run() 
         schedule.run().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         return;
     }
-    let schedules = number_from("GOSSIP_SCHEDULES").unwrap_or(500);
+    agree_in(number_from("GOSSIP_SCHEDULES").unwrap_or(SCHEDULES));
+}
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn after_thousands_of_schedules_all_views_agree_on_exactly_the_nodes_that_run() {
+    agree_in(MANY_SCHEDULES);
+}
+
+/// Schedules that were never run.
+fn agree_in(schedules: u64) {
     let first: u64 = rand::random_range(0..u64::MAX / 2);
     println!("seeds {first} to {}", first + schedules - 1);
     let mut healing = Vec::new();
