@@ -156,6 +156,11 @@ fn what_is_read_stays_where_it_is() {
 }
 
 #[test]
+fn what_is_in_view_moves_only_as_one_scrolls() {
+    on_one_node("scrolling");
+}
+
+#[test]
 fn no_page_has_barriers() {
     on_one_node("barriers");
 }
