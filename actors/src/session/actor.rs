@@ -73,10 +73,10 @@ impl Session {
             SessionMsg::Request(Request { id, command }) => self.serve(id, command).await,
             SessionMsg::Attach(room) => {
                 Box::pin(self.attach(room)).await;
-                Box::pin(release(&self.world, &self.link, room, false)).await;
+                Box::pin(release(&self.world, &self.link, room)).await;
             }
             SessionMsg::Release(room) => {
-                Box::pin(release(&self.world, &self.link, room, false)).await;
+                Box::pin(release(&self.world, &self.link, room)).await;
             }
             SessionMsg::AnnouncePresence(shard) => {
                 self.world.presence.announce(&self.link, &self.watches, shard);

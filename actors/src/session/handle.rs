@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::SessionMsg;
-use super::holds::{Passed, Patience, release};
+use super::holds::{Passed, Patience, release_late};
 use super::link::SessionLink;
 use super::mailbox::Mailbox;
 use super::waiter::{Accepting, Waiter};
@@ -135,10 +135,10 @@ impl SessionHandle {
             (Passed::Goes(post), Some(meta)) => self.world.post(&meta, post),
             // The session is over, and this answers by being dropped.
             (Passed::Goes(_), None) | (Passed::Waits, _) => {}
-            (Passed::WaitsFirst, _) => {
+            (Passed::WaitsFirst(hold), _) => {
                 let (world, link) = (self.world.clone(), self.link.clone());
                 self.mailbox.after(limits::BEHIND_SUBSCRIBE_MAX, async move {
-                    release(&world, &link, room, true).await;
+                    release_late(&world, &link, room, hold).await;
                 });
             }
         }

@@ -26,11 +26,15 @@ pub(crate) enum Patience {
 pub(crate) enum Passed {
     /// Nothing is before it.
     Goes(Post<Waiter>),
-    /// It waits.
+    /// It waits, or is answered by the end of its session.
     Waits,
-    /// It is the first that waits there, and not for longer than a moment.
-    WaitsFirst,
+    /// It is the first behind this one, which is not waited for longer than a moment.
+    WaitsFirst(HoldId),
 }
+
+/// One hold among all of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HoldId(u64);
 
 /// What is held of one session, by room.
 #[derive(Default)]
@@ -42,32 +46,74 @@ pub(crate) struct Holds {
 
 #[derive(Default)]
 struct Rooms {
-    held: HashMap<RoomId, Hold>,
-    /// The session is over; whatever comes now is answered by its end.
+    held: HashMap<RoomId, Queue>,
+    last: u64,
+    /// The session is over; whatever comes now is answered by being dropped.
     over: bool,
 }
 
-struct Hold {
-    /// What is to be done first.
-    count: u32,
-    patience: Patience,
-    waiting: VecDeque<Post<Waiter>>,
-    /// Those that wait are on their way.
-    lifted: bool,
+/// Holds and changes of a room, in the order in which they came: a change waits for the holds before it.
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// Somebody sends on what need not wait.
+    drained: bool,
+}
+
+enum Entry {
+    /// It stays until it is lifted, which happens in the order in which they came.
+    Hold {
+        id: HoldId,
+        patience: Patience,
+        /// Nothing waits for it any more.
+        late: bool,
+    },
+    Change(Post<Waiter>),
+}
+
+impl Entry {
+    const fn holds(&self) -> bool {
+        matches!(self, Self::Hold { late: false, .. })
+    }
+
+    /// What comes after it stays behind it.
+    const fn counts(&self) -> bool {
+        self.holds() || matches!(self, Self::Change(_))
+    }
+}
+
+impl Queue {
+    /// The first change, if no hold is before it.
+    fn next(&mut self) -> Option<Post<Waiter>> {
+        let place = self.entries.iter().position(Entry::counts)?;
+        if self.entries[place].holds() {
+            return None;
+        }
+        match self.entries.remove(place)? {
+            Entry::Change(post) => Some(post),
+            Entry::Hold { .. } => None,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        !self.drained && !self.entries.iter().any(Entry::counts)
+    }
 }
 
 impl Holds {
-    /// Holds the room's changes until this is lifted.
+    /// Holds the changes of the room that come from now on until this is lifted.
     pub(crate) fn hold(&self, room: RoomId, patience: Patience) {
         let mut rooms = self.rooms.lock();
         if rooms.over {
             return;
         }
-        let hold = rooms.held.entry(room).or_insert_with(|| {
+        rooms.last += 1;
+        let id = HoldId(rooms.last);
+        let queue = rooms.held.entry(room).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::AcqRel);
-            Hold { count: 0, patience, waiting: VecDeque::new(), lifted: false }
+            Queue::default()
         });
-        hold.count += 1;
+        queue.entries.push_back(Entry::Hold { id, patience, late: false });
     }
 
     /// Gives a change back that may go, and keeps one that has to wait.
@@ -76,33 +122,53 @@ impl Holds {
             return Passed::Goes(post);
         }
         let mut rooms = self.rooms.lock();
-        let Some(hold) = rooms.held.get_mut(&room) else { return Passed::Goes(post) };
-        hold.waiting.push_back(post);
-        if hold.waiting.len() == 1 && hold.patience == Patience::Short && !hold.lifted {
-            Passed::WaitsFirst
-        } else {
-            Passed::Waits
+        if rooms.over {
+            drop(rooms);
+            drop(post);
+            return Passed::Waits;
         }
+        let Some(queue) = rooms.held.get_mut(&room).filter(|queue| !queue.is_free()) else {
+            return Passed::Goes(post);
+        };
+        let before = match queue.entries.back() {
+            Some(Entry::Hold { id, patience: Patience::Short, late: false }) => Some(*id),
+            _ => None,
+        };
+        queue.entries.push_back(Entry::Change(post));
+        before.map_or(Passed::Waits, Passed::WaitsFirst)
     }
 
-    /// What held the room is done, or, `late`, is waited for no more. Whether the caller sends on what waits.
-    fn lift(&self, room: RoomId, late: bool) -> bool {
+    /// What was held for longest in the room is done. Whether the caller sends on what need not wait now.
+    fn lift(&self, room: RoomId) -> bool {
         let mut rooms = self.rooms.lock();
-        let Some(hold) = rooms.held.get_mut(&room) else { return false };
-        hold.count = if late { 0 } else { hold.count.saturating_sub(1) };
-        let is_mine = hold.count == 0 && !hold.lifted;
-        hold.lifted |= is_mine;
-        is_mine
+        let Some(queue) = rooms.held.get_mut(&room) else { return false };
+        let first = queue.entries.iter().position(|entry| matches!(entry, Entry::Hold { .. }));
+        if let Some(place) = first {
+            queue.entries.remove(place);
+        }
+        !std::mem::replace(&mut queue.drained, true)
     }
 
-    /// The next that waits in a lifted room. What comes meanwhile waits behind it; after the last one nothing is held.
+    /// Nothing waits any more for this hold and those before it. Whether the caller sends on what waited.
+    fn give_up(&self, room: RoomId, last: HoldId) -> bool {
+        let mut rooms = self.rooms.lock();
+        let Some(queue) = rooms.held.get_mut(&room) else { return false };
+        for entry in &mut queue.entries {
+            if let Entry::Hold { id, patience: Patience::Short, late } = entry {
+                *late |= *id <= last;
+            }
+        }
+        !std::mem::replace(&mut queue.drained, true)
+    }
+
+    /// The next change that need not wait; `None` ends the sending on.
     fn next(&self, room: RoomId) -> Option<Post<Waiter>> {
         let mut rooms = self.rooms.lock();
-        let hold = rooms.held.get_mut(&room)?;
-        let next = hold.waiting.pop_front();
+        let queue = rooms.held.get_mut(&room)?;
+        let next = queue.next();
         if next.is_none() {
-            hold.lifted = false;
-            if hold.count == 0 {
+            queue.drained = false;
+            if queue.entries.is_empty() {
                 rooms.held.remove(&room);
                 self.count.fetch_sub(1, Ordering::AcqRel);
             }
@@ -112,30 +178,75 @@ impl Holds {
 
     #[cfg(test)]
     pub(crate) fn holds(&self, room: RoomId) -> bool {
-        self.rooms.lock().held.contains_key(&room)
+        self.rooms.lock().held.get(&room).is_some_and(|queue| !queue.is_free())
     }
 
-    /// The session is over: whatever waits is answered by being dropped.
+    /// Nobody sends on what waits in the room: it is answered by being dropped.
+    fn abandon(&self, room: RoomId) {
+        let mut rooms = self.rooms.lock();
+        let queue = rooms.held.remove(&room);
+        if queue.is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+        drop(rooms);
+        drop(queue);
+    }
+
+    /// The session is over: whatever waits, and whatever comes, is answered by being dropped.
     pub(crate) fn end(&self) {
         let mut rooms = self.rooms.lock();
         rooms.over = true;
-        self.count.store(0, Ordering::Release);
+        // Everything looks at that from now on.
+        self.count.store(u32::MAX, Ordering::Release);
         let held = std::mem::take(&mut rooms.held);
         drop(rooms);
         drop(held);
     }
 }
 
-/// What held the room's changes is done, or, `late`, is waited for no more: those that wait go on, in order.
-pub(crate) async fn release(world: &Arc<World>, link: &SessionLink, room: RoomId, late: bool) {
-    if !link.holds.lift(room, late) {
-        return;
+/// What held the room's changes for longest is done: those that waited for it go on, in order.
+pub(crate) async fn release(world: &Arc<World>, link: &SessionLink, room: RoomId) {
+    if link.holds.lift(room) {
+        send_on(world, link, room).await;
     }
+}
+
+/// The changes behind this hold have waited long enough.
+pub(crate) async fn release_late(
+    world: &Arc<World>,
+    link: &SessionLink,
+    room: RoomId,
+    last: HoldId,
+) {
+    if link.holds.give_up(room, last) {
+        send_on(world, link, room).await;
+    }
+}
+
+async fn send_on(world: &Arc<World>, link: &SessionLink, room: RoomId) {
+    let sending = Sending { link, room };
     let at = RoomRef { tenant: link.caller.tenant, room };
     while let Some(post) = link.holds.next(room) {
+        if let Some(refusal) = post.waiter.stalled(post.key, &post.change) {
+            post.waiter.answer(Err(refusal));
+            continue;
+        }
         match world.meta(&link.caller, at).await {
             Ok(meta) => world.post(&meta, post),
             Err(refusal) => post.waiter.answer(Err(refusal)),
         }
+    }
+    std::mem::forget(sending);
+}
+
+/// Somebody who sends on. Where they end before they are done, nobody else would.
+struct Sending<'a> {
+    link: &'a SessionLink,
+    room: RoomId,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.link.holds.abandon(self.room);
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn subscribe(
             let asked = timeout_at(until, asking).await.unwrap_or_else(late);
             if cursor.is_none() {
                 // What is sent now is after the head that was answered: the feed keeps it until it is joined.
-                Box::pin(release(world, link, room, false)).await;
+                Box::pin(release(world, link, room)).await;
             }
             asked
         })

@@ -297,6 +297,32 @@ async fn a_send_waits_for_a_subscribe_that_takes_long_for_a_moment_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_an_earlier_wait_does_not_end_a_later_one() {
+    let node = Node::start().await;
+    let ann = node.user("ann").await;
+    let asleep = node.room(&ann, "asleep", RoomKind::Private).await;
+    let talk = node.room(&ann, "talk", RoomKind::Private).await;
+    let node = node.restart().await;
+    node.say(&ann, talk, "awake").await.expect("the owner");
+    let mut client = node.client(&ann);
+    client.until(|frame| frame["type"] == "welcome").await;
+    let almost = limits::BEHIND_SUBSCRIBE_MAX - Duration::from_millis(100);
+    client.ask(1, Command::Subscribe(vec![(talk, None)]));
+    client.send(2, talk, Key::generate(), "first");
+    client.until(|frame| frame["body"] == "first").await;
+    tokio::time::sleep(almost).await;
+    // The room that is asked before opens after more than a second.
+    node.history.slow_down(Duration::from_secs(3));
+    client.ask(3, Command::Subscribe(vec![(asleep, None)]));
+    client.ask(4, Command::Subscribe(vec![(talk, None)]));
+    client.send(5, talk, Key::generate(), "second");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(client.session.link.holds.holds(talk), "it waits for its own time");
+    client.answer(5).await;
+    client.until(|frame| frame["body"] == "second").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_when_its_session_ends_is_answered() {
     let node = Node::start().await;
     let ann = node.user("ann").await;
