@@ -19,6 +19,7 @@ use crate::vocab::{Content, NodeId, SessionId, TenantId, UserId, Username};
 
 mod cluster;
 mod crashes;
+mod holds;
 mod interleavings;
 mod presence;
 mod races;
